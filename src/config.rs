@@ -18,6 +18,7 @@ mod kind;
 mod logs;
 #[cfg(test)]
 mod name_tests;
+mod named_folders;
 #[cfg(test)]
 mod page_tests;
 mod remembered_daemon;
@@ -48,11 +49,12 @@ pub(crate) use logs::{ConsoleLog, FileLog, SyslogLog};
 pub(crate) use remembered_daemon::{DaemonDecision, RememberedDaemon, Settled};
 pub(crate) use secret::Secret;
 use settings::{
-    BKUP_BACKUP_URL, BKUP_CATCHUP, BKUP_CONVOY, BKUP_CRONTAB, BKUP_DELETE_OLD_SNAPSHOTS, BKUP_HOST,
-    BKUP_JITTER, BKUP_LOCK_WAIT, BKUP_LOGGER_CONSOLE_LEVEL, BKUP_LOGGER_FORMAT,
-    BKUP_MAX_BACKUP_AGE, BKUP_MAX_CONCURRENT, BKUP_MOMENT_DROP, BKUP_MOMENT_TAKE,
-    BKUP_REMIND_AFTER, BKUP_REPOSITORY_PASSWORD, BKUP_RUN_TIMEOUT, BKUP_S3_ACCESS_KEY_ID,
-    BKUP_S3_ENDPOINT, BKUP_S3_SECRET_ACCESS_KEY, BKUP_SCRIPTS_DIR, BKUP_SHUTDOWN_GRACE,
+    BKUP_BACKUP_URL, BKUP_CATCHUP, BKUP_CONVOY, BKUP_CRONTAB, BKUP_DELETE_OLD_SNAPSHOTS,
+    BKUP_FOLDERS, BKUP_HOST, BKUP_JITTER, BKUP_LOCK_WAIT, BKUP_LOGGER_CONSOLE_LEVEL,
+    BKUP_LOGGER_FORMAT, BKUP_MAX_BACKUP_AGE, BKUP_MAX_CONCURRENT, BKUP_MOMENT_DROP,
+    BKUP_MOMENT_TAKE, BKUP_REMIND_AFTER, BKUP_REPOSITORY_PASSWORD, BKUP_RUN_TIMEOUT,
+    BKUP_S3_ACCESS_KEY_ID, BKUP_S3_ENDPOINT, BKUP_S3_SECRET_ACCESS_KEY, BKUP_SCRIPTS_DIR,
+    BKUP_SHUTDOWN_GRACE,
 };
 pub use settings::{SETTINGS, Setting};
 pub(crate) use system::SystemSettings;
@@ -79,6 +81,8 @@ pub(crate) struct Config {
     pub(crate) repository_password: Option<Secret>,
     /// The daemon that a setting names; [`Config::daemon`] decides.
     pub(crate) convoy: Option<DaemonChoice>,
+    /// Folders of the host that are volumes of the built-in daemon, with their names.
+    pub(crate) folders: Vec<(String, PathBuf)>,
     /// The operator's own commands that take and drop a moment of a volume.
     pub(crate) moment_commands: Option<(String, String)>,
     /// The folder of this program's own files. Absolute; it need not exist.
@@ -180,6 +184,7 @@ impl Config {
             delete_old_snapshots: values.require(&BKUP_DELETE_OLD_SNAPSHOTS)?,
             repository_password: values.read(&BKUP_REPOSITORY_PASSWORD)?,
             convoy: values.read(&BKUP_CONVOY)?,
+            folders: values.read(&BKUP_FOLDERS)?.unwrap_or_default(),
             moment_commands: values.pair(
                 &BKUP_MOMENT_TAKE,
                 &BKUP_MOMENT_DROP,

@@ -18,6 +18,14 @@ pub(crate) struct MountPoint {
     pub(crate) source: String,
 }
 
+impl MountPoint {
+    /// Whether the files come from another host or from a program, which may not answer.
+    pub(crate) fn is_remote(&self) -> bool {
+        let begins = ["nfs", "smb", "fuse", "ceph", "afs", "9p"];
+        self.file_system == "cifs" || begins.iter().any(|it| self.file_system.starts_with(it))
+    }
+}
+
 /// All mounts, in the order in which they were made. A later one hides an earlier one at the same
 /// path, which is left out.
 ///

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    convoy::{ApiTime, Backup, BackupUrl, Snapshot, Volume},
+    convoy::{ApiTime, Backup, BackupUrl, MOMENT, PROBLEM, Snapshot, Volume},
     text::{Style, counted, escape, escaped_lines, styled, width},
     units::format_size,
 };
@@ -242,7 +242,7 @@ impl View<'_> {
         for value in values {
             for thing in Thing::all_of(value)? {
                 match thing {
-                    Thing::Volume(volume) => volumes.push(self.volume(&volume)),
+                    Thing::Volume(volume) => volumes.push(*volume),
                     Thing::Snapshot(snapshot) => snapshots.push(self.snapshot(&snapshot)),
                     Thing::Backup(backup) => backups.push(backup),
                     Thing::Url { url, verified } => urls.push(backup_url(url, verified)),
@@ -252,7 +252,7 @@ impl View<'_> {
             }
         }
         let tables = [
-            self.table(&VOLUME, volumes),
+            self.volumes(&volumes),
             self.table(&SNAPSHOT, snapshots),
             self.backups(&backups),
             self.urls(urls),
@@ -274,6 +274,27 @@ impl View<'_> {
             cells
         });
         self.table(if all { &URL[..2] } else { &URL }, cells.collect())
+    }
+
+    /// A table of volumes. Convoy does not tell how their moments are held. Where a volume's files
+    /// can't be read, a last column says why.
+    fn volumes(&self, volumes: &[Volume]) -> String {
+        let mut columns = VOLUME.to_vec();
+        let mut rows: Vec<_> = volumes.iter().map(|volume| self.volume(volume)).collect();
+        if volumes.iter().any(|volume| volume.told(MOMENT).is_some()) {
+            columns.insert(2, Column::left("MOMENT"));
+            for (row, volume) in rows.iter_mut().zip(volumes) {
+                row.insert(2, volume.told(MOMENT).unwrap_or_default().into());
+            }
+        }
+        if volumes.iter().any(|volume| volume.told(PROBLEM).is_some()) {
+            columns.push(Column::words("WHAT IS WRONG"));
+            for (row, volume) in rows.iter_mut().zip(volumes) {
+                let why = volume.told(PROBLEM).unwrap_or_default();
+                row.push(Cell::from(why).styled(Style::Red));
+            }
+        }
+        self.table(&columns, rows)
     }
 
     fn volume(&self, volume: &Volume) -> Vec<Cell> {

@@ -30,7 +30,7 @@ fn every_script_has_a_help_made_from_its_parameters() {
     }
     let help = site.run("backup --help").ok().out;
     assert!(
-        help.contains("--create-snapshot") && help.contains("take a fresh snapshot first"),
+        help.contains("--create-snapshot") && help.contains("and no snapshot of before"),
         "{help}"
     );
     let all = site.run("--help").ok().out;
@@ -99,7 +99,10 @@ fn an_empty_result_is_told_in_the_words_of_its_script() {
     }
     for (line, told) in [
         ("volumes", "there are no volumes\n"),
-        ("snapshot", "there are no volumes\n"),
+        (
+            "snapshot",
+            "no snapshot was taken: there are no volumes, or none of which one is cheap\n",
+        ),
         ("backup", "there are no volumes\n"),
         ("backups", "there are no backups\n"),
         ("prune --keep-last 1", "there are no backups\n"),

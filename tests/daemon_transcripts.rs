@@ -86,6 +86,8 @@ fn without_our_fields(text: &str) -> String {
         "BackupSize",
         "FileCount",
         "Host",
+        "Moment",
+        "MomentNote",
         "Origin",
         "RootID",
         "SnapshotSize",
@@ -93,7 +95,9 @@ fn without_our_fields(text: &str) -> String {
     ] {
         let field = &format!("\"{field}\"");
         while let Some(start) = result.find(field) {
-            let end = start + result[start..].find(',').unwrap() + 1;
+            // A value may hold commas; no line does but at its end.
+            let end =
+                start + result[start..].find(",\n").or(result[start..].find(',')).unwrap() + 1;
             let end = end + result[end..].len() - result[end..].trim_start().len();
             result.replace_range(start..end, "");
         }

@@ -21,13 +21,14 @@ both_ways! {
     an_unchanged_volume_is_removed_whatever_the_times_of_its_files_say
 }
 
-/// A volume with two backups, and a folder of somebody else's with files.
+/// A volume with two backups and a snapshot, and a folder of somebody else's with files.
 fn with_backups() -> (Site, PathBuf) {
     let site = Site::builtin();
     site.create("vol1", &[("file", "content"), ("shared/own", "hidden by the mount")]);
     for _ in 0..2 {
         site.run("backup --volume vol1 --create-snapshot").ok();
     }
+    site.run("snapshot --volume vol1").ok();
     let important = site.path("important");
     fs::create_dir(&important).unwrap();
     for file in 0..20 {

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::support::{
     disk::{Disk, subvolume},
-    site::Site,
+    site::{Ran, Site},
     way::{Way, both_ways},
 };
 
@@ -14,6 +14,9 @@ both_ways! {
     the_operators_commands_take_the_moment_that_is_backed_up
     a_command_that_fails_fails_the_backup_and_nothing_is_left
     a_subvolume_of_btrfs_is_backed_up_from_a_snapshot_that_is_gone_afterwards
+    a_folder_of_the_host_is_backed_up_and_restored_beside_it
+    a_folder_of_the_host_is_neither_made_nor_removed
+    a_folder_that_is_not_there_fails_alone_and_with_words
 }
 
 const BACKUP: &str = "backup --create-snapshot";
@@ -90,4 +93,170 @@ fn a_subvolume_of_btrfs_is_backed_up_from_a_snapshot_that_is_gone_afterwards(way
     assert_eq!(newest_backup(&site, "vol1")["Moment"], "btrfs");
     assert_eq!(entries(&site.path("daemon/volumes/.staging")), 0);
     assert_eq!(restored(&site, "vol1", "f"), "content");
+}
+
+/// A site with the folder `srv/website` of the host as a volume, which has one file.
+fn with_website(way: Way) -> Site {
+    let site = Site::builtin();
+    let website = site.path("srv/website");
+    fs::create_dir_all(&website).unwrap();
+    fs::write(website.join("index.html"), "hello").unwrap();
+    let folders = format!("website={}", website.display());
+    way.of(site.with("BKUP_FOLDERS", folders))
+}
+
+fn a_folder_of_the_host_is_backed_up_and_restored_beside_it(way: Way) {
+    let site = with_website(way);
+    site.create("vol1", &[("f", "f")]);
+    let listed = volume(&site, "website");
+    assert_eq!(
+        (&listed["Driver"], &listed["DriverInfo"]["Moment"]),
+        (&"folder".into(), &"live".into())
+    );
+    assert_eq!(listed["DriverInfo"]["Path"], site.path("srv/website").display().to_string());
+    assert!(site.run("volumes").ok().out.contains("DRIVER  MOMENT"));
+    site.run(BACKUP).ok();
+    assert_eq!(newest_backup(&site, "website")["DriverName"], "folder");
+    assert_eq!(newest_backup(&site, "vol1")["DriverName"], "vfs");
+    fs::write(site.path("srv/website/index.html"), "broken").unwrap();
+    let url = site.backups("website")[0].clone();
+    for name in ["website-restored", "website-restored-2"] {
+        let restored = site.run(&format!("restore --volume website --backupurl {url}")).ok();
+        assert!(restored.err.contains(&format!("as volume \"{name}\"")), "{restored:?}");
+        assert!(restored.err.contains(&site.volume(name).display().to_string()), "{restored:?}");
+        assert_eq!(fs::read_to_string(site.volume(name).join("index.html")).unwrap(), "hello");
+    }
+    assert_eq!(fs::read_to_string(site.path("srv/website/index.html")).unwrap(), "broken");
+    assert_eq!((entries(&site.path("srv/website")), entries(&site.path("srv"))), (1, 1));
+}
+
+fn a_folder_of_the_host_is_neither_made_nor_removed(way: Way) {
+    let site = with_website(way);
+    site.run(BACKUP).ok();
+    site.run("create --volume website --size 1G")
+        .fails(1, &["is the host's folder", "choose another name"]);
+    site.run("create --volume other --size 1G --driver folder").fails(1, &["BKUP_FOLDERS=other="]);
+    for line in ["remove --volume website", "remove --volume website --all"] {
+        site.run(line).fails(1, &["is a folder of the host", "take it out of BKUP_FOLDERS"]);
+    }
+    let forget = "const DOES = [\"delete\"]; fn main() { convoy::forget_volume(\"website\") }";
+    site.run_script(forget, "").fails(1, &["is the host's folder"]);
+    assert!(site.path("srv/website/index.html").exists());
+    assert_eq!(site.backups("website").len(), 1);
+    assert_eq!(volume(&site, "website")["Driver"], "folder");
+}
+
+fn a_folder_that_is_not_there_fails_alone_and_with_words(way: Way) {
+    let site = with_website(way);
+    site.create("vol1", &[("f", "f")]);
+    fs::rename(site.path("srv"), site.path("elsewhere")).unwrap();
+    let ran = site.run(BACKUP);
+    ran.fails(3, &["of volume \"website\" is not there", "mount the share"]);
+    assert_eq!((site.backups("vol1").len(), site.backups("website").len()), (1, 0));
+    assert!(
+        volume(&site, "website")["DriverInfo"]["Problem"].as_str().unwrap().contains("not there")
+    );
+    assert!(site.run("volumes").ok().out.contains("WHAT IS WRONG"));
+    let doctor = site.run("doctor").ends(1).out;
+    assert!(doctor.contains("of volume \"website\" is not there"), "{doctor}");
+    assert!(
+        doctor.contains("live: vol1: files that change while they are read may be torn"),
+        "{doctor}"
+    );
+    fs::rename(site.path("elsewhere"), site.path("srv")).unwrap();
+    site.run(BACKUP).ok();
+    assert_eq!(site.backups("website").len(), 1);
+}
+
+#[test]
+fn an_unmounted_share_is_no_empty_folder_of_the_host() {
+    let site = with_website(Way::Alone);
+    let (share, website) = (site.path("share"), site.path("srv/website"));
+    fs::create_dir_all(&share).unwrap();
+    fs::write(share.join("f"), "f").unwrap();
+    let site = site.mounting(share, website);
+    site.run(BACKUP).ok();
+    let site = site.unmounted();
+    site.run(BACKUP).fails(3, &["its folder was a mount point"]);
+}
+
+#[test]
+fn folders_that_make_no_sense_are_refused_before_anything_is_done() {
+    let site = Site::builtin();
+    site.create("vol1", &[]);
+    for (folders, why) in [
+        ("web=/", "is the whole host"),
+        ("web=/proc", "is the system's own"),
+        ("web=srv", "is not an absolute path"),
+        ("web=/srv/../etc", "has \"..\" in it"),
+        ("w=/srv", "is not a volume name"),
+        ("a1=/srv,a1=/etc", "two folders have the name"),
+        ("vol1=/srv", "a volume of this daemon has that name"),
+    ] {
+        let output = site.command().env("BKUP_FOLDERS", folders).arg("volumes").output().unwrap();
+        Ran::of(folders.into(), output).fails(2, &[why, "hint: "]);
+    }
+}
+
+#[test]
+fn two_names_for_one_folder_are_seen_through_a_bind_mount() {
+    let site = Site::builtin();
+    let [one, other] = ["srv/one", "srv/other"].map(|name| site.path(name));
+    for folder in [&one, &other] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    let folders = format!("one={},other={}", one.display(), other.display());
+    let site = site.with("BKUP_FOLDERS", folders).mounting(one, other);
+    site.run(BACKUP).fails(1, &["is that of \"other\"", "is that of \"one\""]);
+}
+
+#[test]
+fn a_destination_in_the_volume_is_refused() {
+    let site = with_website(Way::Alone);
+    let inside = site.path("srv/website/backups");
+    fs::create_dir_all(&inside).unwrap();
+    let site = site.with("BKUP_BACKUP_URL", format!("vfs://{}", inside.display()));
+    site.run(BACKUP).fails(1, &["is in the volume's own folder", "choose a destination outside"]);
+    assert_eq!(entries(&inside), 0);
+}
+
+#[test]
+fn a_destination_that_is_mounted_in_the_volume_is_refused() {
+    let site = Site::builtin();
+    site.create("vol1", &[("f", "f")]);
+    let (backups, inside) = (site.path("backups"), site.volume("vol1").join("backups"));
+    fs::create_dir_all(&inside).unwrap();
+    let site = site.mounting(backups, inside);
+    site.run(BACKUP).fails(1, &["is mounted in the volume, at"]);
+}
+
+#[test]
+fn a_folder_that_is_a_subvolume_is_snapshotted_beside_it() {
+    let Some(disk) = Disk::new("btrfs", &[]) else { return };
+    let website = disk.path().join("website");
+    subvolume(&website);
+    fs::write(website.join("f"), "content").unwrap();
+    let site = Site::builtin().with("BKUP_FOLDERS", format!("website={}", website.display()));
+    site.run(BACKUP).ok();
+    assert_eq!(newest_backup(&site, "website")["Moment"], "btrfs");
+    assert_eq!((entries(&disk.path()), entries(&website)), (1, 1));
+    let url = &site.backups("website")[0];
+    site.run(&format!("restore --volume website --backupurl {url}")).ok();
+    assert_eq!(fs::read_to_string(site.volume("website-restored").join("f")).unwrap(), "content");
+}
+
+#[test]
+fn a_folder_that_leaves_the_configuration_and_comes_back_is_the_same_volume() {
+    let site = with_website(Way::Alone);
+    site.run(BACKUP).ok();
+    let id = volume(&site, "website")["DriverInfo"]["VolumeID"].clone();
+    let folders = format!("website={}", site.path("srv/website").display());
+    let site = site.without("BKUP_FOLDERS");
+    assert!(site.run("volumes --json").json().as_array().unwrap().is_empty());
+    assert_eq!(site.backups("website").len(), 1);
+    let site = site.with("BKUP_FOLDERS", folders);
+    assert_eq!(volume(&site, "website")["DriverInfo"]["VolumeID"], id);
+    // Another folder under that name is another volume.
+    let site = site.with("BKUP_FOLDERS", "website=/srv/another");
+    assert_ne!(volume(&site, "website")["DriverInfo"]["VolumeID"], id);
 }

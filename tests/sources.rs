@@ -100,6 +100,8 @@ fn an_unmounted_share_is_no_empty_volume(way: Way) {
     }
     assert_eq!(files_in_backups(&site), ["0", "0", "0", "0", "100", "100"]);
     is_not_safe(&site, &["its folder was a mount point of", ACCEPT]);
+    let doctor = site.run("doctor");
+    assert!(doctor.out.contains("may not be all there: vol1"), "{doctor:?}");
     let newest = site.backups("vol1").remove(4);
     site.run_words(&["restore", "--volume", "again", "--backupurl", &newest]).ok();
     assert_eq!(fs::read_dir(site.volume("again")).unwrap().count(), 100);
@@ -111,6 +113,19 @@ fn an_unmounted_share_is_no_empty_volume(way: Way) {
     site.run("status").ok();
     site.run("prune --volume vol1 --keep-last 1 --snapshots").ok();
     assert_eq!(files_in_backups(&site), ["100", "0"], "what is in doubt is counted apart");
+
+    // It stays in doubt, which is said, and a person may still accept it.
+    let status = site.run("status").ok();
+    assert!(status.out.contains("1 backup of \"vol1\" is in doubt"), "{status:?}");
+    let in_doubt = site.backups("vol1").remove(1);
+    let restored = site.run_words(&["restore", "--volume", "empty", "--backupurl", &in_doubt]).ok();
+    assert!(
+        restored.err.contains("is in doubt, so look whether all data is there"),
+        "{restored:?}"
+    );
+    site.run("status --accept vol1").ok();
+    let status = site.run("status").out;
+    assert!(!status.contains("in doubt"), "{status}");
 }
 
 fn another_share_in_the_place_of_the_right_one_is_in_doubt_until_that_was_meant(way: Way) {

@@ -271,6 +271,7 @@ fn what_failed_with_a_volume_that_was_removed_since_is_over() {
 #[test]
 fn backups_on_a_share_that_is_not_mounted_are_missed_by_every_command() {
     let site = backed_up(&["vol1"]);
+    site.run("snapshot").ok();
     let url = site.backups("vol1").remove(0);
     unmount(&site);
     let what = ["are not there", "is the share mounted?"];

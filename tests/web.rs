@@ -786,10 +786,7 @@ fn a_log_comes_as_json_by_number_or_as_text() {
 fn readyz_says_what_is_not_ready_and_metrics_tell_what_was() {
     let site = site().with("BKUP_MAX_BACKUP_AGE", "1d");
     site.create("vol1", &[("file", "content")]);
-    let path = site.path("daemon/state/vol1.json");
-    let mut state: Value = serde_json::from_slice(&fs::read(&path).unwrap()).unwrap();
-    state["created"] = "2026-01-01T00:00:00Z".into();
-    fs::write(&path, state.to_string()).unwrap();
+    crate::serve::make_old(&site, "vol1");
     let server = Server::start(&site);
     let client = &server.client;
     let check = |answer: Answer, name: &str| {

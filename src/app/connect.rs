@@ -21,7 +21,7 @@ use crate::{
         guards::DataLook,
         server::{Mounts, Server},
     },
-    daemon::{BuiltinDaemon, BuiltinOptions, MomentCommands},
+    daemon::{BuiltinDaemon, BuiltinOptions, MomentCommands, is_copied},
     error::{Error, ErrorKind, Result},
     files::real_path,
     objectstore::ObjectStoreLook,
@@ -93,6 +93,7 @@ pub(crate) fn builtin_options(
         root,
         password: config.repository_password.as_ref().map(text),
         s3: config.s3(),
+        folders: config.folders.clone(),
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
         host: config.host_name(),
         progress,
@@ -248,4 +249,15 @@ fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
         }
         Err(error) => log::warn!("other processes can't use this daemon meanwhile: {error}"),
     }
+}
+
+/// Says that the folder of the built-in daemon was copied or moved, and what settles that.
+pub(crate) fn copied_root(config: &Config) -> Option<String> {
+    let DaemonChoice::Builtin(root) = config.daemon().choice else { return None };
+    is_copied(&root).then(|| {
+        format!(
+            "\"{}\" was copied or moved to another place, so backups made before are left alone, as they may be another host's (if it was moved, and nothing else uses it any more: convoy-backups daemon moved)",
+            root.display()
+        )
+    })
 }

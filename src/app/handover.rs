@@ -124,7 +124,7 @@ forward! {
     Read capabilities() -> Capabilities;
     Read info() -> Info;
     Read is_used(destination: &Destination) -> Option<bool>;
-    Read changes_since(volume: &Name, snapshot: &Name) -> Changes;
+    Read changes_since(volume: &Name, backup: &BackupUrl) -> Changes;
     Read mounts_in_volume(volume: &Name) -> Option<Vec<String>>;
     Read volumes() -> BTreeMap<String, Volume>;
     Read driver_volumes() -> BTreeMap<String, DriverInfo>;
@@ -140,6 +140,7 @@ forward! {
     Read backup(url: &BackupUrl) -> Backup;
     Read inspect_backups(urls: &[BackupUrl]) -> Vec<Result<Backup>>;
     Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
+    Write back_up(volume: &Name, snapshot: &Name, destination: &Destination) -> BackupUrl;
     Write delete_backup(url: &BackupUrl, required: &[BackupUrl]) -> ();
 }
 

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use connect::{Connection, builtin_options, connect};
+pub(crate) use connect::{Connection, builtin_options, connect, copied_root};
 pub(crate) use daemon_memory::recall_from_history;
 pub(crate) use serve::{Serving, serve};
 

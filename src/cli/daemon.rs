@@ -13,10 +13,14 @@ use crate::{
     app::builtin_options,
     blocking,
     config::{DaemonChoice, RememberedDaemon, Settled},
-    convoy::server::{Mounts, Server},
+    convoy::{
+        guards::KnownBackups as _,
+        server::{Mounts, Server},
+    },
     daemon::{BuiltinDaemon, settle_moved},
     error::{Error, ErrorKind, Result},
     logging, progress,
+    runs::Store,
     service_manager::ServiceManager,
 };
 
@@ -92,8 +96,28 @@ fn moved(context: &Context, root: &Path) -> Result<u8> {
             false => "There is nothing to settle: all that it made is its own.",
         };
         print_line(&format!("{}: {text}", root.display()));
+        if !knows_own_backups(context, root) {
+            let folder = context.config.data_dir.display();
+            print_line(&format!(
+                "The data folder \"{folder}\" knows of no backup that this host made with it, so \"prune\" and \"remove\" delete nothing until there is a new one: convoy-backups backup --create-snapshot"
+            ));
+        }
     }
     Ok(0)
+}
+
+/// Whether the store knows of a backup that a run of this host made or restored with the daemon at this
+/// root.
+/// Only those make deletions safe.
+fn knows_own_backups(context: &Context, root: &Path) -> bool {
+    let daemon = DaemonChoice::Builtin(root.to_owned()).identity();
+    let store = Store::new(&context.config.data_dir);
+    let volumes = store.volumes().unwrap_or_default();
+    let mut own = volumes.iter().filter(|volume| volume.daemon == daemon);
+    own.any(|volume| {
+        let known = store.of_volume(&daemon, &volume.name).unwrap_or_default();
+        known.iter().any(|backup| backup.made_here || backup.restored)
+    })
 }
 
 pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {

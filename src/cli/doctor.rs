@@ -4,8 +4,12 @@
 use std::{os::unix::fs::FileTypeExt, path::Path, sync::Arc, time::Duration};
 
 use clap::Command;
-use serde::Serialize;
 use tokio_util::sync::CancellationToken;
+
+mod check;
+mod places;
+
+use check::{Check, Verdict, failed, failed_with, ok, warning};
 
 use super::{
     context::Context,
@@ -31,40 +35,6 @@ const LITTLE_SPACE: u64 = 1 << 30;
 
 /// How long a syslog server may take to be resolved and reached.
 const SYSLOG_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// The result of a check.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Verdict {
-    Ok,
-    Warning,
-    Failed,
-}
-
-/// A check: its subject, its result, what was found, and what to do.
-#[derive(Debug, Serialize)]
-struct Check {
-    what: &'static str,
-    verdict: Verdict,
-    found: String,
-    hint: Option<String>,
-}
-
-fn ok(what: &'static str, found: impl Into<String>) -> Check {
-    Check { what, verdict: Verdict::Ok, found: found.into(), hint: None }
-}
-
-fn warning(what: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
-    Check { what, verdict: Verdict::Warning, found: found.into(), hint: Some(hint.into()) }
-}
-
-fn failed(what: &'static str, found: impl Into<String>, hint: impl Into<String>) -> Check {
-    Check { what, verdict: Verdict::Failed, found: found.into(), hint: Some(hint.into()) }
-}
-
-fn failed_with(what: &'static str, error: &Error) -> Check {
-    Check { what, verdict: Verdict::Failed, found: error.to_string(), hint: error.hint.clone() }
-}
 
 pub(super) fn command() -> Command {
     Command::new("doctor")
@@ -286,11 +256,18 @@ async fn daemon(context: &Context) -> Vec<Check> {
             let hint = "make one with \"convoy-backups create --volume NAME --size 10G\", or look whether this is the right daemon";
             checks.push(warning("volumes", "the daemon lists none", hint));
         }
-        Ok(volumes) => checks.push(ok("volumes", counted(volumes.len(), "volume", "volumes"))),
+        Ok(volumes) => {
+            checks.push(ok("volumes", counted(volumes.len(), "volume", "volumes")));
+            checks.extend(places::checks(&volumes));
+        }
         Err(error) => checks.push(failed_with("volumes", &error)),
     }
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
+        let hint = "backups made before: \"convoy-backups backups\" lists them as \"left alone\"";
+        checks.extend(
+            app::copied_root(&context.config).map(|it| warning("volumes' folder", it, hint)),
+        );
     }
     checks.extend(destination(context, daemon.as_ref()).await);
     let store = Store::new(&context.config.data_dir);
@@ -311,6 +288,15 @@ fn newest_backups(look: &DestinationLook) -> Check {
             WHAT,
             format!("a run is at work at {}", look.destination),
             "look again when it has ended",
+        ),
+        DestinationVerdict::Well if look.broken.is_empty() && !look.doubtful.is_empty() => failed(
+            WHAT,
+            format!(
+                "looked at those of {looked} at {}; the data of these may not be all there: {}",
+                look.destination,
+                look.doubtful.join(", ")
+            ),
+            "\"convoy-backups status\" says why; if that was meant: \"convoy-backups status --accept VOLUME\"",
         ),
         DestinationVerdict::Well if look.broken.is_empty() && !look.unclear.is_empty() => warning(
             WHAT,
@@ -427,24 +413,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_backup_that_could_not_be_looked_at_is_not_called_good() {
-        let look = |broken: &[&str], unclear: &[&str]| {
+    fn a_backup_that_could_not_be_looked_at_or_is_in_doubt_is_not_called_good() {
+        let look = |broken: &[&str], unclear: &[&str], doubtful: &[&str]| {
             let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             newest_backups(&DestinationLook {
                 destination: "vfs:///backups".into(),
                 volumes: 3,
                 broken: named(broken),
+                doubtful: named(doubtful),
                 unclear: named(unclear),
                 verdict: DestinationVerdict::Well,
             })
         };
-        assert_eq!(look(&[], &[]).verdict, Verdict::Ok);
-        let unclear = look(&[], &["vol1", "vol2"]);
+        assert_eq!(look(&[], &[], &[]).verdict, Verdict::Ok);
+        let unclear = look(&[], &["vol1", "vol2"], &[]);
         assert_eq!(unclear.verdict, Verdict::Warning);
         assert!(unclear.found.contains("could not be looked at: vol1, vol2"), "{unclear:?}");
-        let both = look(&["vol3"], &["vol1"]);
+        let both = look(&["vol3"], &["vol1"], &[]);
         assert_eq!(both.verdict, Verdict::Failed);
         let said = "can't be restored: vol3; these could not be looked at: vol1";
         assert!(both.found.contains(said), "{both:?}");
+        let doubtful = look(&[], &["vol1"], &["vol2"]);
+        assert_eq!(doubtful.verdict, Verdict::Failed);
+        assert!(doubtful.found.contains("may not be all there: vol2"), "{doubtful:?}");
     }
 }

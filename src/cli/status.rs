@@ -88,6 +88,7 @@ pub(super) async fn status(
         serving: served,
         entries: &entries,
         crontab_problem,
+        copied_root: app::copied_root(config),
         looked: &looked,
         store: &store,
         notifier: &context.notifier,

@@ -12,6 +12,7 @@ use super::{
     choice::{Choice, listed, words},
     daemon_choice::{DaemonChoice, LONGEST_SOCKET},
     given::quote,
+    named_folders,
     secret::Secret,
 };
 use crate::{
@@ -181,6 +182,12 @@ pub(super) const HOST_NAMES: Kind<Vec<String>> = Kind::new(
     "a list of host names",
     "write names as they stand in the address, without scheme and port: backups.example.com, host1; with commas between them",
     |text| list(text, host_name),
+);
+
+pub(super) const NAMED_FOLDERS: Kind<Vec<(String, PathBuf)>> = Kind::explaining(
+    "a list of folders with names",
+    "write NAME=/folder, such as website=/srv/website; several with commas between them",
+    named_folders::parse,
 );
 
 /// Origins of web pages, as browsers write them.

@@ -12,8 +12,8 @@ use super::{
     daemon_choice::DaemonChoice,
     kind::{
         About, COUNT, DAEMON, DESTINATION, DURATION, ENDPOINT, FOLDER, HOST, HOST_NAMES, Kind,
-        LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, ORIGINS, PATH, PORT, POSITIVE_DURATION,
-        Parser, SECRET, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, Visibility,
+        LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, NAMED_FOLDERS, ORIGINS, PATH, PORT,
+        POSITIVE_DURATION, Parser, SECRET, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, Visibility,
     },
     secret::Secret,
 };
@@ -89,6 +89,8 @@ settings! {
         "encrypts the built-in daemon's repositories; lost with it are the backups";
     BKUP_CONVOY: DaemonChoice = DAEMON, None,
         "the volume daemon: unix:///socket or builtin:/folder; if not set, what \"daemon use\" chose, else the one that was there first";
+    BKUP_FOLDERS: Vec<(String, PathBuf)> = NAMED_FOLDERS, None,
+        "folders of this host that the built-in daemon backs up, each with a volume's name: website=/srv/website,mail=/var/mail";
     BKUP_MOMENT_TAKE: String = TEXT, None,
         "a command that takes a moment of a volume of the built-in daemon and prints its folder, such as an LVM snapshot's; see docs/moments.md";
     BKUP_MOMENT_DROP: String = TEXT, None,

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiTime, BackupUrl, Extent, Origin, Snapshot, Volume,
+    ApiTime, BackupUrl, Extent, Held, Origin, Snapshot, Volume,
     extensions::{ORIGIN, ROOT_ID, VOLUME_ID},
     extent::{BACKUP_SIZE, DOUBT},
     names,
@@ -148,6 +148,11 @@ impl Backup {
     /// How much the volume had.
     pub(crate) fn extent(&self) -> Extent {
         Extent::of(&self.fields, BACKUP_SIZE)
+    }
+
+    /// How the volume's files were held while they were read.
+    pub(crate) fn held(&self) -> Held {
+        Held::of(&self.fields)
     }
 
     /// Why the backup's source is in doubt, if the guards found it so.

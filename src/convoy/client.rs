@@ -230,8 +230,8 @@ impl Daemon for Client {
         Ok(self.beyond_convoy::<MountsInside>(call).await?.and_then(|answer| answer.mounts))
     }
 
-    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
-        let body = json!({ "VolumeName": volume.as_str(), "SnapshotName": snapshot.as_str() });
+    async fn changes_since(&self, volume: &Name, backup: &BackupUrl) -> Result<Changes> {
+        let body = json!({ "VolumeName": volume.as_str(), "URL": backup.to_string() });
         // All files of the volume are looked at.
         let call = self.get(route::VOLUMES_CHANGES, Some(body), self.deadlines().long_write);
         Ok(self.beyond_convoy(call).await?.unwrap_or(Changes::Unknown))
@@ -343,6 +343,21 @@ impl Daemon for Client {
         body.insert("SnapshotName".into(), snapshot.as_str().into());
         body.insert("Verbose".into(), true.into());
         let call = self.post("/backups/create", body.into(), self.deadlines().long_write);
+        let request = call.request();
+        let body = self.send(call).await?;
+        answer::backup_url(&body).map_err(|error| error.with_request(request))
+    }
+
+    async fn back_up(
+        &self,
+        volume: &Name,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let mut body = self.backup_fields(destination.as_str(), destination);
+        body.insert("VolumeName".into(), volume.as_str().into());
+        body.insert("SnapshotName".into(), snapshot.as_str().into());
+        let call = self.post(route::VOLUMES_BACKUP, body.into(), self.deadlines().long_write);
         let request = call.request();
         let body = self.send(call).await?;
         answer::backup_url(&body).map_err(|error| error.with_request(request))

@@ -45,9 +45,9 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// and can't tell.
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>>;
 
-    /// Whether a volume's files are still those of one of its snapshots. Our server answers `GET
+    /// Whether a volume's files are still those of one of its backups. Our server answers `GET
     /// /volumes/changes`. Convoy has no such route and can't tell.
-    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes>;
+    async fn changes_since(&self, volume: &Name, backup: &BackupUrl) -> Result<Changes>;
 
     /// `GET /info`: the settings of the daemon and of its drivers.
     async fn info(&self) -> Result<Info>;
@@ -105,6 +105,16 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
 
     /// `POST /backups/create`: copies a snapshot to a destination and returns the new backup's URL.
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl>;
+
+    /// Writes a volume as it is now to a destination, and returns the new backup's URL. The backup
+    /// is of a snapshot of this name, which does not stay. Our server answers `POST
+    /// /volumes/backup`. Convoy has no such route ([`Capabilities::backs_up_volumes`]).
+    async fn back_up(
+        &self,
+        volume: &Name,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl>;
 
     /// `DELETE /backups`: deletes a backup as long as those in `required`, which are at the same
     /// destination, are there. If one is not, nothing is deleted, and the error is a

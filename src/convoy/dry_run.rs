@@ -131,6 +131,43 @@ fn gone(url: &BackupUrl) -> Error {
     not_found(format!("cannot find {} in objectstore", url.backup()), 400)
 }
 
+impl DryRun {
+    /// Notes a backup that would be made.
+    async fn pretend_backup(
+        &self,
+        (operation, text): (&'static str, String),
+        snapshot: &Snapshot,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let volume = self.volume(&Name::volume(&snapshot.volume_name)?).await?;
+        let mut pretended = self.pretended();
+        let name = format!("backup-dryrun{:04}", pretended.backups.len() + 1);
+        let url = match destination.kind() {
+            DestinationKind::Ebs { region } => {
+                BackupUrl::Ebs { region: region.clone(), snapshot: name.clone() }
+            }
+            _ => {
+                let volume = Name::volume(&snapshot.volume_name)?;
+                BackupUrl::stored(destination, &Name::parse("backup", &name)?, &volume)
+            }
+        };
+        let fields = [
+            ("BackupName", name),
+            ("BackupURL", url.to_string()),
+            ("CreatedTime", self.now().to_string()),
+            ("SnapshotCreatedAt", snapshot.created_time.to_string()),
+            ("SnapshotName", snapshot.name.clone()),
+            ("VolumeName", snapshot.volume_name.clone()),
+        ];
+        let id = volume.id().map(|id| (VOLUME_ID, id.to_owned()));
+        let fields = fields.into_iter().chain(id).chain(snapshot.extent().fields(BACKUP_SIZE));
+        let fields = fields.map(|(key, value)| (key.to_owned(), value)).collect();
+        pretended.step(operation, text);
+        pretended.backups.push((destination.clone(), Backup::new(fields)));
+        Ok(url)
+    }
+}
+
 fn not_found(message: String, status: u16) -> Error {
     Error::new(ErrorKind::NotFound, message).with_status(status)
 }
@@ -154,18 +191,20 @@ impl Daemon for DryRun {
         Ok(Capabilities { locks_destinations: true, ..self.daemon.capabilities().await? })
     }
 
-    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
-        {
-            // A snapshot that would be taken now would be of the volume as it is.
-            let pretended = self.pretended();
-            if pretended.snapshots.contains_key(snapshot.as_str()) {
-                return Ok(Changes::Unchanged);
-            }
-            if pretended.deleted_snapshots.contains(snapshot.as_str()) {
-                return Ok(Changes::Unknown);
-            }
-        }
-        self.daemon.changes_since(volume, snapshot).await
+    async fn changes_since(&self, volume: &Name, backup: &BackupUrl) -> Result<Changes> {
+        let pretended = self.pretended().backup(backup);
+        let Some(backup) = pretended else {
+            return self.daemon.changes_since(volume, backup).await;
+        };
+        // What would be copied now would be the volume as it is.
+        let is_of_now = match Name::snapshot(backup?.field("SnapshotName")) {
+            Ok(snapshot) => match self.daemon.snapshot(&snapshot).await {
+                Ok(_) => false,
+                Err(error) => error.kind == ErrorKind::NotFound,
+            },
+            Err(_) => false,
+        };
+        Ok(if is_of_now { Changes::Unchanged } else { Changes::Unknown })
     }
 
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
@@ -371,38 +410,30 @@ impl Daemon for DryRun {
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let snapshot = self.snapshot(snapshot).await?;
-        let volume = self.volume(&Name::volume(&snapshot.volume_name)?).await?;
-        let mut pretended = self.pretended();
-        let name = format!("backup-dryrun{:04}", pretended.backups.len() + 1);
-        let url = match destination.kind() {
-            DestinationKind::Ebs { region } => {
-                BackupUrl::Ebs { region: region.clone(), snapshot: name.clone() }
-            }
-            _ => {
-                let volume = Name::volume(&snapshot.volume_name)?;
-                BackupUrl::stored(destination, &Name::parse("backup", &name)?, &volume)
-            }
-        };
-        let fields = [
-            ("BackupName", name),
-            ("BackupURL", url.to_string()),
-            ("CreatedTime", self.now().to_string()),
-            ("SnapshotCreatedAt", snapshot.created_time.to_string()),
-            ("SnapshotName", snapshot.name.clone()),
-            ("VolumeName", snapshot.volume_name.clone()),
-        ];
-        let id = volume.id().map(|id| (VOLUME_ID, id.to_owned()));
-        let fields = fields.into_iter().chain(id).chain(snapshot.extent().fields(BACKUP_SIZE));
-        let fields = fields.map(|(key, value)| (key.to_owned(), value)).collect();
-        pretended.step(
+        let step = (
             "create_backup",
             format!(
                 "back up the snapshot \"{}\" of \"{}\" to {destination}",
                 snapshot.name, snapshot.volume_name
             ),
         );
-        pretended.backups.push((destination.clone(), Backup::new(fields)));
-        Ok(url)
+        self.pretend_backup(step, &snapshot, destination).await
+    }
+
+    async fn back_up(
+        &self,
+        volume: &Name,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let snapshot = Snapshot {
+            name: snapshot.to_string(),
+            volume_name: volume.to_string(),
+            created_time: self.now(),
+            ..Snapshot::default()
+        };
+        let step = ("back_up", format!("back up \"{volume}\" to {destination}"));
+        self.pretend_backup(step, &snapshot, destination).await
     }
 
     async fn delete_backup(&self, url: &BackupUrl, _required: &[BackupUrl]) -> Result<()> {

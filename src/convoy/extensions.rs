@@ -14,6 +14,12 @@ pub(crate) const MOMENT: &str = "Moment";
 /// The field of a volume's `DriverInfo` that says why its moment is no better one.
 pub(crate) const MOMENT_NOTE: &str = "MomentNote";
 
+/// The field of a volume's `DriverInfo` that says why its files can't be read now.
+pub(crate) const PROBLEM: &str = "Problem";
+
+/// The driver of volumes that are folders of the host, which are never made, moved or removed.
+pub(crate) const FOLDER_DRIVER: &str = "folder";
+
 /// The field with the id of the built-in daemon's root in the backups that it made. Version 0.1.0
 /// did not write it.
 pub(crate) const ROOT_ID: &str = "RootID";
@@ -60,20 +66,22 @@ pub(crate) const KIND: &str = "convoy-backups-error";
 /// Convoy does not know it.
 pub(crate) const REQUIRED: &str = "RequiredURLs";
 
-/// The routes of our server that Convoy does not have, all of them `GET`.
+/// The routes of our server that Convoy does not have.
 pub(crate) mod route {
     pub(crate) const CAPABILITIES: &str = "/capabilities";
+    /// Backs up a volume as it is now. The only `POST` among these.
+    pub(crate) const VOLUMES_BACKUP: &str = "/volumes/backup";
     /// Whether a destination holds anything.
     pub(crate) const BACKUPS_USED: &str = "/backups/used";
-    /// Whether a volume has changed since a snapshot.
+    /// Whether a volume has changed since a backup.
     pub(crate) const VOLUMES_CHANGES: &str = "/volumes/changes";
     /// What is mounted in a volume.
     pub(crate) const VOLUMES_MOUNTS: &str = "/volumes/mounts";
     /// Inspects many backups at once.
     pub(crate) const BACKUPS_INSPECTED: &str = "/backups/inspected";
-    /// All of them: a client takes a 404 for Convoy, so the server must know each.
+    /// All that are `GET`: a client takes a 404 for Convoy, so the server must know each.
     #[cfg(test)]
-    pub(crate) const ALL: [&str; 5] =
+    pub(crate) const READS: [&str; 5] =
         [CAPABILITIES, BACKUPS_USED, BACKUPS_INSPECTED, VOLUMES_MOUNTS, VOLUMES_CHANGES];
 }
 
@@ -91,6 +99,8 @@ pub(crate) struct Capabilities {
     pub(crate) lists_all: bool,
     /// Whether inspecting a backup looks at its data, and not only at its description.
     pub(crate) inspects_data: bool,
+    /// Whether a volume can be backed up as it is now, without a snapshot that stays.
+    pub(crate) backs_up_volumes: bool,
 }
 
 impl Capabilities {
@@ -100,6 +110,7 @@ impl Capabilities {
         locks_destinations: false,
         lists_all: false,
         inspects_data: false,
+        backs_up_volumes: false,
     };
 }
 

@@ -18,7 +18,8 @@ pub(crate) const DOUBT: &str = "Doubt";
 
 /// The volume's folder itself, as the path of a mount.
 pub(crate) const FOLDER: &str = ".";
-/// The folder that holds the folders of all volumes, as the path of a mount.
+/// The folder that holds the folders of all volumes, or one above a folder of the host, as the path
+/// of a mount.
 pub(crate) const ALL_FOLDERS: &str = "..";
 
 /// How much a volume had when a snapshot or a backup was made of it. What the daemon does not tell

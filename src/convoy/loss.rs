@@ -99,7 +99,7 @@ fn replaced_sentence(mount: &SourceMount, there: &SourceMount) -> String {
 fn folder(mount: &SourceMount) -> String {
     match mount.path.as_str() {
         FOLDER => "its folder".to_owned(),
-        ALL_FOLDERS => "the folder of all volumes".to_owned(),
+        ALL_FOLDERS => "a folder above it".to_owned(),
         path => format!("its folder \"{path}\""),
     }
 }

@@ -14,7 +14,8 @@ use async_trait::async_trait;
 
 use super::{
     ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, Extent, Info, Mount, Name, NewVolume, SNAPSHOT_SIZE, Snapshot, Volume,
+    DriverInfo, Extent, Held, Info, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE,
+    Snapshot, VOLUME_ID, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
     refusal::required_is_missing,
 };
@@ -57,6 +58,10 @@ struct State {
     time: i64,
     /// Whether inspecting a backup does not look at its data, as with Convoy.
     inspects_descriptions_only: bool,
+    /// So many files change while a backup is made.
+    changing_files: u64,
+    /// Whether volumes can be backed up without a snapshot, as with the built-in daemon.
+    backs_up_volumes: bool,
     /// Tells the time in place of `time`.
     clock: Option<Arc<dyn Clock>>,
     /// Whether the daemon can't tell if volumes have changed. No volume here ever does.
@@ -204,6 +209,21 @@ impl MemoryDaemon {
     /// Inspecting a backup no longer looks at its data, as with Convoy.
     pub(crate) fn inspect_descriptions_only(&self) {
         self.lock().inspects_descriptions_only = true;
+    }
+
+    /// From now on, so many files change while a backup is made.
+    pub(crate) fn change_while_read(&self, files: u64) {
+        self.lock().changing_files = files;
+    }
+
+    /// Backs up volumes without a snapshot that stays, and gives volumes ids, as the built-in daemon.
+    pub(crate) fn back_up_volumes(&self) {
+        let mut state = self.lock();
+        state.backs_up_volumes = true;
+        for volume in state.volumes.values_mut() {
+            let id = format!("id-of-{}", volume.name);
+            volume.driver_info.get_or_insert_default().insert(VOLUME_ID.to_owned(), id);
+        }
     }
 
     /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
@@ -355,6 +375,62 @@ impl State {
     }
 }
 
+impl State {
+    /// Makes a backup of this snapshot.
+    fn make_backup(&mut self, snapshot: &Snapshot, destination: &Destination) -> Result<BackupUrl> {
+        if let Some(id) = snapshot.driver_info.as_ref().and_then(|info| info.get("EBSSnapshotID")) {
+            let url = BackupUrl::Ebs { region: "us-east-1".into(), snapshot: id.clone() };
+            let volume = self.volume(&snapshot.volume_name)?.clone();
+            self.made.push((url.clone(), volume));
+            return Ok(url);
+        }
+        // Convoy keeps the creation time of the first volume with that name.
+        let volume = self.volume(&snapshot.volume_name)?.clone();
+        let created = volume.created_time.to_string();
+        let first = self.first_created.entry(snapshot.volume_name.clone()).or_insert(created);
+        let volume_created = first.clone();
+        self.counter += 1;
+        let name = format!("backup-{:016x}", self.counter);
+        let url = BackupUrl::stored(
+            destination,
+            &Name::parse("backup", &name)?,
+            &Name::volume(&snapshot.volume_name)?,
+        );
+        let fields = [
+            ("BackupName", name),
+            ("BackupURL", url.to_string()),
+            ("CreatedTime", self.now().to_string()),
+            ("DriverName", volume.driver.clone()),
+            ("SnapshotCreatedAt", snapshot.created_time.to_string()),
+            ("SnapshotName", snapshot.name.clone()),
+            ("VolumeCreatedAt", volume_created),
+            ("VolumeName", snapshot.volume_name.clone()),
+        ];
+        let id = volume.id().map(|id| (VOLUME_ID, id.to_owned()));
+        let origin = id.as_ref().map(|_| (ORIGIN, Origin::Here.as_str().to_owned()));
+        let fields = fields.into_iter().chain(id).chain(origin);
+        let held = Held { changed_files: self.changing_files, ..Held::default() };
+        let fields = fields.chain(held.fields());
+        let fields = fields.chain(snapshot.extent().fields(BACKUP_SIZE));
+        let backup = Backup::new(fields.map(|(key, value)| (key.to_owned(), value)).collect());
+        self.stored().push((url.clone(), backup));
+        self.made.push((url.clone(), volume));
+        Ok(url)
+    }
+}
+
+/// A driver's description of a snapshot with so much.
+fn snapshot_info(extent: &Extent) -> DriverInfo {
+    let fields = extent.fields(SNAPSHOT_SIZE).into_iter();
+    fields.map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+/// The answer of a daemon that made no backup and says that it did.
+fn lost_backup(volume: &str, destination: &Destination) -> BackupUrl {
+    let lost = Name::parse("backup", "backup-00lost").unwrap();
+    BackupUrl::stored(destination, &lost, &Name::volume(volume).unwrap())
+}
+
 /// What a store would know whose runs did all that this daemon did.
 impl KnownBackups for MemoryDaemon {
     fn of_volume(&self, _daemon: &str, volume: &str) -> Result<Vec<KnownBackup>> {
@@ -407,15 +483,19 @@ impl Daemon for MemoryDaemon {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        let inspects_data = !self.lock().inspects_descriptions_only;
-        Ok(Capabilities { inspects_data, ..Capabilities::CONVOY })
+        let state = self.lock();
+        Ok(Capabilities {
+            inspects_data: !state.inspects_descriptions_only,
+            backs_up_volumes: state.backs_up_volumes,
+            ..Capabilities::CONVOY
+        })
     }
 
     async fn is_used(&self, _destination: &Destination) -> Result<Option<bool>> {
         Ok(None)
     }
 
-    async fn changes_since(&self, _volume: &Name, _snapshot: &Name) -> Result<Changes> {
+    async fn changes_since(&self, _volume: &Name, _backup: &BackupUrl) -> Result<Changes> {
         Ok(if self.lock().blind { Changes::Unknown } else { Changes::Unchanged })
     }
 
@@ -522,11 +602,7 @@ impl Daemon for MemoryDaemon {
             let created_time = state.now();
             let mut snapshot =
                 Snapshot { name: name.to_string(), created_time, ..Snapshot::default() };
-            if let Some(extent) = state.extents.get(volume.as_str()) {
-                let fields = extent.fields(SNAPSHOT_SIZE).into_iter();
-                let fields = fields.map(|(name, value)| (name.to_owned(), value));
-                snapshot.driver_info = Some(fields.collect());
-            }
+            snapshot.driver_info = state.extents.get(volume.as_str()).map(snapshot_info);
             if let Some(folder) = &state.folder {
                 let packed = folder.join(format!("{name}.tar.gz"));
                 std::fs::write(&packed, "packed").unwrap();
@@ -618,49 +694,32 @@ impl Daemon for MemoryDaemon {
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let act = |state: &mut State| {
             let snapshot = state.snapshot(snapshot.as_str())?;
-            if let Some(id) =
-                snapshot.driver_info.as_ref().and_then(|info| info.get("EBSSnapshotID"))
-            {
-                let url = BackupUrl::Ebs { region: "us-east-1".into(), snapshot: id.clone() };
-                let volume = state.volume(&snapshot.volume_name)?.clone();
-                state.made.push((url.clone(), volume));
-                return Ok(url);
-            }
-            // Convoy keeps the creation time of the first volume with that name.
-            let volume = state.volume(&snapshot.volume_name)?;
-            let (created, driver) = (volume.created_time.to_string(), volume.driver.clone());
-            let volume_created =
-                state.first_created.entry(snapshot.volume_name.clone()).or_insert(created).clone();
-            state.counter += 1;
-            let name = format!("backup-{:016x}", state.counter);
-            let url = BackupUrl::stored(
-                destination,
-                &Name::parse("backup", &name)?,
-                &Name::volume(&snapshot.volume_name)?,
-            );
-            let fields = [
-                ("BackupName", name),
-                ("BackupURL", url.to_string()),
-                ("CreatedTime", state.now().to_string()),
-                ("DriverName", driver),
-                ("SnapshotCreatedAt", snapshot.created_time.to_string()),
-                ("SnapshotName", snapshot.name.clone()),
-                ("VolumeCreatedAt", volume_created),
-                ("VolumeName", snapshot.volume_name.clone()),
-            ];
-            let fields = fields.into_iter().chain(snapshot.extent().fields(BACKUP_SIZE));
-            let backup = Backup::new(fields.map(|(key, value)| (key.to_owned(), value)).collect());
-            state.stored().push((url.clone(), backup));
-            let volume = state.volume(url.volume().unwrap_or_default())?.clone();
-            state.made.push((url.clone(), volume));
-            Ok(url)
+            state.make_backup(&snapshot, destination)
         };
         let volume =
             self.lock().snapshot(snapshot.as_str()).map(|s| s.volume_name).unwrap_or_default();
-        self.call("create_backup", snapshot.as_str(), act, || {
-            let lost = Name::parse("backup", "backup-00lost").unwrap();
-            BackupUrl::stored(destination, &lost, &Name::volume(&volume).unwrap())
-        })
+        self.call("create_backup", snapshot.as_str(), act, || lost_backup(&volume, destination))
+    }
+
+    async fn back_up(
+        &self,
+        volume: &Name,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let act = |state: &mut State| {
+            state.volume(volume.as_str())?;
+            let taken = Snapshot {
+                name: snapshot.to_string(),
+                volume_name: volume.to_string(),
+                created_time: state.now(),
+                driver_info: state.extents.get(volume.as_str()).map(snapshot_info),
+                ..Snapshot::default()
+            };
+            state.make_backup(&taken, destination)
+        };
+        let what = volume.as_str();
+        self.call("back_up", what, act, || lost_backup(what, destination))
     }
 
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {

@@ -15,6 +15,7 @@ pub(crate) mod ebs;
 mod extensions;
 mod extent;
 pub(crate) mod guards;
+mod held;
 pub(crate) mod identity;
 mod inspected;
 mod loss;
@@ -34,10 +35,11 @@ pub(crate) mod url;
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
-    Capabilities, HINT, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, REQUIRED, ROOT_ID, VOLUME_ID,
-    route,
+    Capabilities, FOLDER_DRIVER, HINT, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, PROBLEM,
+    REQUIRED, ROOT_ID, VOLUME_ID, route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
+pub(crate) use held::Held;
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};

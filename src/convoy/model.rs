@@ -77,7 +77,7 @@ impl Volume {
 
     /// The id that the built-in daemon gives to the volume; Convoy gives none.
     pub(crate) fn id(&self) -> Option<&str> {
-        self.driver_info.as_ref()?.get(VOLUME_ID).map(String::as_str)
+        self.told(VOLUME_ID)
     }
 
     /// As [`super::Backup::source`], of the volume itself.
@@ -110,6 +110,11 @@ impl Volume {
     /// Whether the volume existed at this time; `None` if either time can't be parsed.
     pub(super) fn was_there(&self, time: &ApiTime) -> Option<bool> {
         Some(time.timestamp()? >= self.created_time.timestamp()?)
+    }
+
+    /// A field of the driver's description.
+    pub(crate) fn told(&self, field: &str) -> Option<&str> {
+        self.driver_info.as_ref()?.get(field).map(String::as_str)
     }
 
     /// The size in bytes, if the driver tells it.

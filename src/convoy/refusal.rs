@@ -1,5 +1,7 @@
 //! Convoy's own words for its refusals, byte for byte: scripts and Docker's plugins match on them.
 
+use std::path::Path;
+
 use super::{BackupUrl, object_store::volume_folder};
 use crate::error::{Error, ErrorKind};
 
@@ -35,6 +37,29 @@ pub(crate) fn mounted_inside(volume: &str, mounts: &[String]) -> Error {
     let mounts = mounts.join("\", \"");
     refused(format!("Cannot delete volume {volume}. Something is mounted in it, at \"{mounts}\""))
         .with_hint(UNMOUNT_HINT)
+}
+
+/// The refusal to make a volume with the name of a folder of the host.
+pub(crate) fn name_of_a_folder(name: &str, folder: &Path) -> Error {
+    refused(format!("Volume {name} already exists: it is the host's folder {}", folder.display()))
+        .with_hint("choose another name, or take the folder out of BKUP_FOLDERS first")
+}
+
+/// The refusal to remove a folder of the host.
+pub(crate) fn folder_stays(name: &str, folder: &Path) -> Error {
+    refused(format!("Cannot delete volume {name}. It is the host's folder {}", folder.display()))
+        .with_hint(FOLDER_HINT)
+}
+
+/// How to be rid of a volume that is a folder of the host.
+pub(crate) const FOLDER_HINT: &str =
+    "take it out of BKUP_FOLDERS, and it is no volume any more; its files and its backups stay";
+
+/// The refusal to make a volume by a driver that finds its volumes.
+pub(crate) fn makes_no_volumes(driver: &str, name: &str) -> Error {
+    refused(format!("Driver {driver} makes no volumes")).with_hint(format!(
+        "a folder of the host becomes a volume by the setting BKUP_FOLDERS={name}=/the/folder"
+    ))
 }
 
 pub(crate) fn no_folder(path: &str) -> Error {

@@ -13,17 +13,18 @@ use crate::{
 const MOST_MOUNTS: usize = 20;
 
 /// The mounts of a volume's folder, below it, and of the folder that holds all volumes: also the
-/// share that this one is a folder of. `None` if they can't be told.
-pub(crate) fn source_mounts(folder: &Path) -> Option<Vec<SourceMount>> {
+/// share that this one is a folder of, and for a folder of the host any mount that holds it. `None`
+/// if they can't be told.
+pub(crate) fn source_mounts(folder: &Path, is_of_the_host: bool) -> Option<Vec<SourceMount>> {
     let folder = real_path(folder);
     // What is mounted on demand is mounted by this.
     let _ = fs::read_dir(&folder).map(|mut entries| entries.next());
-    described(&mounts().ok()?, &folder, &id)
+    described(&mounts().ok()?, (&folder, is_of_the_host), &id)
 }
 
 fn described(
     all: &[MountPoint],
-    folder: &Path,
+    (folder, is_of_the_host): (&Path, bool),
     id: &dyn Fn(&MountPoint) -> Option<String>,
 ) -> Option<Vec<SourceMount>> {
     let describe = |path: &str, mount: &MountPoint| SourceMount {
@@ -43,7 +44,11 @@ fn described(
     let parent = folder.parent()?;
     let above = all.iter().filter(|mount| parent.starts_with(&mount.path));
     let above = above.max_by_key(|mount| mount.path.as_os_str().len());
-    let holds_all = |mount: &&MountPoint| mount.path == parent || is_network(&mount.file_system);
+    let is_below_root = |mount: &MountPoint| mount.path != Path::new("/");
+    let holds_all = |mount: &&MountPoint| {
+        let is_next = mount.path == parent || is_network(&mount.file_system);
+        is_next || is_of_the_host && is_below_root(mount)
+    };
     found.extend(above.filter(holds_all).map(|mount| describe(ALL_FOLDERS, mount)));
     found.sort_by(|one, other| one.path.cmp(&other.path));
     Some(found)
@@ -76,9 +81,11 @@ mod tests {
             file_system: "ext4".into(),
             source: "/dev/sdb".into(),
         };
-        let described = |mounts: &[MountPoint], folder: &Path| described(mounts, folder, &|_| None);
+        let described = |mounts: &[MountPoint], folder: &Path, of_the_host| {
+            described(mounts, (folder, of_the_host), &|_| None)
+        };
         let told = |mounts: &[MountPoint]| -> Option<Vec<String>> {
-            let found = described(mounts, Path::new("/root/volumes/vol1"))?;
+            let found = described(mounts, Path::new("/root/volumes/vol1"), false)?;
             Some(found.into_iter().map(|mount| mount.path).collect())
         };
         let elsewhere = ["/", "/root", "/root/volumes/vol10", "/root/volumes/vol2/deep"].map(mount);
@@ -92,6 +99,11 @@ mod tests {
         let share = MountPoint { file_system: "nfs4".into(), ..mount("/root") };
         assert_eq!(told(&[mount("/"), share]).unwrap(), [".."]);
         assert_eq!(told(&[mount("/root")]).unwrap(), Vec::<String>::new());
+        let of_the_host = |mounts: &[MountPoint]| {
+            described(mounts, Path::new("/srv/sites/website"), true).unwrap()
+        };
+        assert_eq!(of_the_host(&["/", "/srv"].map(mount))[0].path, ALL_FOLDERS);
+        assert!(of_the_host(&[mount("/")]).is_empty());
     }
 
     #[test]

@@ -20,6 +20,7 @@
 //! operations [`inspect`], [`create`], [`restore`] and [`delete`] use these; [`marks`] says how long
 //! deleted data waits. [`destinations`] finds the repository of a destination.
 
+mod back_up;
 mod catalogue;
 mod create;
 mod damage;

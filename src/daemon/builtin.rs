@@ -101,13 +101,14 @@ impl Daemon for BuiltinDaemon {
             locks_destinations: true,
             lists_all: true,
             inspects_data: true,
+            backs_up_volumes: true,
         })
     }
 
-    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
-        let (volume, snapshot) = (volume.to_string(), snapshot.to_string());
-        self.run("comparing the volume with its snapshot", move |operations| {
-            operations.changes_since(&volume, &snapshot)
+    async fn changes_since(&self, volume: &Name, backup: &BackupUrl) -> Result<Changes> {
+        let (volume, backup) = (volume.to_string(), backup.clone());
+        self.run("comparing the volume with its backup", move |operations| {
+            operations.changes_since(&volume, &backup)
         })
         .await
     }
@@ -230,6 +231,20 @@ impl Daemon for BuiltinDaemon {
         .await
     }
 
+    async fn back_up(
+        &self,
+        volume: &Name,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let (volume, snapshot, destination) =
+            (volume.to_string(), snapshot.clone(), destination.clone());
+        self.run("backing up the volume", move |operations| {
+            operations.back_up(&volume, &snapshot, &destination)
+        })
+        .await
+    }
+
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {
         let (url, required) = (url.clone(), required.to_vec());
         self.run("deleting the backup", move |operations| {
@@ -260,6 +275,7 @@ mod tests {
             password: None,
             s3: S3Options::default(),
             moment: None,
+            folders: Vec::new(),
             host: "host1".into(),
             progress: progress::none(),
             clock: Arc::new(SystemClock),

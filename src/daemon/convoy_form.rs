@@ -6,14 +6,15 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
-    driver::Driver,
+    driver::{Driver as _, Drivers, Folders},
     moment::Moments,
     root::Root,
     state::{SnapshotState, VolumeState},
 };
 use crate::{
     convoy::{
-        ApiTime, DriverInfo, Info, MOMENT, MOMENT_NOTE, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
+        ApiTime, DriverInfo, Info, MOMENT, MOMENT_NOTE, PROBLEM, SNAPSHOT_SIZE, Snapshot,
+        VOLUME_ID, Volume,
     },
     error::{Error, Result},
 };
@@ -21,7 +22,7 @@ use crate::{
 /// Writes states as Convoy does, with times in one time zone.
 pub(super) struct ConvoyForm<'a> {
     pub(super) root: &'a Root,
-    pub(super) driver: &'a dyn Driver,
+    pub(super) drivers: &'a Drivers,
     pub(super) moments: &'a Moments,
     pub(super) zone: TimeZone,
 }
@@ -31,28 +32,36 @@ impl ConvoyForm<'_> {
     pub(super) fn info(&self) -> Result<Info> {
         let general = json!({
             "Root": self.root.path(),
-            "DriverList": [self.driver.name()],
-            "DefaultDriver": self.driver.name(),
+            "DriverList": self.drivers.names(),
+            "DefaultDriver": self.drivers.vfs.name(),
             "MountNamespaceFD": "",
             "IgnoreDockerDelete": false,
             "CreateOnDockerMount": false,
             "CmdTimeout": "",
         });
-        let driver = json!({
+        let folders = self.drivers.folders.found().into_iter();
+        let folders: BTreeMap<_, _> =
+            folders.map(|(name, path)| (name, path.display().to_string())).collect();
+        let vfs = json!({
             "DefaultVolumeSize": "107374182400",
             "Path": self.root.volumes(),
             "Root": self.root.repository(),
         });
-        serde_json::from_value(json!({ "General": general, self.driver.name(): driver }))
-            .map_err(|error| Error::internal(error.to_string()))
+        let mut info = json!({ "General": general, "vfs": vfs });
+        if !folders.is_empty() {
+            info[Folders::NAME] = json!(folders);
+        }
+        serde_json::from_value(info).map_err(|error| Error::internal(error.to_string()))
     }
 
     /// The driver's description of a volume.
     pub(super) fn driver_info(&self, volume: &VolumeState) -> DriverInfo {
-        let path = self.driver.path(&volume.name).display().to_string();
-        let offer = self.moments.offered(&self.driver.place(&volume.name));
+        let driver = self.drivers.of(&volume.driver);
+        let path = driver.path(&volume.name).display().to_string();
+        let offer = self.moments.offered(&driver.place(&volume.name));
+        let problem = driver.problem(&volume.name).map(|problem| (PROBLEM, problem));
         let always = [
-            ("Driver", self.driver.name().to_owned()),
+            ("Driver", volume.driver.clone()),
             (MOMENT, offer.kind.as_str().to_owned()),
             ("MountPoint", if volume.mounted { path.clone() } else { String::new() }),
             ("Path", path),
@@ -62,7 +71,8 @@ impl ConvoyForm<'_> {
             (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
         ];
-        fields(always.into_iter().chain(offer.why.map(|why| (MOMENT_NOTE, why))))
+        let note = offer.why.map(|why| (MOMENT_NOTE, why));
+        fields(always.into_iter().chain(note).chain(problem))
     }
 
     /// A volume with its snapshots.
@@ -72,7 +82,7 @@ impl ConvoyForm<'_> {
             |(name, state)| (String::clone(name), self.listed_snapshot(volume, name, state));
         Volume {
             name: volume.name.clone(),
-            driver: self.driver.name().into(),
+            driver: volume.driver.clone(),
             mount_point: driver_info["MountPoint"].clone(),
             created_time: ApiTime::parse(&driver_info["VolumeCreatedAt"]),
             driver_info: Some(driver_info),
@@ -107,7 +117,7 @@ impl ConvoyForm<'_> {
     fn listed_snapshot(&self, volume: &VolumeState, name: &str, state: &SnapshotState) -> Snapshot {
         let created = self.time(state.created);
         let always = [
-            ("Driver", self.driver.name().to_owned()),
+            ("Driver", volume.driver.clone()),
             ("FilePath", self.root.snapshot_file(&state.id).display().to_string()),
             ("SnapshotCreatedAt", created.to_string()),
             ("SnapshotName", name.to_owned()),

@@ -1,20 +1,28 @@
-//! A driver: where the files of a volume are, and how they are created, moved and removed.
+//! A driver: where the files of a volume are, and who makes and removes them.
 //!
 //! The state of a volume ([`super::state`]), its snapshots and its backups are the same for every
-//! driver. A new driver is a file beside `vfs`, and a line in `Operations::open`.
+//! driver. `vfs` makes volumes when it is told to; `folder` finds them in the configuration. A
+//! driver that finds its volumes elsewhere (an engine's) finds others at each call of
+//! [`Driver::found`].
 
+mod all;
+mod folder;
+mod overlap;
 mod vfs;
 
 use std::{
-    fmt, io,
+    fmt,
     path::{Path, PathBuf},
 };
 
 use super::moment::Place;
 use crate::error::Result;
-pub(super) use vfs::Vfs;
+pub(super) use all::Drivers;
+pub(super) use folder::Folders;
+pub(super) use overlap::{SameFolder, refuse_destination};
+pub(super) use vfs::{Created, Vfs};
 
-/// Manages the files of volumes.
+/// Knows where the files of volumes are.
 pub(super) trait Driver: fmt::Debug + Send + Sync {
     /// The driver's name in Convoy's API: `vfs`.
     fn name(&self) -> &'static str;
@@ -25,23 +33,20 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
     /// The place of which a moment is taken to read the volume.
     fn place(&self, volume: &str) -> Place;
 
-    /// Creates an empty volume. It is on disk when this returns.
-    fn create(&self, volume: &str) -> Result<Created>;
+    /// The volumes that are there without having been made here, with their folders.
+    fn found(&self) -> Vec<(&str, &Path)> {
+        Vec::new()
+    }
 
-    /// Moves a volume's files to `aside`, a path in the staging folder. `false` if the volume had
-    /// no files. The caller syncs the staging folder.
-    fn take_away(&self, volume: &str, aside: &Path) -> Result<bool>;
+    /// Looks whether a volume's files can be read now, and are its own.
+    ///
+    /// # Errors
+    /// Why not, for people.
+    fn check(&self, volume: &str) -> Result<()>;
 
-    /// Makes the folder `staged`, in the staging folder, the volume's files. They are on disk when
-    /// this returns. Nothing is replaced: the error is [`io::ErrorKind::AlreadyExists`] if the
-    /// volume has files.
-    fn put_in_place(&self, staged: &Path, volume: &str) -> io::Result<()>;
-}
-
-/// The outcome of [`Driver::create`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Created {
-    Empty,
-    /// An earlier volume of that name left its files, and the new volume has them.
-    WithFilesThatWereThere,
+    /// What [`Driver::check`] would say, as far as that can be told at once: a share whose server
+    /// does not answer is not looked at.
+    fn problem(&self, _volume: &str) -> Option<String> {
+        None
+    }
 }

@@ -75,6 +75,15 @@ impl Identity {
         Ok(identity)
     }
 
+    /// Whether the root was copied or moved, and that is not settled, by its file and its place.
+    pub(super) fn is_copied(path: &Path) -> bool {
+        let root = Root::looked_at(path);
+        let known = Self::read(&root.identity()).ok().flatten();
+        known.is_some_and(|known| {
+            !known.unsettled.is_empty() || known.place.is_other_than(&Place::of(root.path()))
+        })
+    }
+
     /// Settles that a root was moved and not copied, so that all that it made before is its own.
     /// Returns whether there was anything to settle.
     ///

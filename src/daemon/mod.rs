@@ -37,10 +37,12 @@
 //! - [`moment`]: one point in time of a folder's files. Each kind of moment has a file.
 //! - [`driver`]: where the files of a volume are. Each driver has a file.
 //! - [`state`]: the state files. [`volumes`]: the volumes in memory, and the order of their locks.
+//! - [`found`]: volumes that a driver finds by itself.
 //! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
 //! - [`repository`]: a restic-format repository, and the storage of its files.
 //! - [`tree`]: reads a folder for a snapshot, and writes one for a restore.
 //! - [`snapshots`]: the root's own repository. [`backups`]: the repositories at destinations.
+//! - [`reading`]: reading a volume, of a moment.
 //! - [`recovery`]: restores, removals and snapshots, each with the repair after a crash.
 //! - [`options`], [`operations`]: what the API does, one method per operation. [`builtin`]: the
 //!   trait over it.
@@ -49,10 +51,12 @@ mod backups;
 mod builtin;
 mod convoy_form;
 mod driver;
+mod found;
 mod identity;
 mod moment;
 mod operations;
 mod options;
+mod reading;
 mod recovery;
 mod repository;
 mod root;
@@ -70,6 +74,12 @@ use crate::error::Result;
 pub(crate) use builtin::BuiltinDaemon;
 pub(crate) use moment::MomentCommands;
 pub(crate) use options::BuiltinOptions;
+
+/// Whether the root at this path was copied or moved, and nobody has settled which of both. It changes
+/// nothing; a root that can't be looked at is none.
+pub(crate) fn is_copied(root: &Path) -> bool {
+    identity::Identity::is_copied(root)
+}
 
 /// Settles that this root was moved and not copied, so that all that it made before is its own.
 /// Returns whether there was anything to settle.

@@ -151,7 +151,8 @@ impl Moments {
     }
 
     fn by_btrfs(&self, place: &Place, into: Option<&Path>) -> Result<Moment<'_>> {
-        let path = btrfs::snapshot_path(into.unwrap_or(&self.staging), &place.volume);
+        let into = into.unwrap_or(&self.staging);
+        let path = btrfs::snapshot_path(into, &place.volume, into == self.staging);
         let mut moment = self.noted(Kind::Btrfs, place, path)?;
         btrfs::take_snapshot(&place.folder, &moment.folder).inspect_err(|_| {
             // Nothing was made, so there is nothing to undo.

@@ -8,10 +8,12 @@ use jiff::Timestamp;
 use super::{
     backups::{Destinations, StoredUrl},
     convoy_form::ConvoyForm,
-    driver::{Created, Driver, Vfs},
+    driver::{Created, Driver as _, Drivers, Folders, refuse_destination},
+    found,
     identity::{Identity, new_id},
     moment::Moments,
     options::BuiltinOptions,
+    reading::Reader,
     recovery::{self, OnDisk, removal, restore, snapshots},
     repository::Access,
     root::Root,
@@ -23,7 +25,10 @@ use crate::{
     clock::Clock,
     convoy::{
         BackupUrl, Changes, Destination, Mount, Name, NewVolume, Snapshot, Volume,
-        refusal::{no_snapshot, refused, volume_not_found},
+        refusal::{
+            folder_stays, makes_no_volumes, name_of_a_folder, no_snapshot, no_volume, refused,
+            volume_not_found,
+        },
     },
     error::Result,
 };
@@ -31,7 +36,7 @@ use crate::{
 /// The parts of the daemon.
 pub(super) struct Operations {
     root: Root,
-    driver: Box<dyn Driver>,
+    drivers: Drivers,
     moments: Moments,
     clock: Arc<dyn Clock>,
     volumes: Volumes,
@@ -51,19 +56,20 @@ impl Operations {
         let root = Root::make(&options.root)?;
         let owned = root.own()?;
         root.make_folders()?;
-        let driver: Box<dyn Driver> = Box::new(Vfs::new(&root));
+        let drivers = Drivers::new(&root, options.folders);
         let state = StateFolder(root.state());
         let mut volumes = state.load()?;
         let access =
             Access { password: options.password, host: options.host, progress: options.progress };
         let local = LocalRepository::new(root.clone(), access.clone());
-        let disk = OnDisk { root: &root, driver: &*driver, state: &state };
+        let disk = OnDisk { root: &root, driver: &drivers.vfs, state: &state };
         let moments = Moments::new(&root, options.moment, options.clock.clone());
         let mut sentences = moments.undo_left();
         sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
+        sentences.extend(found::take_up(&drivers, &state, &mut volumes, options.clock.now())?);
         let identity = Identity::of(&root, &mut sentences)?;
         let operations = Self {
-            driver,
+            drivers,
             moments,
             clock: options.clock,
             volumes: Volumes::new(state, volumes),
@@ -96,14 +102,14 @@ impl Operations {
     pub(super) fn convoy_form(&self) -> ConvoyForm<'_> {
         ConvoyForm {
             root: &self.root,
-            driver: &*self.driver,
+            drivers: &self.drivers,
             moments: &self.moments,
             zone: self.clock.time_zone(),
         }
     }
 
     fn disk(&self) -> OnDisk<'_> {
-        OnDisk { root: &self.root, driver: &*self.driver, state: self.volumes.state() }
+        OnDisk { root: &self.root, driver: &self.drivers.vfs, state: self.volumes.state() }
     }
 
     /// The current time for a snapshot or a backup, in whole seconds.
@@ -114,14 +120,27 @@ impl Operations {
 
     pub(super) fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
         let name = new.name.as_str();
-        let is_other = |driver: &&str| !driver.is_empty() && *driver != self.driver.name();
+        // A folder of the host is restored beside it.
+        let is_restored = |driver: &str| new.backup.is_some() && driver == Folders::NAME;
+        let vfs = self.drivers.vfs.name();
+        let is_other = |driver: &&str| !driver.is_empty() && *driver != vfs && !is_restored(driver);
         if let Some(driver) = new.driver.as_deref().filter(is_other) {
-            return Err(refused(format!("Cannot find driver {driver}"))
-                .with_hint("the built-in daemon has one driver, vfs: leave --driver out"));
+            return Err(if driver == Folders::NAME {
+                makes_no_volumes(driver, name)
+            } else {
+                refused(format!("Cannot find driver {driver}"))
+                    .with_hint("the built-in daemon makes volumes with vfs: leave --driver out")
+            });
         }
         self.volumes.exclusively(name, || {
-            if self.volumes.find(name).is_some() {
-                return Err(refused(format!("Volume {name} already exists ")));
+            match self.volumes.find_even_forgotten(name) {
+                Some(VolumeState { folder: Some(folder), .. }) => {
+                    return Err(name_of_a_folder(name, &folder));
+                }
+                Some(there) if there.is_listed() => {
+                    return Err(refused(format!("Volume {name} already exists ")));
+                }
+                _ => {}
             }
             let in_use = |volume: &VolumeState| volume.snapshots.contains_key(name);
             let Some(_reserved) = self.volumes.reserve(name, in_use) else {
@@ -141,6 +160,8 @@ impl Operations {
         }
         let mut volume = VolumeState {
             name: name.to_owned(),
+            driver: self.drivers.vfs.name().to_owned(),
+            folder: None,
             size: new.size.unwrap_or(0),
             id: Some(new_id()),
             created: self.clock.now(),
@@ -152,7 +173,7 @@ impl Operations {
         };
         if let Some(url) = &new.backup {
             self.restore_backup(&mut volume, url, former.as_ref())?;
-        } else if self.driver.create(name)? == Created::WithFilesThatWereThere {
+        } else if self.drivers.vfs.create(name)? == Created::WithFilesThatWereThere {
             // The files of the forgotten volume are still there, so this is the same volume again.
             if let Some(former) = former {
                 (volume.id, volume.created) = (former.id, former.created);
@@ -185,8 +206,14 @@ impl Operations {
     }
 
     pub(super) fn mount_volume(&self, name: String) -> Result<Mount> {
+        let volume = self.volumes.find(&name).ok_or_else(|| no_volume(&name))?;
+        let driver = self.drivers.of(&volume.driver);
+        // Docker may mount a volume of ours before its share is.
+        if !volume.is_ours() {
+            driver.check(&name)?;
+        }
         self.volumes.update(&name, |volume| volume.mounted = true)?;
-        Ok(Mount { mount_point: self.driver.path(&name).display().to_string(), name })
+        Ok(Mount { mount_point: driver.path(&name).display().to_string(), name })
     }
 
     pub(super) fn unmount_volume(&self, name: &str) -> Result<()> {
@@ -196,6 +223,9 @@ impl Operations {
     pub(super) fn delete_volume(&self, name: &str, reference_only: bool) -> Result<()> {
         self.volumes.exclusively(name, || {
             let (volume, _deleting) = self.volumes.begin_deletion(name)?;
+            if let Some(folder) = &volume.folder {
+                return Err(folder_stays(name, folder));
+            }
             if reference_only {
                 self.volumes.insert(VolumeState { forgotten: true, ..volume })
             } else {
@@ -205,25 +235,21 @@ impl Operations {
         })
     }
 
-    /// Whether a volume's files are still those of a snapshot. Unknown without that snapshot.
-    pub(super) fn changes_since(&self, name: &str, snapshot: &str) -> Result<Changes> {
+    /// Whether a volume's files are still those of a backup. Unknown without that backup.
+    pub(super) fn changes_since(&self, name: &str, url: &BackupUrl) -> Result<Changes> {
+        let destination = url.destination();
+        let repository = self.destinations.at(&destination)?;
         self.volumes.exclusively(name, || {
             let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
-            let Some(snapshot) = volume.snapshots.get(snapshot) else {
-                return Ok(Changes::Unknown);
-            };
-            let folder = self.driver.path(name);
-            Ok(match self.local.first_difference(&folder, name, snapshot)? {
-                None => Changes::Unchanged,
-                Some(path) => Changes::Changed { path: path.display().to_string() },
-            })
+            let url = StoredUrl::of(url, &destination)?;
+            repository.changes_since(&url, &volume, &self.drivers.of(&volume.driver).path(name))
         })
     }
 
     /// The mount points at a volume's folder and below it.
     pub(super) fn mounts_in_volume(&self, name: &str) -> Result<Vec<String>> {
         let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
-        removal::mounts(self.disk(), &volume.name)
+        removal::mounts(&self.drivers.of(&volume.driver).path(name))
     }
 
     pub(super) fn create_snapshot(&self, volume: &str, name: &str) -> Result<Snapshot> {
@@ -232,9 +258,9 @@ impl Operations {
             return Err(refused(format!("Snapshot name {name} already exists")));
         };
         let now = || self.now().to_zoned(self.clock.time_zone());
-        let place = self.driver.place(volume);
+        let reader = Reader { drivers: &self.drivers, moments: &self.moments };
         let (volume, snapshot) =
-            snapshots::create(&self.volumes, &self.local, (&self.moments, &place), name, now)?;
+            snapshots::create(&self.volumes, &self.local, reader, (volume, name), now)?;
         Ok(self.convoy_form().new_snapshot(&volume, name, &snapshot))
     }
 
@@ -258,8 +284,38 @@ impl Operations {
         let repository = self.destinations.at(destination)?;
         self.volumes.exclusively(&volume.name, || {
             let (volume, state) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
+            repository.refuse_roots()?;
+            self.refuse_destination_in(&volume, destination)?;
             let backup = repository.create(&self.local, &volume, (snapshot, &state), self.now())?;
             Ok(BackupUrl::stored(destination, &backup, &Name::volume(&volume.name)?))
         })
+    }
+
+    /// Backs up a volume as it is now, as a snapshot of this name that does not stay.
+    pub(super) fn back_up(
+        &self,
+        volume: &str,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let name = snapshot.as_str();
+        let in_use = |state: &VolumeState| state.name == name || state.snapshots.contains_key(name);
+        let Some(_reserved) = self.volumes.reserve(name, in_use) else {
+            return Err(refused(format!("Snapshot name {name} already exists")));
+        };
+        let repository = self.destinations.at(destination)?;
+        self.volumes.exclusively(volume, || {
+            let state = self.volumes.find(volume).ok_or_else(|| no_volume(volume))?;
+            self.refuse_destination_in(&state, destination)?;
+            let reader = Reader { drivers: &self.drivers, moments: &self.moments };
+            let backup = repository.back_up(&state, snapshot, reader, || self.now())?;
+            Ok(BackupUrl::stored(destination, &backup, &Name::volume(volume)?))
+        })
+    }
+
+    /// Refuses a destination that is in the volume, or around it.
+    fn refuse_destination_in(&self, volume: &VolumeState, destination: &Destination) -> Result<()> {
+        let folder = self.drivers.of(&volume.driver).path(&volume.name);
+        destination.folder().map_or(Ok(()), |destination| refuse_destination(&folder, destination))
     }
 }

@@ -14,6 +14,8 @@ pub(crate) struct BuiltinOptions {
     /// password, backups are not encrypted.
     pub(crate) password: Option<String>,
     pub(crate) s3: S3Options,
+    /// Folders of the host that are volumes, with their names.
+    pub(crate) folders: Vec<(String, PathBuf)>,
     /// The operator's own commands that take and drop a moment.
     pub(crate) moment: Option<MomentCommands>,
     /// The host name in new snapshots and backups.

@@ -84,6 +84,7 @@ fn forget_what_is_gone(
 ) {
     let is_gone = |volume: &VolumeState| {
         volume.forgotten
+            && volume.is_ours()
             && volume.snapshots.is_empty()
             && fs::symlink_metadata(disk.driver.path(&volume.name)).is_err()
     };

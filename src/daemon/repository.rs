@@ -1,11 +1,12 @@
 //! Restic-format repositories: opening one ([`open`]), the password and names it is opened with
-//! ([`access`]), its files as rustic reads them ([`backend`]), and where these files are
+//! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), and where these files are
 //! ([`storage`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
 mod access;
 mod backend;
+mod key_file;
 mod open;
 mod storage;
 

@@ -57,6 +57,11 @@ impl Root {
         Self::make(path)
     }
 
+    /// The root at `path`, to look at only: nothing is made, and there may be none.
+    pub(super) fn looked_at(path: &Path) -> Self {
+        Self { path: path.canonicalize().unwrap_or_else(|_| path.to_owned()) }
+    }
+
     /// The root at `path`, which must be canonical.
     #[cfg(test)]
     pub(super) fn at(path: &Path) -> Self {

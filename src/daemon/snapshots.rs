@@ -16,7 +16,6 @@ mod tests;
 
 use std::{
     fs,
-    path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard},
 };
 
@@ -26,10 +25,9 @@ use rustic_core::{
 };
 
 use super::{
-    repository::{Access, Backend, OpenRepository, failure, guarded},
+    repository::{Access, Backend, OpenRepository, failure},
     root::Root,
     state::SnapshotState,
-    tree::read,
 };
 use crate::{
     error::{Error, Result},
@@ -131,24 +129,6 @@ impl LocalRepository {
             .get_file(&id)
             .map_err(|error| source.failure("cannot read the snapshot", &error))?;
         Ok((source, file))
-    }
-
-    /// The first path in a volume that is not as in a snapshot; `None` if all are.
-    ///
-    /// # Errors
-    /// If the volume or the snapshot can't be read.
-    pub(super) fn first_difference(
-        &self,
-        folder: &Path,
-        volume: &str,
-        snapshot: &SnapshotState,
-    ) -> Result<Option<PathBuf>> {
-        let _reading = self.reading();
-        let (source, file) = self.source(snapshot)?;
-        let begun = snapshot.created;
-        guarded("the comparison", || {
-            read::first_difference(&source, file.tree, (folder, volume), begun)
-        })
     }
 
     /// Removes snapshots, and frees the space that only they used unless a backup is being made.

@@ -10,6 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::driver::Vfs;
 use crate::{
     convoy::{Extent, SourceMount},
     error::{Error, Result},
@@ -21,6 +22,12 @@ use crate::{
 pub(crate) struct VolumeState {
     /// Also the name of the state file, and of the volume's folder.
     pub(crate) name: String,
+    /// The name of its driver; `vfs` for volumes of older versions.
+    #[serde(default = "vfs", skip_serializing_if = "is_vfs")]
+    pub(crate) driver: String,
+    /// The folder of the host with its files, of the driver `folder`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) folder: Option<PathBuf>,
     /// The requested size in bytes, or 0 if none was requested. Nothing enforces the size.
     pub(crate) size: u64,
     /// Random; `None` for a volume that version 0.1.0 made.
@@ -44,7 +51,42 @@ pub(crate) struct VolumeState {
     pub(crate) snapshots: BTreeMap<String, SnapshotState>,
 }
 
+fn vfs() -> String {
+    Vfs::NAME.to_owned()
+}
+
+fn is_vfs(driver: &str) -> bool {
+    driver == Vfs::NAME
+}
+
 impl VolumeState {
+    /// A volume that a driver found at `folder`, with its id and the time when it was seen first.
+    pub(crate) fn found(
+        name: &str,
+        driver: &str,
+        folder: &Path,
+        (id, created): (String, Timestamp),
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            driver: driver.to_owned(),
+            folder: Some(folder.to_owned()),
+            size: 0,
+            id: Some(id),
+            created,
+            mounted: false,
+            prepare_for_vm: false,
+            restoring: None,
+            forgotten: false,
+            snapshots: BTreeMap::new(),
+        }
+    }
+
+    /// Whether the volume is a folder of the daemon's own, which it may move and remove.
+    pub(crate) fn is_ours(&self) -> bool {
+        is_vfs(&self.driver)
+    }
+
     /// Whether the daemon shows the volume. It is neither forgotten, nor what is left of a restore
     /// that could not be undone.
     pub(crate) fn is_listed(&self) -> bool {

@@ -1,6 +1,7 @@
 //! Tests of the whole daemon: all data comes back, and a failure never leaves something that looks
 //! valid.
 
+mod back_up;
 mod convoy_form;
 mod damage;
 mod destinations;

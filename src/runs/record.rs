@@ -328,9 +328,18 @@ pub(crate) struct VolumeRecord {
 impl VolumeRecord {
     /// The newest backup that can't be restored, if no good one has newer data.
     pub(crate) fn newest_broken(&self) -> Option<&BadBackup> {
+        self.newest_bad(|bad| bad.reason != BadReason::Doubtful)
+    }
+
+    /// The newest backup in doubt, if no good one has newer data.
+    pub(crate) fn newest_in_doubt(&self) -> Option<&BadBackup> {
+        self.newest_bad(|bad| bad.reason == BadReason::Doubtful)
+    }
+
+    fn newest_bad(&self, is: impl Fn(&BadBackup) -> bool) -> Option<&BadBackup> {
         let good = self.good_backups.first().map(GoodBackup::order);
-        let broken = self.bad_backups.iter().find(|bad| bad.reason != BadReason::Doubtful);
-        broken.filter(|bad| good.is_none_or(|good| good < bad.backup.order()))
+        let newest = self.bad_backups.iter().find(|bad| is(bad));
+        newest.filter(|bad| good.is_none_or(|good| good < bad.backup.order()))
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     crontab::{self, Checked, Crontab, Surroundings},
-    followed::followed,
+    followed::{followed, followed_file},
 };
 use crate::{
     config::Config,
@@ -87,6 +87,21 @@ impl Source {
         }
     }
 
+    /// Says how to settle that a file which `serve` followed is gone on purpose.
+    fn with_way_out(&self, error: Error, config: &Config) -> Error {
+        let Self::File(path) = self else { return error };
+        let is_gone = path.symlink_metadata().is_err();
+        if !is_gone || config.crontab.is_some() || followed(config).is_none() {
+            return error;
+        }
+        let way_out = format!(
+            "if serve is not used here any more, as with cron(8): rm \"{}\"",
+            followed_file(config).display()
+        );
+        let hint = error.hint.as_ref().map_or(way_out.clone(), |hint| format!("{hint}; {way_out}"));
+        error.with_hint(hint)
+    }
+
     /// Reads and checks the crontab.
     pub(crate) fn check(&self, surroundings: &Surroundings) -> Checked {
         match self.text() {
@@ -116,6 +131,7 @@ impl Source {
                 checked
             }
             Err(error) => {
+                let error = self.with_way_out(error, &surroundings.config);
                 Checked { crontab: Crontab::default(), errors: vec![error], warnings: Vec::new() }
             }
         }
@@ -208,6 +224,19 @@ mod tests {
         assert_eq!(Source::find_beside(&config, &usual), file);
         let error = file.text().unwrap_err();
         assert!(error.hint.unwrap().contains("show --default >"), "what settles it");
+        // Where serve is not used any more, the hint says how to have the built-in one again.
+        let config = std::sync::Arc::new(config);
+        let surroundings = Surroundings {
+            environment: Vec::new(),
+            overrides: Vec::new(),
+            config: config.clone(),
+            zone: jiff::tz::TimeZone::UTC,
+        };
+        let hint = file.check(&surroundings).errors[0].hint.clone().unwrap();
+        let remembered = folder.path().join("serve.crontab");
+        assert!(hint.contains(&format!("rm \"{}\"", remembered.display())), "{hint}");
+        fs::remove_file(remembered).unwrap();
+        assert_eq!(Source::find_beside(&config, &usual), Source::BuiltIn);
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub(crate) struct Sources<'a> {
     pub(crate) followed: Option<String>,
     /// What is wrong with the crontab, a sentence.
     pub(crate) crontab_problem: Option<String>,
+    /// Says that the built-in daemon's folder was copied or moved, and what settles that.
+    pub(crate) copied_root: Option<String>,
     pub(crate) looked: &'a Looked,
     pub(crate) store: &'a Store,
     pub(crate) notifier: &'a Notifier,
@@ -165,6 +167,8 @@ fn notes(sources: &Sources<'_>, level: Level) -> Vec<String> {
         }),
     );
     notes.extend(volumes.iter().filter_map(older_broken));
+    notes.extend(volumes.iter().filter_map(in_doubt));
+    notes.extend(sources.copied_root.clone());
     notes.extend(not_verified(volumes));
     if !sources.entries.is_empty() {
         notes.extend(unscheduled(volumes, sources.entries));
@@ -182,6 +186,17 @@ fn older_broken(volume: &VolumeStatus) -> Option<String> {
     let name = &volume.name;
     (older > 0).then(|| {
         format!("{backups} of \"{name}\" can't be restored: see \"convoy-backups backups --volume {name}\"")
+    })
+}
+
+/// What is said of backups in doubt, which stay beside newer ones that are good.
+fn in_doubt(volume: &VolumeStatus) -> Option<String> {
+    let doubtful = volume.bad_backups.iter().filter(|bad| !bad.broken).count();
+    let (backups, name) = (counted(doubtful, "backup", "backups"), &volume.name);
+    let (are, count) = if doubtful == 1 { ("is", "counts") } else { ("are", "count") };
+    // Else it is a problem of the volume.
+    (doubtful > 0 && volume.problems.is_empty()).then(|| {
+        format!("{backups} of \"{name}\" {are} in doubt and {count} for nothing: see \"convoy-backups backups --volume {name}\" (if that loss of data was meant: convoy-backups status --accept {name})")
     })
 }
 

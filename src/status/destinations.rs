@@ -75,9 +75,13 @@ pub(super) async fn look_at_destinations(
         let is_broken = |name: &&String| {
             records.get(*name).is_some_and(|record| record.newest_broken().is_some())
         };
+        let is_in_doubt = |name: &&String| {
+            records.get(*name).is_some_and(|record| record.newest_in_doubt().is_some())
+        };
         looks.destinations.push(DestinationLook {
             destination: destination.to_string(),
             volumes: search.volumes().count(),
+            doubtful: search.volumes().filter(is_in_doubt).cloned().collect(),
             broken: search.volumes().filter(is_broken).cloned().collect(),
             unclear: search.unclear.keys().cloned().collect(),
             verdict,

@@ -12,6 +12,8 @@ pub(crate) struct DestinationLook {
     pub(crate) volumes: usize,
     /// Those of the volumes whose newest backup can't be restored.
     pub(crate) broken: Vec<String>,
+    /// Those of the volumes whose newest backup is in doubt.
+    pub(crate) doubtful: Vec<String>,
     /// Those of the volumes whose newest backup could not be looked at, though others could.
     pub(crate) unclear: Vec<String>,
     pub(crate) verdict: DestinationVerdict,

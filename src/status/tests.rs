@@ -145,6 +145,7 @@ impl Host {
             paused: &Default::default(),
             followed: None,
             crontab_problem: None,
+            copied_root: None,
             looked,
             store: &self.store,
             notifier: &Notifier::new(&self.config, clock.clone()).unwrap(),

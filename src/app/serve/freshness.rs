@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{notified_run::mark_interruption_reported, state::ServeState};
 use crate::{
-    app::run_reports,
+    app::{self, run_reports},
     blocking,
     clock::{Clock, SystemClock},
     diagnostic::explained,
@@ -246,6 +246,7 @@ impl FreshnessWatch {
             paused: &paused,
             followed: None,
             crontab_problem,
+            copied_root: app::copied_root(&self.shared.config),
             looked,
             store: self.shared.store(),
             notifier: &self.shared.notifier,

@@ -380,6 +380,7 @@ async fn what_answers_otherwise_when_asked_for_its_capabilities_is_taken_as_conv
         locks_destinations: true,
         lists_all: false,
         inspects_data: false,
+        backs_up_volumes: false,
     };
     assert_eq!(client.capabilities().await.unwrap(), expected);
     for _ in 0..2 {

@@ -9,12 +9,24 @@ use super::{
     overlap::finish_even_if_cancelled,
     pending::{Operation, is_made_from},
     run::Guards,
+    snapshot_names,
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name, Snapshot},
+    clock::is_in_future,
+    convoy::{Backup, BackupUrl, Belonging, Daemon, Destination, Name, Snapshot, names},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
+
+/// What a backup is made of.
+#[derive(Debug, Clone)]
+struct Source {
+    volume: Name,
+    /// The name of the snapshot.
+    snapshot: Name,
+    /// The snapshot; `None` if the volume is written as it is, and no snapshot stays.
+    taken: Option<Snapshot>,
+}
 
 impl Guards {
     /// Backs up a snapshot, and proves the backup good before it returns (guard 1).
@@ -29,17 +41,80 @@ impl Guards {
         destination: &Destination,
     ) -> Result<BackupUrl> {
         self.may_write("make a backup")?;
-        let from = self.with_extent_known(self.daemon.snapshot(snapshot).await?);
-        let volume = from.volume_name.clone();
+        let taken = self.with_extent_known(self.daemon.snapshot(snapshot).await?);
+        let volume = Name::volume(&taken.volume_name)?;
+        let source = Source { volume, snapshot: snapshot.clone(), taken: Some(taken) };
+        self.back_up_from(&source, destination).await
+    }
+
+    /// Backs up a volume as it is now, and proves the backup good. If the daemon can't do that
+    /// without a snapshot that stays, a snapshot is taken and backed up.
+    ///
+    /// # Errors
+    /// As [`Guards::create_snapshot`] and [`Guards::create_backup`].
+    pub(crate) async fn back_up(
+        &self,
+        volume: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        self.may_write("back up a volume")?;
+        if !self.capabilities().await?.backs_up_volumes {
+            return self.back_up_by_snapshot(volume, destination).await;
+        }
+        let snapshot = self.next_name(volume, destination).await?;
+        let source = Source { volume: volume.clone(), snapshot, taken: None };
+        self.back_up_from(&source, destination).await
+    }
+
+    /// Takes a snapshot and backs it up. Another run, with a newer snapshot, may have deleted it
+    /// meanwhile: then once more.
+    async fn back_up_by_snapshot(
+        &self,
+        volume: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let snapshot = Name::snapshot(&self.create_snapshot(volume).await?.name)?;
+        let gone = match self.create_backup(&snapshot, destination).await {
+            Err(error) if error.kind == ErrorKind::NotFound => error,
+            done => return done,
+        };
+        match self.daemon.snapshot(&snapshot).await {
+            Err(error) if error.kind == ErrorKind::NotFound => {}
+            _ => return Err(gone),
+        }
+        log::info!("the snapshot \"{snapshot}\" is gone, so a fresh one is backed up: {gone}");
+        let snapshot = Name::snapshot(&self.create_snapshot(volume).await?.name)?;
+        self.create_backup(&snapshot, destination).await
+    }
+
+    /// The name of the snapshot that a backup without one is of. It is later than those of the
+    /// volume's backups at the destination (guard 7).
+    async fn next_name(&self, volume: &Name, destination: &Destination) -> Result<Name> {
+        let living = self.volume(volume).await?;
+        let listed = match self.daemon.backups(destination, Some(volume)).await {
+            Ok(listed) => listed,
+            Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
+            Err(error) => return Err(error),
+        };
+        let now = self.clock.now();
+        let own = listed.iter().filter(|backup| backup.belonging(Some(&living)) == Belonging::Own);
+        let names = own.filter_map(|backup| names::snapshot_time(backup.field("SnapshotName")));
+        let newest = names.filter(|time| !is_in_future(*time, now)).max();
+        Ok(snapshot_names::next_after(newest, volume, &living, now))
+    }
+
+    async fn back_up_from(&self, source: &Source, destination: &Destination) -> Result<BackupUrl> {
         // Until the proof, the volume counts as not backed up.
-        let key = (volume.clone(), destination.key());
+        let key = (source.volume.to_string(), destination.key());
         self.memory().unproven.insert(key.clone(), "it was not finished".into());
-        let proven = self.make_and_prove((snapshot, &from), &volume, destination).await;
+        let proven = self.make_and_prove(source, destination).await;
         let mut doubt = None;
         if let Ok((url, backup)) = &proven {
             self.memory().made.push((destination.clone(), url.clone()));
             self.remember_volumes_at_ebs(std::slice::from_ref(backup));
-            doubt = self.doubt_backup(backup, url, &from, destination).await;
+            let volume = source.volume.as_str();
+            doubt =
+                self.doubt_backup(backup, url, (volume, source.taken.as_ref()), destination).await;
         }
         let proven = proven.map(|(url, _)| url);
         let mut memory = self.memory();
@@ -59,15 +134,19 @@ impl Guards {
 
     async fn make_and_prove(
         &self,
-        (snapshot, from): (&Name, &Snapshot),
-        volume: &str,
+        source: &Source,
         destination: &Destination,
     ) -> Result<(BackupUrl, Backup)> {
+        let Source { snapshot, volume, taken } = source;
+        let volume = volume.as_str();
         let locks = (
             self.lock_volume(volume, Sharing::Shared).await?,
             self.lock_destination(destination, Sharing::Shared).await?,
         );
-        let what = format!("the snapshot \"{snapshot}\" is not backed up");
+        let what = match taken {
+            Some(_) => format!("the snapshot \"{snapshot}\" is not backed up"),
+            None => format!("the volume \"{volume}\" is not backed up"),
+        };
         self.no_pending_operation(Operation::Delete, None, volume, destination, &what).await?;
         // Two backups of one snapshot can't be told apart. The end of the second one would pass for
         // the end of the first.
@@ -91,9 +170,7 @@ impl Guards {
         let pending = self
             .record_operation(Operation::Backup, snapshot.as_str(), volume, destination)
             .await?;
-        let daemon = Arc::clone(&self.daemon);
-        let (asked_snapshot, asked_destination) = (snapshot.clone(), destination.clone());
-        let asked = async move { daemon.create_backup(&asked_snapshot, &asked_destination).await };
+        let asked = ask(Arc::clone(&self.daemon), source.clone(), destination.clone());
         let (made, _locks) = finish_even_if_cancelled(asked, pending, locks).await?;
         let url = match made {
             Err(error) if error.kind == ErrorKind::Timeout => {
@@ -106,8 +183,12 @@ impl Guards {
         let source = source.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(source.into()));
+        if let Some(warning) = proven.held().warning() {
+            log::warn!("\"{volume}\": {warning}");
+        }
         let (verified, bytes) = self.verify(&url, volume).await?;
-        let proven = proven.with_size(bytes).with_extent(&from.extent());
+        let extent = taken.as_ref().map(Snapshot::extent).unwrap_or_default();
+        let proven = proven.with_size(bytes).with_extent(&extent);
         let good = Good { url: url.clone(), verified };
         self.memory().good.add_if_new(url.clone(), good);
         self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
@@ -217,6 +298,18 @@ impl Guards {
         let says_enough =
             |backup: &Backup| !backup.is_at_ebs() || !backup.field("State").is_empty();
         backups.into_iter().find(|backup| this(backup) && says_enough(backup))
+    }
+}
+
+/// Asks the daemon for the backup. Owns what it needs, because it goes on after a cancellation.
+async fn ask(
+    daemon: Arc<dyn Daemon>,
+    source: Source,
+    destination: Destination,
+) -> Result<BackupUrl> {
+    match source.taken {
+        Some(_) => daemon.create_backup(&source.snapshot, &destination).await,
+        None => daemon.back_up(&source.volume, &source.snapshot, &destination).await,
     }
 }
 

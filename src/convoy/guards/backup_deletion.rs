@@ -20,6 +20,7 @@ use crate::{
 const MAKE_A_NEWER: &str =
     "make a newer one first, or say that even the newest may go (remove --all)";
 const VERIFY_A_NEWER: &str = "let this program read the destination, or restore a newer backup for a trial: that verifies it (docs/convoy.md)";
+const HOLD_STILL: &str = "make a backup while the programs that write to the volume are stopped, or use a place that gives a moment (docs/moments.md)";
 /// What a deletion may take although a guard would keep it.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Even {
@@ -161,6 +162,10 @@ impl Guards {
             Some(Protection::SecondNewest) => (
                 "it is one of the volume's newest two backups, and the data of none could be looked at",
                 VERIFY_A_NEWER,
+            ),
+            Some(Protection::NewestUntorn) => (
+                "files changed while the newer ones were made, and a database in those may not open",
+                HOLD_STILL,
             ),
             None if order.is_older(url, &newest_good.url) => return Ok(()),
             None => ("it is newer than the newest one that can be inspected", MAKE_A_NEWER),

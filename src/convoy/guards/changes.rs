@@ -64,14 +64,9 @@ impl Guards {
         ))
     }
 
-    /// What the daemon says. The backup's snapshot is the one to compare with.
+    /// What the daemon says.
     async fn changes_told(&self, volume: &Volume, kept: &Backup) -> Result<Changes> {
-        match Name::snapshot(kept.field("SnapshotName")) {
-            Ok(snapshot) => {
-                self.daemon.changes_since(&Name::volume(&volume.name)?, &snapshot).await
-            }
-            Err(_) => Ok(Changes::Unknown),
-        }
+        self.daemon.changes_since(&Name::volume(&volume.name)?, &kept.url()?).await
     }
 
     /// What the times of the files say, where a volume of Convoy's vfs driver can be seen from here.

@@ -68,5 +68,9 @@ fn folder_and_file(volume: &Volume, snapshot: &Snapshot) -> Option<(PathBuf, Pat
 fn extent_of(folder: &Path, packed: &Path) -> Option<Extent> {
     let packed = fs::symlink_metadata(packed).ok().filter(fs::Metadata::is_file)?;
     let files = count_files(folder).ok()?;
-    Some(Extent { files: Some(files), bytes: Some(packed.len()), mounts: source_mounts(folder) })
+    Some(Extent {
+        files: Some(files),
+        bytes: Some(packed.len()),
+        mounts: source_mounts(folder, false),
+    })
 }

@@ -41,7 +41,7 @@ impl Guards {
     }
 
     /// The backups that guard 2 protects among `backups`, the backups of one volume, newest first:
-    /// the newest good one, and, unless that is verified, the newest verified one. If none is
+    /// the newest good one; if files changed while that was made, the newest during which none did; and, unless it is verified, the newest verified one. If none is
     /// verified, the second newest good one stays too: the newest may be one without data.
     ///
     /// # Errors
@@ -58,10 +58,16 @@ impl Guards {
         };
         let is_enough = newest.verified;
         let mut protected = vec![newest.protected(Protection::NewestGood)];
+        let older = &backups[index + 1..];
+        if backups[index].held().changed_files > 0 {
+            let untorn: Vec<_> =
+                older.iter().filter(|it| it.held().changed_files == 0).cloned().collect();
+            let untorn = self.first_good(&untorn, &known, whose).await?;
+            protected.extend(untorn.map(|(_, good)| good.protected(Protection::NewestUntorn)));
+        }
         if is_enough {
             return Ok(protected);
         }
-        let older = &backups[index + 1..];
         protected.extend(match self.first_verified(older, &known, whose).await? {
             Some(verified) => Some(verified.protected(Protection::NewestVerified)),
             None => {

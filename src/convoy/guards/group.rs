@@ -59,6 +59,8 @@ pub(crate) enum Protection {
     NewestVerified,
     /// No backup is verified, and this is the newest good one but one.
     SecondNewest,
+    /// Files changed while the newer ones were made, and none while this one was.
+    NewestUntorn,
 }
 
 impl Protection {
@@ -68,6 +70,7 @@ impl Protection {
             Self::NewestGood => "the newest good backup",
             Self::NewestVerified => "the newest verified backup",
             Self::SecondNewest => "one of the newest two, as none is verified",
+            Self::NewestUntorn => "the newest backup during which no file changed",
         }
     }
 }

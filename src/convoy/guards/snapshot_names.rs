@@ -34,12 +34,23 @@ static LAST: Mutex<BTreeMap<String, i64>> = Mutex::new(BTreeMap::new());
 /// A name for a snapshot of `volume` taken `now`. Its time is later than that of every name that
 /// this process made for the volume and of every snapshot of it, even if the clock was set back.
 pub(super) fn next(name: &Name, volume: &Volume, now: Timestamp) -> Name {
+    next_after(None, name, volume, now)
+}
+
+/// As [`next`], and also later than `newest`.
+pub(super) fn next_after(
+    newest: Option<Timestamp>,
+    name: &Name,
+    volume: &Volume,
+    now: Timestamp,
+) -> Name {
     let volume_part: String = name.as_str().chars().take(VOLUME_PART).collect();
     let existing = volume
         .snapshots
         .iter()
         .flatten()
         .filter_map(|(name, _)| snapshot_time(name))
+        .chain(newest)
         .max()
         .map(Timestamp::as_microsecond)
         .unwrap_or(i64::MIN);

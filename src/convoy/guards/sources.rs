@@ -17,10 +17,19 @@ use super::{
     run::Guards,
 };
 use crate::{
+    clock::is_in_future,
     convoy::{Backup, BackupUrl, Destination, Extent, Name, Snapshot, Volume},
     diagnostic::in_one_line,
     error::{Error, Result},
 };
+
+fn copy_of(known: KnownBackup) -> Copy {
+    Copy {
+        taken: known.snapshot_time.or(Some(known.proven)),
+        extent: Extent { files: known.files, bytes: known.bytes, mounts: None },
+        known_doubt: None,
+    }
+}
 
 /// A copy that this run made, and whose source is in doubt.
 struct Doubted<'a> {
@@ -134,16 +143,38 @@ impl Guards {
             }
         };
         let snapshots = volume.snapshots.as_ref();
-        let found = snapshots.and_then(|all| all.get(&taken.name)).and_then(Snapshot::doubt);
+        let listed = snapshots.and_then(|all| all.get(&taken.name)).and_then(Snapshot::doubt);
+        let found = listed.map(str::to_owned).or_else(|| self.doubt_after_backups(&volume, taken));
         if let Some(why) = found {
             self.doubted(&Doubted {
                 volume: &volume.name,
                 source: volume.source(),
                 taken: taken.order().0,
                 extent: taken.extent(),
-                why,
+                why: &why,
             });
         }
+    }
+
+    /// By the volume's backups that runs of this host made: no snapshot of them may have stayed.
+    fn doubt_after_backups(&self, volume: &Volume, taken: &Snapshot) -> Option<String> {
+        let mut known: Vec<_> = self.known_backups(&volume.name).ok()?.into_values().collect();
+        let (created, now) = (volume.created_time.timestamp(), self.clock.now());
+        // Without files, the bytes are those of packed data, which a snapshot does not tell.
+        known.retain(|other| other.files.is_some());
+        known.retain(|other| {
+            let is_sound = other.doubt.is_none() && other.made_here && !other.former;
+            let taken = other.snapshot_time.unwrap_or(other.proven);
+            // A date in the future does not tell whether the backup is of this volume.
+            let is_credible = !is_in_future(taken, now);
+            is_sound && is_credible && created.is_none_or(|created| taken >= created)
+        });
+        known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
+        let before = known.into_iter().map(copy_of);
+        let this = Copy { taken: taken.order().0, extent: taken.extent(), known_doubt: None };
+        let sources = self.known_sources();
+        let accepted = sources.accepted(&volume.name, &volume.source());
+        doubts(before.chain([this]), accepted).pop().flatten()
     }
 
     /// Why the source of a backup that this run made and proved is in doubt. The run fails for the
@@ -152,14 +183,16 @@ impl Guards {
         &self,
         backup: &Backup,
         url: &BackupUrl,
-        snapshot: &Snapshot,
+        (volume, snapshot): (&str, Option<&Snapshot>),
         destination: &Destination,
     ) -> Option<String> {
-        let volume = snapshot.volume_name.as_str();
         let listed = self.listed_with(backup, destination).await;
         let mut found = self.doubt_at(backup, url, &listed);
         if found.is_none() {
-            found = self.doubt_by_snapshots(snapshot).await;
+            found = match snapshot {
+                Some(snapshot) => self.doubt_by_snapshots(snapshot).await,
+                None => self.doubt_after_snapshots(backup).await,
+            };
         }
         if found.is_none() {
             found = self.doubt_by_memory(backup, url, &listed).await;
@@ -224,6 +257,23 @@ impl Guards {
         volume.snapshots.as_ref()?.get(&snapshot.name)?.doubt().map(str::to_owned)
     }
 
+    /// As [`Guards::doubt_by_snapshots`], for a backup of which no snapshot stays.
+    async fn doubt_after_snapshots(&self, backup: &Backup) -> Option<String> {
+        let volume = self.volume(&Name::volume(backup.volume()).ok()?).await.ok()?;
+        let known = self.known_sources();
+        let accepted = known.accepted(&volume.name, &volume.source());
+        let mut own: Vec<&Snapshot> = volume.own_snapshots().collect();
+        own.reverse();
+        let snapshots = own.iter().filter(|snapshot| snapshot.doubt().is_none());
+        let snapshots = snapshots.map(|snapshot| Copy {
+            taken: snapshot.order().0,
+            extent: snapshot.extent(),
+            known_doubt: None,
+        });
+        let made = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
+        doubts(snapshots.chain([made]), accepted).pop()?
+    }
+
     /// By what earlier runs saw of the volume's backups, at any destination.
     async fn doubt_by_memory(
         &self,
@@ -248,11 +298,7 @@ impl Guards {
         if let Some(newest) = known.last_mut().filter(|newest| newest.bytes.is_none()) {
             newest.bytes = self.size_seen(&newest.url).await;
         }
-        let before = known.into_iter().map(|other| Copy {
-            taken: other.snapshot_time.or(Some(other.proven)),
-            extent: Extent { files: other.files, bytes: other.bytes, mounts: None },
-            known_doubt: None,
-        });
+        let before = known.into_iter().map(copy_of);
         let this = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
         let sources = self.known_sources();
         let accepted = sources.accepted(backup.volume(), &backup.source());

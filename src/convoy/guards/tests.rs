@@ -1,6 +1,7 @@
 //! Each guard, with a test in which data would be lost without that guard.
 
 mod absence;
+mod back_up;
 mod belonging;
 mod data;
 mod ebs;

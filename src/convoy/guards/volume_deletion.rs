@@ -8,7 +8,7 @@ use super::{
     volumes::explain_missing_volume,
 };
 use crate::{
-    convoy::{Destination, Name, Volume, refusal},
+    convoy::{Destination, FOLDER_DRIVER, Name, Volume, refusal},
     error::{Error, ErrorKind, Result},
     files::{mounts_in, real_path},
     locks::Sharing,
@@ -54,13 +54,19 @@ impl Guards {
         Ok(())
     }
 
-    /// Refuses to delete a volume that is mounted, or in which something is mounted: another folder's
+    /// Refuses to delete a volume that is a folder of the host, that is mounted, or in which something is mounted: another folder's
     /// files would be deleted with its own.
     ///
     /// # Errors
     /// [`ErrorKind::Guard`] if so; otherwise as [`crate::convoy::Daemon::mounts_in_volume`].
     pub(crate) async fn may_be_emptied(&self, volume: &Volume) -> Result<()> {
         let name = &volume.name;
+        if volume.driver == FOLDER_DRIVER {
+            return Err(Error::guard(format!(
+                "the volume \"{name}\" is a folder of the host, so nothing of it was deleted"
+            ))
+            .with_hint(refusal::FOLDER_HINT));
+        }
         if !volume.mount_point.is_empty() {
             return Err(Error::guard(format!(
                 "the volume \"{name}\" is mounted at {}, so nothing of it was deleted",

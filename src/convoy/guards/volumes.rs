@@ -135,7 +135,7 @@ impl Guards {
             )));
         }
         self.nothing_uses(&new.name).await?;
-        self.warn_of_broken(&backup, url);
+        self.warn_of_bad(&backup, url);
         let new = like_the_backup(new, &backup);
         match self.daemon.create_volume(&new).await {
             Err(error) if may_have_left_a_volume(&error) => {
@@ -152,12 +152,18 @@ impl Guards {
         }
     }
 
-    /// Warns that a restore of this backup failed before. It is tried all the same: somebody may
-    /// have mended the destination.
-    fn warn_of_broken(&self, backup: &Backup, url: &BackupUrl) {
+    /// Warns that a restore of this backup failed before, or that it may lack data. It is tried all the
+    /// same: somebody may have mended the destination, or nothing else is left.
+    fn warn_of_bad(&self, backup: &Backup, url: &BackupUrl) {
         let known = self.known_backups(backup.volume()).unwrap_or_default();
-        if let Some(broken) = known.get(url).and_then(|known| known.broken.as_ref()) {
+        let Some(known) = known.get(url) else { return };
+        if let Some(broken) = &known.broken {
             log::warn!("\"{url}\" could not be restored before: {}", broken.why);
+        }
+        if let Some(why) = &known.doubt {
+            log::warn!(
+                "\"{url}\" is in doubt, so look whether all data is there; an older backup may have more: {why}"
+            );
         }
     }
 

@@ -123,11 +123,19 @@ pub(super) async fn is_used(daemon: &dyn Daemon, fields: &Fields) -> Result<Stri
     go_json::to_string(&BTreeMap::from([("Used", used)]))
 }
 
-/// Not Convoy's: whether a volume has changed since a snapshot.
+/// Not Convoy's: whether a volume has changed since a backup.
 pub(super) async fn changes_since(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let (volume, backup) = (name(fields.text("VolumeName")?)?, backup_url(fields.text("URL")?)?);
+    go_json::to_string(&daemon.changes_since(&volume, &backup).await?)
+}
+
+/// Not Convoy's: backs up a volume as it is now.
+pub(super) async fn back_up(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let (volume, snapshot) =
         (name(fields.text("VolumeName")?)?, name(fields.text("SnapshotName")?)?);
-    go_json::to_string(&daemon.changes_since(&volume, &snapshot).await?)
+    let destination = destination(fields.text("URL")?)?;
+    let url = daemon.back_up(&volume, &snapshot, &destination).await?.to_string();
+    go_json::to_string(&BTreeMap::from([("URL", url)]))
 }
 
 /// Not Convoy's: what is mounted in a volume; `null` if the daemon can't tell.

@@ -33,8 +33,10 @@ pub(super) enum Route {
     BackupsUsed,
     /// Not Convoy's: what is mounted in a volume.
     VolumesMounts,
-    /// Not Convoy's: whether a volume has changed since a snapshot.
+    /// Not Convoy's: whether a volume has changed since a backup.
     VolumesChanges,
+    /// Not Convoy's: backs up a volume as it is now.
+    VolumesBackup,
     /// Not Convoy's: what many backups are.
     BackupsInspected,
 }
@@ -65,6 +67,7 @@ impl Route {
             ("GET", route::VOLUMES_MOUNTS) => Self::VolumesMounts,
             ("GET", route::VOLUMES_CHANGES) => Self::VolumesChanges,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
+            ("POST", route::VOLUMES_BACKUP) => Self::VolumesBackup,
             _ => return None,
         })
     }
@@ -95,6 +98,7 @@ impl Route {
             Self::VolumesMounts => calls::mounts_in_volume(daemon, fields).await,
             Self::VolumesChanges => calls::changes_since(daemon, fields).await,
             Self::BackupsInspected => calls::inspect_backups(daemon, fields).await,
+            Self::VolumesBackup => calls::back_up(daemon, fields).await,
         }
     }
 
@@ -187,8 +191,9 @@ mod tests {
 
     #[test]
     fn the_server_knows_every_route_that_convoy_does_not_have() {
-        for path in route::ALL {
+        for path in route::READS {
             assert!(Route::find(&Method::GET, path, None).is_some(), "{path}");
         }
+        assert!(Route::find(&Method::POST, route::VOLUMES_BACKUP, None).is_some());
     }
 }

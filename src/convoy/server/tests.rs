@@ -242,10 +242,11 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     for (volume, expected) in [
         ("unknown", Changes::Unknown),
         ("same", Changes::Unchanged),
-        ("vol1", Changes::Changed { path: "vol1/snap1".into() }),
+        ("vol1", Changes::Changed { path: "vol1/backup-1".into() }),
     ] {
-        let (volume, snapshot) = (Name::volume(volume).unwrap(), Name::snapshot("snap1").unwrap());
-        assert_eq!(client.changes_since(&volume, &snapshot).await.unwrap(), expected);
+        let url = BackupUrl::parse("vfs:///backups?backup=backup-1&volume=vol1").unwrap();
+        let volume = Name::volume(volume).unwrap();
+        assert_eq!(client.changes_since(&volume, &url).await.unwrap(), expected);
     }
 
     let mounts = async |volume| client.mounts_in_volume(&Name::volume(volume).unwrap()).await;
@@ -267,7 +268,12 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         locks_destinations: true,
         lists_all: true,
         inspects_data: true,
+        backs_up_volumes: true,
     };
+    let vol1 = Name::volume("vol1").unwrap();
+    let at = Destination::parse("vfs:///backups").unwrap();
+    let made = client.back_up(&vol1, &Name::snapshot("snap1").unwrap(), &at).await.unwrap();
+    assert_eq!((made.backup(), made.volume()), ("snap1", Some("vol1")));
     for _ in 0..2 {
         assert_eq!(client.capabilities().await.unwrap(), expected);
     }
@@ -529,6 +535,7 @@ impl Daemon for Recorder {
             locks_destinations: true,
             lists_all: true,
             inspects_data: true,
+            backs_up_volumes: true,
         })
     }
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
@@ -539,11 +546,11 @@ impl Daemon for Recorder {
             _ => Err(Error::new(ErrorKind::Busy, "the shop is shut").with_hint("come back")),
         }
     }
-    async fn changes_since(&self, volume: &Name, snapshot: &Name) -> Result<Changes> {
+    async fn changes_since(&self, volume: &Name, backup: &BackupUrl) -> Result<Changes> {
         Ok(match volume.as_str() {
             "unknown" => Changes::Unknown,
             "same" => Changes::Unchanged,
-            _ => Changes::Changed { path: format!("{volume}/{snapshot}") },
+            _ => Changes::Changed { path: format!("{volume}/{}", backup.backup()) },
         })
     }
     async fn mounts_in_volume(&self, volume: &Name) -> Result<Option<Vec<String>>> {
@@ -612,6 +619,15 @@ impl Daemon for Recorder {
         _destination: &Destination,
     ) -> Result<BackupUrl> {
         Err(Error::internal("not asked"))
+    }
+    async fn back_up(
+        &self,
+        volume: &Name,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let backup = Name::parse("backup", snapshot.as_str())?;
+        Ok(BackupUrl::stored(destination, &backup, volume))
     }
     async fn delete_backup(&self, _url: &BackupUrl, _required: &[BackupUrl]) -> Result<()> {
         Err(Error::internal("not asked"))

@@ -7,7 +7,7 @@ use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
 use super::{destination::DestinationRepository, prove::prove, record::Record};
 use crate::{
-    convoy::{Extent, Name},
+    convoy::{Extent, Held, Name},
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::LocalRepository,
@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Unfinished files that are older than this were left by a process that has ended.
-const LEFTOVER_AGE: Duration = Duration::from_hours(24);
+pub(super) const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
 impl DestinationRepository {
     /// Copies a snapshot to the destination, and returns the backup's name.
@@ -40,24 +40,10 @@ impl DestinationRepository {
         let _reading = local.reading();
         let (source, mut file) = local.source(state)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
-        let record = Record {
-            backup: Name::parse(
-                "backup",
-                &format!("backup-{}", &Id::random().to_hex().as_str()[..16]),
-            )?,
-            volume: Name::volume(&volume.name)?,
-            volume_id: volume.id(),
-            root: Some(self.catalogue.identity().id().to_owned()),
-            copy_of: self.catalogue.identity().copy_of().map(str::to_owned),
-            host: self.access.host.clone(),
-            volume_created: volume.created,
-            volume_size: volume.size,
-            snapshot: Name::snapshot(snapshot)?,
-            snapshot_created: state.created,
-            created: now,
-            extent: Extent { mounts: state.mounts.clone(), ..Extent::default() },
-            moment: state.moment.clone(),
-        };
+        let extent = Extent { mounts: state.mounts.clone(), ..Extent::default() };
+        let held = Held { kind: state.moment.clone(), ..Held::default() };
+        let record = self.record(volume, (snapshot, state.created), now, extent)?;
+        let record = Record { held, ..record };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 
         let copy = || self.copy_and_prove(&source, &file, &repository, &volume.name);
@@ -72,6 +58,33 @@ impl DestinationRepository {
         repository.backend().discard();
         published?;
         Ok(record.backup)
+    }
+
+    /// The record of a new backup.
+    pub(super) fn record(
+        &self,
+        volume: &VolumeState,
+        (snapshot, snapshot_created): (&str, Timestamp),
+        now: Timestamp,
+        extent: Extent,
+    ) -> Result<Record> {
+        let drawn = &Id::random().to_hex().as_str()[..16].to_owned();
+        Ok(Record {
+            backup: Name::parse("backup", &format!("backup-{drawn}"))?,
+            volume: Name::volume(&volume.name)?,
+            volume_id: volume.id(),
+            root: Some(self.catalogue.identity().id().to_owned()),
+            copy_of: self.catalogue.identity().copy_of().map(str::to_owned),
+            host: self.access.host.clone(),
+            volume_created: volume.created,
+            volume_size: volume.size,
+            snapshot: Name::snapshot(snapshot)?,
+            snapshot_created,
+            created: now,
+            extent,
+            held: Held::default(),
+            driver: volume.driver.clone(),
+        })
     }
 
     /// Copies the data of the snapshot `file`. The file itself is held back.

@@ -77,7 +77,7 @@ impl DestinationRepository {
 
     /// Refuses to write into the root of any daemon, because its next start would take the backups
     /// for the remains of a crash. Existing backups may be read, so that they can be recovered.
-    pub(super) fn refuse_roots(&self) -> Result<()> {
+    pub(in crate::daemon) fn refuse_roots(&self) -> Result<()> {
         let Location::Folder(folder) = &self.location else { return Ok(()) };
         let path = folder.parent().unwrap_or(folder);
         let path = path

@@ -8,7 +8,7 @@ use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
     convoy::{
-        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, MOMENT, Name, ORIGIN, Origin, ROOT_ID,
+        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Held, Name, ORIGIN, Origin, ROOT_ID,
         VOLUME_ID, mounts_text,
         refusal::{no_backup, refused},
     },
@@ -23,6 +23,10 @@ use crate::{
 
 /// The tag with what was mounted in the volume's folder, as [`mounts_text`] writes it.
 const MOUNTS: &str = "mounts";
+/// The tag with the number of files that changed while they were read.
+const CHANGED: &str = "changed";
+/// The tag with some of their paths, as a JSON list.
+const CHANGED_PATHS: &str = "changed-paths";
 
 /// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,36 +49,37 @@ pub(in crate::daemon) struct Record {
     /// How much the volume had. No tag has the number of files and their bytes: the repository
     /// counts them. No tag has the host either: the file itself does.
     pub(in crate::daemon) extent: Extent,
-    /// How the moment was held that was read; `None` for older versions.
-    pub(in crate::daemon) moment: Option<String>,
+    /// How its files were held while they were read.
+    pub(in crate::daemon) held: Held,
+    /// The name of the volume's driver.
+    pub(in crate::daemon) driver: String,
 }
 
 impl Record {
     pub(super) fn tags(&self) -> StringList {
-        let root = self.root.as_deref().map(|root| ("root", root));
-        let copy_of = self.copy_of.as_deref().map(|root| ("copy-of", root));
-        let mounts = self.extent.mounts.as_deref().map(mounts_text);
-        let always = [
-            ("backup", self.backup.as_str()),
-            ("volume", self.volume.as_str()),
-            ("volume-id", self.volume_id.as_str()),
-            ("volume-created", &self.volume_created.to_string()),
-            ("volume-size", &self.volume_size.to_string()),
-            ("snapshot", self.snapshot.as_str()),
-            ("snapshot-created", &self.snapshot_created.to_string()),
-            ("created", &self.created.to_string()),
+        let mut all = vec![
+            ("backup", self.backup.to_string()),
+            ("volume", self.volume.to_string()),
+            ("volume-id", self.volume_id.clone()),
+            ("volume-created", self.volume_created.to_string()),
+            ("volume-size", self.volume_size.to_string()),
+            ("snapshot", self.snapshot.to_string()),
+            ("snapshot-created", self.snapshot_created.to_string()),
+            ("created", self.created.to_string()),
         ];
-        let mounts = mounts.as_deref().map(|mounts| (MOUNTS, mounts));
-        let moment = self.moment.as_deref().map(|moment| ("moment", moment));
-        tags(
-            &always
-                .into_iter()
-                .chain(root)
-                .chain(copy_of)
-                .chain(mounts)
-                .chain(moment)
-                .collect::<Vec<_>>(),
-        )
+        all.extend(self.root.clone().map(|root| ("root", root)));
+        all.extend(self.copy_of.clone().map(|root| ("copy-of", root)));
+        all.extend(self.extent.mounts.as_deref().map(|mounts| (MOUNTS, mounts_text(mounts))));
+        all.extend(self.held.kind.clone().map(|kind| ("moment", kind)));
+        // Older versions have one driver, and no tag.
+        if self.driver != Vfs::NAME {
+            all.push(("driver", self.driver.clone()));
+        }
+        if self.held.changed_files > 0 {
+            all.push((CHANGED, self.held.changed_files.to_string()));
+            all.push((CHANGED_PATHS, serde_json::json!(self.held.changed_paths).to_string()));
+        }
+        tags(&all.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
     }
 
     /// The record of a backup; `None` for a restic snapshot that this program did not make.
@@ -119,7 +124,15 @@ impl Record {
                 bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
                 mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
             },
-            moment: text("moment"),
+            held: Held {
+                kind: text("moment"),
+                changed_files: tags.get(CHANGED).and_then(|it| it.parse().ok()).unwrap_or_default(),
+                changed_paths: tags
+                    .get(CHANGED_PATHS)
+                    .and_then(|paths| serde_json::from_str(paths).ok())
+                    .unwrap_or_default(),
+            },
+            driver: text("driver").unwrap_or_else(|| Vfs::NAME.to_owned()),
         }))
     }
 
@@ -135,7 +148,7 @@ impl Record {
             ("BackupName", self.backup.to_string()),
             ("BackupURL", BackupUrl::stored(destination, &self.backup, &self.volume).to_string()),
             ("CreatedTime", time(self.created)),
-            ("DriverName", Vfs::NAME.to_owned()),
+            ("DriverName", self.driver.clone()),
             ("Host", self.host.clone()),
             ("SnapshotCreatedAt", time(self.snapshot_created)),
             ("SnapshotName", self.snapshot.to_string()),
@@ -146,11 +159,9 @@ impl Record {
         ];
         let extent = self.extent.fields(BACKUP_SIZE);
         let root = self.root.clone().map(|root| (ROOT_ID, root));
-        let moment = self.moment.clone().map(|moment| (MOMENT, moment));
         let origin = origin.map(|origin| (ORIGIN, origin.as_str().to_owned()));
-        Backup::new(fields(
-            always.into_iter().chain(extent).chain(moment).chain(root).chain(origin),
-        ))
+        let held = self.held.fields();
+        Backup::new(fields(always.into_iter().chain(extent).chain(held).chain(root).chain(origin)))
     }
 }
 

@@ -6,12 +6,20 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Created, Driver};
+use super::Driver;
 use crate::{
     daemon::{moment::Place, root::Root},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     files::{move_folder, sync_folder, write_error},
 };
+
+/// The outcome of [`Vfs::create`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::daemon) enum Created {
+    Empty,
+    /// An earlier volume of that name left its files, and the new volume has them.
+    WithFilesThatWereThere,
+}
 
 /// Has the name of the driver in Convoy that it replaces.
 #[derive(Debug)]
@@ -33,14 +41,41 @@ impl Driver for Vfs {
     }
 
     fn path(&self, volume: &str) -> PathBuf {
-        self.volumes.join(volume)
+        Self::path(self, volume)
     }
 
     fn place(&self, volume: &str) -> Place {
-        Place { volume: volume.to_owned(), folder: self.path(volume), beside: None }
+        Place {
+            volume: volume.to_owned(),
+            folder: self.path(volume),
+            beside: None,
+            is_of_the_host: false,
+        }
     }
 
-    fn create(&self, volume: &str) -> Result<Created> {
+    fn check(&self, volume: &str) -> Result<()> {
+        let folder = self.path(volume);
+        let what = match fs::symlink_metadata(&folder) {
+            Ok(metadata) if metadata.is_dir() => return Ok(()),
+            Ok(metadata) if metadata.is_symlink() => "is a symbolic link".to_owned(),
+            Ok(_) => "is no folder".to_owned(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => "is not there".to_owned(),
+            Err(error) => format!("can't be looked at: {error}"),
+        };
+        let message = format!("the folder \"{}\" of volume \"{volume}\" {what}", folder.display());
+        Err(Error::new(ErrorKind::Io, message)
+            .with_hint("put its folder back, or restore the volume under another name"))
+    }
+}
+
+impl Vfs {
+    /// The folder for a volume's files, whether it exists or not.
+    pub(in crate::daemon) fn path(&self, volume: &str) -> PathBuf {
+        self.volumes.join(volume)
+    }
+
+    /// Creates an empty volume. It is on disk when this returns.
+    pub(in crate::daemon) fn create(&self, volume: &str) -> Result<Created> {
         let folder = self.path(volume);
         match fs::DirBuilder::new().mode(0o755).create(&folder) {
             // Convoy's driver also accepts an existing folder.
@@ -54,7 +89,9 @@ impl Driver for Vfs {
         }
     }
 
-    fn take_away(&self, volume: &str, aside: &Path) -> Result<bool> {
+    /// Moves a volume's files to `aside`, a path in the staging folder. `false` if the volume had
+    /// no files. The caller syncs the staging folder.
+    pub(in crate::daemon) fn take_away(&self, volume: &str, aside: &Path) -> Result<bool> {
         let folder = self.path(volume);
         match move_folder(&folder, aside) {
             Ok(()) => Ok(true),
@@ -63,7 +100,10 @@ impl Driver for Vfs {
         }
     }
 
-    fn put_in_place(&self, staged: &Path, volume: &str) -> io::Result<()> {
+    /// Makes the folder `staged`, in the staging folder, the volume's files. They are on disk when
+    /// this returns. Nothing is replaced: the error is [`io::ErrorKind::AlreadyExists`] if the
+    /// volume has files.
+    pub(in crate::daemon) fn put_in_place(&self, staged: &Path, volume: &str) -> io::Result<()> {
         move_folder(staged, &self.path(volume)).and_then(|()| sync_folder(&self.volumes))
     }
 }

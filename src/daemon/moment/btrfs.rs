@@ -57,7 +57,7 @@ fn named(handle: &File, folder: &Path, parent: u64) -> String {
 /// The id of the btrfs file system of a folder; `None` on another one.
 pub(super) fn file_system(folder: &Path) -> Option<[u8; 16]> {
     let system = rustix::fs::statfs(folder).ok()?;
-    #[expect(clippy::unnecessary_cast, reason = "the type differs between processors")]
+    #[allow(clippy::unnecessary_cast, reason = "the type differs between processors")]
     let is_btrfs = system.f_type as i64 == BTRFS_MAGIC;
     if !is_btrfs {
         return None;
@@ -66,8 +66,10 @@ pub(super) fn file_system(folder: &Path) -> Option<[u8; 16]> {
 }
 
 /// An unused path for a snapshot of a volume.
-pub(super) fn snapshot_path(into: &Path, volume: &str) -> PathBuf {
-    into.join(Staged::Moment.new_name(volume))
+pub(super) fn snapshot_path(into: &Path, volume: &str, is_ours: bool) -> PathBuf {
+    let name = Staged::Moment.new_name(volume);
+    // In another folder than ours, the name says whose it is.
+    into.join(if is_ours { name } else { format!(".convoy-backups-{name}") })
 }
 
 /// Takes a read-only snapshot of a subvolume.

@@ -35,7 +35,7 @@ impl Facts {
     pub(super) fn of(place: &Place, snapshot_places: Vec<PathBuf>) -> Self {
         let all = mounts().unwrap_or_default();
         // A share whose server is gone answers nothing for ever, and has no moments.
-        if holding(&all, &place.folder).is_some_and(|mount| is_elsewhere(&mount.file_system)) {
+        if holding(&all, &place.folder).is_some_and(|mount| mount.is_remote()) {
             return Self { btrfs: None, mounts_below: Vec::new() };
         }
         let folder = real_path(&place.folder);
@@ -53,12 +53,6 @@ impl Facts {
             mounts_below: below.map(|mount| mount.path.display().to_string()).collect(),
         }
     }
-}
-
-/// Whether the files of such a file system come from another host or from a program.
-fn is_elsewhere(file_system: &str) -> bool {
-    let begins = ["nfs", "smb", "fuse", "ceph", "afs", "9p"];
-    file_system == "cifs" || begins.iter().any(|begin| file_system.starts_with(begin))
 }
 
 fn may_administrate() -> bool {

@@ -31,4 +31,6 @@ pub(in crate::daemon) struct Place {
     pub(in crate::daemon) folder: PathBuf,
     /// A folder outside of the volume in which a snapshot may lie, besides the staging folder.
     pub(in crate::daemon) beside: Option<PathBuf>,
+    /// Whether it is a folder of the host, and none of the daemon's own.
+    pub(in crate::daemon) is_of_the_host: bool,
 }

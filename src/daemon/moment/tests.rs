@@ -22,7 +22,7 @@ fn moments(folder: &Path, commands: Option<MomentCommands>) -> Moments {
 fn place(folder: PathBuf) -> Place {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("a"), "before").unwrap();
-    Place { volume: "vol1".into(), folder, beside: None }
+    Place { volume: "vol1".into(), folder, beside: None, is_of_the_host: false }
 }
 
 fn notes(folder: &Path) -> usize {

@@ -53,9 +53,8 @@ pub(in crate::daemon) fn remove(
 ///
 /// # Errors
 /// If the system does not tell its mounts.
-pub(in crate::daemon) fn mounts(disk: OnDisk<'_>, volume: &str) -> Result<Vec<String>> {
-    let folder = disk.driver.path(volume);
-    let found = mounts_in(&real_path(&folder)).map_err(|error| {
+pub(in crate::daemon) fn mounts(folder: &Path) -> Result<Vec<String>> {
+    let found = mounts_in(&real_path(folder)).map_err(|error| {
         Error::io(
             format!("cannot see whether anything is mounted in \"{}\"", folder.display()),
             &error,
@@ -67,7 +66,7 @@ pub(in crate::daemon) fn mounts(disk: OnDisk<'_>, volume: &str) -> Result<Vec<St
 /// Refuses to remove a volume in which something is mounted: what is mounted there is not the
 /// volume's. A mount that comes later stops [`remove_all`].
 pub(in crate::daemon) fn refuse_mounts(disk: OnDisk<'_>, volume: &str) -> Result<()> {
-    match mounts(disk, volume)?.as_slice() {
+    match mounts(&disk.driver.path(volume))?.as_slice() {
         [] => Ok(()),
         found => Err(mounted_inside(volume, found)),
     }
@@ -96,7 +95,8 @@ pub(super) fn finish(
     volume: &str,
 ) -> String {
     // If the volume has files, it is a newer volume of the same name.
-    let of_the_files = !disk.driver.path(volume).exists() && volumes.contains_key(volume);
+    let is_ours = volumes.get(volume).is_some_and(VolumeState::is_ours);
+    let of_the_files = is_ours && !disk.driver.path(volume).exists();
     let forgotten = match of_the_files.then(|| disk.state.remove(volume)) {
         Some(Ok(())) => {
             volumes.remove(volume);

@@ -8,24 +8,20 @@ use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::super::{
-    moment::{Moments, Place},
+    reading::{Reader, Reading},
     root::Root,
     snapshots::LocalRepository,
     state::{SnapshotState, VolumeState},
     volumes::Volumes,
 };
 use crate::{
-    convoy::{
-        refusal::{no_snapshot, no_volume},
-        source_mounts,
-    },
+    convoy::refusal::{no_snapshot, no_volume},
     error::Result,
     files::{names, remove_all, write_error},
     text::counted,
 };
 
-/// Takes a snapshot of a volume's files at `place`. Returns the volume as it was before, and the
-/// snapshot.
+/// Takes a snapshot of a volume's files. Returns the volume as it was before, and the snapshot.
 ///
 /// # Errors
 /// If there is no such volume, a file can't be read, the operator's command for the moment fails, or
@@ -33,34 +29,27 @@ use crate::{
 pub(in crate::daemon) fn create(
     volumes: &Volumes,
     local: &LocalRepository,
-    (moments, place): (&Moments, &Place),
-    name: &str,
+    reader: Reader<'_>,
+    (volume, name): (&str, &str),
     now: impl FnOnce() -> Zoned,
 ) -> Result<(VolumeState, SnapshotState)> {
-    let volume = place.volume.as_str();
     volumes.exclusively(volume, || {
         let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
         let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
-        let (time, mounts) = (now(), source_mounts(&place.folder));
-        let moment = moments.begin(place).take()?;
-        log::debug!(
-            "volume {volume}: the moment ({}) was taken within {} ms",
-            moment.kind().as_str(),
-            moment.took().as_millis()
-        );
-        let taken = local.take(moment.folder(), volume, name, parent, &time)?;
-        let held = Some(moment.kind().as_str().to_owned());
-        let snapshot = SnapshotState { mounts, moment: held, ..taken };
-        if let Err(error) = moment.end() {
-            log::warn!(
-                "what the snapshot {name} was read from stays until the next start: {error}"
-            );
-        }
+        let time = now();
+        let take = |reading: &Reading<'_>| {
+            let moment = &reading.moment;
+            let taken = local.take(moment.folder(), volume, name, parent, &time)?;
+            let held = Some(moment.kind().as_str().to_owned());
+            Ok(SnapshotState { mounts: reading.mounts.clone(), moment: held, ..taken })
+        };
+        let remove = |taken: &SnapshotState| _ = local.delete(std::slice::from_ref(&taken.id));
+        let snapshot = reader.read(&state, take, remove)?;
         let saved = volumes.update(volume, |state| {
             state.snapshots.insert(name.to_owned(), snapshot.clone());
         });
         if let Err(error) = saved {
-            _ = local.delete(&[snapshot.id]);
+            remove(&snapshot);
             return Err(error);
         }
         Ok((state, snapshot))

@@ -9,13 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use rustic_core::{
-    BlobId, ConfigOptions, Credentials, DataId, IndexedFullStatus, KeyOptions, OpenStatus,
-    Progress as RusticBar, ProgressBars, ProgressType, Repository, RepositoryBackends,
-    RepositoryOptions, RusticError, RusticProgress,
+    BlobId, ConfigOptions, Credentials, DataId, FileType, IndexedFullStatus, KeyOptions,
+    OpenStatus, Progress as RusticBar, ProgressBars, ProgressType, Repository, RepositoryBackends,
+    RepositoryOptions, RusticError, RusticProgress, WriteBackend as _,
     repofile::{BlobType, Chunker, MasterKey, PackId},
 };
 
-use super::backend::Backend;
+use super::{backend::Backend, key_file::key_file};
 use crate::{
     blocking,
     error::{Error, ErrorKind, Result},
@@ -101,11 +101,20 @@ impl OpenRepository {
         options.set_treepack_size = size(TREE_PACK_BYTES);
         options.set_treepack_growfactor = Some(0);
         options.set_extra_verify = Some(true);
-        let key = guarded("making the repository", || {
+        let key = MasterKey::new();
+        let (key_id, key_content) = key_file(&key, password)?;
+        guarded("making the repository", || {
+            let failed =
+                |error: &RusticError| failure(&backend, "cannot make the repository", error);
+            backend.create().map_err(|error| failed(&error))?;
+            // The config comes last: it makes the repository, which nothing could open without a key.
+            backend
+                .write_bytes(FileType::Key, &key_id, false, key_content.into())
+                .map_err(|error| failed(&error))?;
             library(&backend, no_piece())?
-                .init(&Credentials::password(password), &KeyOptions::default(), &options)
-                .map(|open| open.key())
-                .map_err(|error| failure(&backend, "cannot make the repository", &error))
+                .init(&Credentials::Masterkey(key.clone()), &KeyOptions::default(), &options)
+                .map(drop)
+                .map_err(|error| failed(&error))
         })
         .inspect_err(|_| backend.remove_own_keys())?;
         Ok(Self { backend, key, indexed: Mutex::default(), unread: Mutex::default() })

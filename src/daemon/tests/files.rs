@@ -73,9 +73,9 @@ async fn everything_about_files_comes_back() {
     }
 
     scene.snapshot("vol1", "snap1").await;
-    let changes = scene.daemon().changes_since(&name("vol1"), &name("snap1")).await.unwrap();
-    assert_eq!(changes, Changes::Unchanged);
     let url = scene.backup("snap1").await;
+    let changes = scene.daemon().changes_since(&name("vol1"), &url).await.unwrap();
+    assert_eq!(changes, Changes::Unchanged);
     scene.restore("vol2", &url).await.unwrap();
     let restored = scene.path("root/volumes/vol2");
     let (before, after) = (describe(&files), describe(&restored));

@@ -30,6 +30,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         password: Some("secret".into()),
         s3: S3Options::default(),
         moment: None,
+        folders: Vec::new(),
         host: "host1".into(),
         progress: progress::none(),
         clock: Arc::new(SystemClock),
@@ -83,6 +84,12 @@ impl Scene {
 
     pub(super) async fn backup(&self, snapshot: &str) -> BackupUrl {
         self.daemon().create_backup(&name(snapshot), &self.destination).await.unwrap()
+    }
+
+    /// Backs up the volume as it is, as a snapshot of this name.
+    pub(super) async fn back_up(&self, volume: &str, snapshot: &str) -> BackupUrl {
+        let daemon = self.daemon();
+        daemon.back_up(&name(volume), &name(snapshot), &self.destination).await.unwrap()
     }
 
     pub(super) async fn restore(&self, volume: &str, url: &BackupUrl) -> Result<Volume> {

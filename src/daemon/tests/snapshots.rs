@@ -139,11 +139,10 @@ async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
 }
 
 #[tokio::test]
-async fn a_volume_is_compared_with_its_snapshot_file_by_file() {
-    let (scene, _) = Scene::with_backup().await;
+async fn a_volume_is_compared_with_its_backup_file_by_file() {
+    let (scene, url) = Scene::with_backup().await;
     let files = scene.path("root/volumes/vol1");
-    let changes =
-        async || scene.daemon().changes_since(&name("vol1"), &name("snap1")).await.unwrap();
+    let changes = async || scene.daemon().changes_since(&name("vol1"), &url).await.unwrap();
     let changed = |path: &str| Changes::Changed { path: path.into() };
     assert_eq!(changes().await, Changes::Unchanged);
     fs::read(files.join("a")).unwrap();
@@ -154,14 +153,17 @@ async fn a_volume_is_compared_with_its_snapshot_file_by_file() {
     fs::write(files.join("dir/b"), "c").unwrap();
     set_times(&files.join("dir/b"), before.mtime(), before.mtime_nsec());
     assert_eq!(changes().await, changed("dir/b"));
-    scene.snapshot("vol1", "snap2").await;
-    let changes =
-        async || scene.daemon().changes_since(&name("vol1"), &name("snap2")).await.unwrap();
+    let newer = scene.back_up("vol1", "snap2").await;
+    let changes = async || scene.daemon().changes_since(&name("vol1"), &newer).await.unwrap();
     assert_eq!(changes().await, Changes::Unchanged);
     fs::remove_file(files.join("dir/b")).unwrap();
     assert_eq!(changes().await, changed("dir"));
 
-    let unknown = scene.daemon().changes_since(&name("vol1"), &name("snap9")).await.unwrap();
+    // The backup of another volume tells nothing.
+    scene.volume("vol2").await;
+    let unknown = scene.daemon().changes_since(&name("vol2"), &newer).await.unwrap();
     assert_eq!(unknown, Changes::Unknown);
-    scene.daemon().changes_since(&name("vol9"), &name("snap1")).await.unwrap_err();
+    scene.daemon().changes_since(&name("vol9"), &newer).await.unwrap_err();
+    scene.daemon().delete_backup(&newer, &[]).await.unwrap();
+    scene.daemon().changes_since(&name("vol1"), &newer).await.unwrap_err();
 }

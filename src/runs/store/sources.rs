@@ -1,6 +1,8 @@
 //! What is known of the sources of backups: which are in doubt, and which losses of data a person
 //! accepted.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
 
@@ -17,23 +19,17 @@ use crate::{
 const REMEMBERED_SNAPSHOTS: u32 = 100;
 
 impl Store {
-    /// Accepts that this volume lost data: its backups in doubt are good from now on. Returns what
-    /// was in doubt, for people, by daemon; nothing if no source of this name is in doubt.
+    /// Accepts that this volume lost data: its backups in doubt are good from now on, also where newer
+    /// ones are not in doubt. Returns what was in doubt, for people, by daemon; nothing if no backup
+    /// and no source of this name is in doubt.
     ///
     /// # Errors
     /// The store can't be read or written.
     pub(crate) fn accept_loss(&self, volume: &str) -> Result<Vec<(String, String)>> {
         self.write(|transaction| {
-            let sql = "SELECT daemon, doubt FROM sources WHERE volume = ?1 AND doubt IS NOT NULL";
-            let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?));
-            let mut statement = transaction.prepare(sql)?;
-            let doubts =
-                statement.query_map([volume], read)?.collect::<rusqlite::Result<Vec<_>>>()?;
-            for (daemon, _) in &doubts {
-                let sql =
-                    "UPDATE sources SET accepted = taken, accepted_extent = extent, doubt = NULL
-                    WHERE daemon = ?1 AND volume = ?2 AND doubt IS NOT NULL";
-                transaction.execute(sql, [daemon, volume])?;
+            let doubts = doubts_of(transaction, volume)?;
+            for daemon in doubts.iter().map(|(daemon, _)| daemon) {
+                accept_sources(transaction, daemon, volume)?;
                 let sql = "UPDATE backups SET doubt = NULL WHERE daemon = ?1 AND volume = ?2";
                 transaction.execute(sql, [daemon, volume])?;
             }
@@ -41,14 +37,15 @@ impl Store {
         })
     }
 
-    /// The volumes whose source is in doubt, each once, sorted by name. Empty where there is no
-    /// store yet.
+    /// The volumes of which a source or a backup is in doubt, each once, sorted by name. Empty where
+    /// there is no store yet.
     ///
     /// # Errors
     /// The store can't be read.
     pub(crate) fn volumes_in_doubt(&self) -> Result<Vec<String>> {
         let names = |connection: &Connection| {
-            let sql = "SELECT DISTINCT volume FROM sources WHERE doubt IS NOT NULL ORDER BY volume";
+            let sql = "SELECT volume FROM sources WHERE doubt IS NOT NULL
+                UNION SELECT volume FROM backups WHERE doubt IS NOT NULL AND NOT former ORDER BY volume";
             let mut statement = connection.prepare(sql)?;
             statement.query_map([], |row| row.get(0))?.collect()
         };
@@ -56,6 +53,59 @@ impl Store {
             Err(error) if error.kind == ErrorKind::NotFound => Ok(Vec::new()),
             read => read,
         }
+    }
+}
+
+/// By daemon, what is in doubt of a volume: its source, else its newest backup in doubt.
+fn doubts_of(connection: &Connection, volume: &str) -> rusqlite::Result<Vec<(String, String)>> {
+    let mut doubts: BTreeMap<String, String> = BTreeMap::new();
+    for sql in [
+        "SELECT daemon, doubt FROM sources WHERE volume = ?1 AND doubt IS NOT NULL ORDER BY taken DESC",
+        "SELECT daemon, doubt FROM backups WHERE volume = ?1 AND doubt IS NOT NULL AND NOT former
+            ORDER BY proven DESC",
+    ] {
+        let mut statement = connection.prepare(sql)?;
+        let mut rows = statement.query([volume])?;
+        while let Some(row) = rows.next()? {
+            doubts.entry(row.get(0)?).or_insert(row.get(1)?);
+        }
+    }
+    Ok(doubts.into_iter().collect())
+}
+
+/// Accepts what the volume's sources in doubt have; if none is in doubt any more, what the one that
+/// was so last had then. What was accepted before stays accepted.
+fn accept_sources(connection: &Connection, daemon: &str, volume: &str) -> rusqlite::Result<()> {
+    let sql = "SELECT source, extent, accepted_extent, doubt IS NOT NULL FROM sources
+        WHERE daemon = ?1 AND volume = ?2 ORDER BY doubt IS NOT NULL DESC, taken DESC";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([daemon, volume])?;
+    let mut is_first = true;
+    while let Some(row) = rows.next()? {
+        let (source, is_in_doubt): (String, bool) = (row.get(0)?, row.get(3)?);
+        if !is_first && !is_in_doubt {
+            break;
+        }
+        is_first = false;
+        // An extent that can't be read says nothing.
+        let extent = |text: String| serde_json::from_str::<Extent>(&text).unwrap_or_default();
+        let before = row.get::<_, Option<String>>(2)?.map(extent).unwrap_or_default();
+        let accepted = lowest(before, extent(row.get(1)?));
+        let sql = "UPDATE sources SET accepted = max(coalesce(accepted, taken), taken), accepted_extent = ?4, doubt = NULL
+            WHERE daemon = ?1 AND volume = ?2 AND source = ?3";
+        let accepted = serde_json::to_string(&accepted).unwrap_or_default();
+        connection.execute(sql, params![daemon, volume, source, accepted])?;
+    }
+    Ok(())
+}
+
+/// The least of what was accepted before and what is accepted now; where it is mounted, as now.
+fn lowest(before: Extent, now: Extent) -> Extent {
+    let least = |before: Option<u64>, now: Option<u64>| before.into_iter().chain(now).min();
+    Extent {
+        files: least(before.files, now.files),
+        bytes: least(before.bytes, now.bytes),
+        mounts: now.mounts.or(before.mounts),
     }
 }
 

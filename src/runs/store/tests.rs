@@ -727,6 +727,15 @@ fn a_source_in_doubt_is_so_until_a_newer_copy_is_good_or_a_person_accepts_it() {
     assert_eq!(store.volumes_in_doubt().unwrap(), ["vol1"]);
     learn(3, None);
     assert_eq!((known().good_backups.len(), known().doubt), (2, None));
+    // The files are back, and the backup without them is still in doubt.
+    assert_eq!(store.volumes_in_doubt().unwrap(), ["vol1"]);
+    let accepted = store.accept_loss("vol1").unwrap();
+    assert_eq!(accepted, [("daemon".to_owned(), "it is empty".to_owned())]);
+    assert_eq!(
+        (known().good_backups.len(), store.sources("daemon").unwrap().accepted.len()),
+        (3, 1)
+    );
+    assert_eq!(store.volumes_in_doubt().unwrap(), [""; 0]);
     assert_eq!(store.accept_loss("vol1").unwrap(), []);
 
     learn(4, Some("it is empty again"));
@@ -744,6 +753,27 @@ fn a_source_in_doubt_is_so_until_a_newer_copy_is_good_or_a_person_accepts_it() {
         &[Observation::VolumeMade { volume: "vol1".into(), restored_from: None }],
     );
     assert_eq!(store.sources("daemon").unwrap().accepted.len(), 1);
+}
+
+#[test]
+fn what_was_accepted_before_stays_accepted() {
+    let (_folder, store) = store();
+    for (taken, files, bytes) in
+        [("2026-11-24T00:00:00Z", 0, 0), ("2026-11-23T00:00:00Z", 90, 4_000)]
+    {
+        let doubt = Observation::SourceInDoubt {
+            volume: "vol1".into(),
+            source: "id".into(),
+            taken: at(taken),
+            extent: Extent { files: Some(files), bytes: Some(bytes), mounts: None },
+            why: "it lost much".into(),
+        };
+        store.put_end(&record(taken, RunStatus::Done), NOON, &[doubt]);
+        store.accept_loss("vol1").unwrap();
+    }
+    let accepted = store.sources("daemon").unwrap().accepted.remove(0);
+    assert_eq!(accepted.until, at("2026-11-24T00:00:00Z"));
+    assert_eq!((accepted.extent.files, accepted.extent.bytes), (Some(0), Some(0)));
 }
 
 #[test]

@@ -248,11 +248,11 @@ fn the_built_in_scripts_import_the_built_in_libraries_whatever_the_user_has() {
         // A script of the user's that imports a built-in one, which imports a library, and after it the user's library.
         (
             "both.rhai",
-            "import \"snapshot\" as snapshot;\nimport \"lib/volumes\" as volumes;\nfn main() { [snapshot::main(#{ volume: () }).len(), volumes::each(\"vol1\", |name| name)] }",
+            "import \"snapshot\" as snapshot;\nimport \"lib/volumes\" as volumes;\nfn main() { [snapshot::main(#{ volume: (), if_cheap: false }).len(), volumes::each(\"vol1\", |name| name)] }",
         ),
         (
             "reversed.rhai",
-            "import \"lib/volumes\" as volumes;\nimport \"snapshot\" as snapshot;\nfn main() { [snapshot::main(#{ volume: () }).len(), volumes::each(\"vol1\", |name| name)] }",
+            "import \"lib/volumes\" as volumes;\nimport \"snapshot\" as snapshot;\nfn main() { [snapshot::main(#{ volume: (), if_cheap: false }).len(), volumes::each(\"vol1\", |name| name)] }",
         ),
     ]);
     let library = Library::new(Some(folder.path().to_owned())).unwrap();

@@ -115,6 +115,7 @@ impl Host {
             Kind::BuiltIn => {
                 let options = BuiltinOptions {
                     moment: None,
+                    folders: Vec::new(),
                     root,
                     password: None,
                     s3: S3Options::default(),
@@ -313,6 +314,7 @@ impl Host {
             paused: &BTreeSet::new(),
             followed: None,
             crontab_problem: None,
+            copied_root: None,
             looked: &looked,
             store: &self.store,
             notifier: &self.notifier,

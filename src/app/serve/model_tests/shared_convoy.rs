@@ -106,7 +106,7 @@ impl Daemon for SharedConvoy {
         self.answers()?.is_used(destination).await
     }
 
-    async fn changes_since(&self, _volume: &Name, _snapshot: &Name) -> Result<Changes> {
+    async fn changes_since(&self, _volume: &Name, _backup: &BackupUrl) -> Result<Changes> {
         self.answers()?;
         Ok(Changes::Unknown)
     }
@@ -201,6 +201,15 @@ impl Daemon for SharedConvoy {
         let content = lock(&self.snapshots).get(snapshot.as_str()).copied();
         self.share.keep(url.backup(), content.unwrap_or_default());
         Ok(url)
+    }
+
+    async fn back_up(
+        &self,
+        _volume: &Name,
+        _snapshot: &Name,
+        _destination: &Destination,
+    ) -> Result<BackupUrl> {
+        Err(refused("Convoy has no such route"))
     }
 
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {

@@ -243,7 +243,7 @@ pub(crate) mod functions {
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn create_backup(ctx: NativeCallContext, snapshot: &str) -> Returned<Map> {
-        call(&ctx, |run| back_up(run, snapshot, None))
+        call(&ctx, |run| back_up_snapshot(run, snapshot, None))
     }
 
     /// Backs up a snapshot to another destination and proves the backup good; a map with its `URL`.
@@ -259,7 +259,38 @@ pub(crate) mod functions {
         snapshot: &str,
         destination: &str,
     ) -> Returned<Map> {
-        call(&ctx, |run| back_up(run, snapshot, Some(destination)))
+        call(&ctx, |run| back_up_snapshot(run, snapshot, Some(destination)))
+    }
+
+    /// Backs up a volume as it is now to the configured destination and proves the backup good; a map
+    /// as that of `create_backup`. The built-in daemon writes straight to the destination, and no
+    /// snapshot stays. With Convoy a snapshot is taken and backed up, and stays. Fails with
+    /// `not_found` where there is no such volume, with `configuration` where no destination is
+    /// configured, and with `guard` where the backup can't be proven good.
+    ///
+    /// ```rhai
+    /// let backup = convoy::back_up("vol1");
+    /// log::info(backup.URL);
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn back_up(ctx: NativeCallContext, volume: &str) -> Returned<Map> {
+        call(&ctx, |run| back_up_volume(run, volume, None))
+    }
+
+    /// Backs up a volume as it is now to another destination, as `back_up` does to the configured
+    /// one. Fails with `not_found` where there is no such volume, and with `guard` where the backup
+    /// can't be proven good.
+    ///
+    /// ```rhai
+    /// let copy = convoy::back_up("vol1", "vfs:///elsewhere");
+    /// ```
+    #[rhai_fn(name = "back_up", volatile, return_raw)]
+    pub(crate) fn back_up_to(
+        ctx: NativeCallContext,
+        volume: &str,
+        destination: &str,
+    ) -> Returned<Map> {
+        call(&ctx, |run| back_up_volume(run, volume, Some(destination)))
     }
 
     /// Deletes a backup of this host's. Fails with `not_found` where there is no such backup, and
@@ -338,16 +369,27 @@ fn listed(run: &RunningScript, backups: Vec<Backup>) -> Result<Array> {
     backups.into_iter().map(to_script).collect()
 }
 
-fn back_up(run: &RunningScript, snapshot: &str, named: Option<&str>) -> Result<Map> {
+fn back_up_snapshot(run: &RunningScript, snapshot: &str, named: Option<&str>) -> Result<Map> {
     let at = destination(run, named)?;
+    let url = run.wait(run.host.guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
+    Ok(made(run, &url))
+}
+
+fn back_up_volume(run: &RunningScript, volume: &str, named: Option<&str>) -> Result<Map> {
+    let at = destination(run, named)?;
+    let url = run.wait(run.host.guards.back_up(&Name::volume(volume)?, &at))?;
+    Ok(made(run, &url))
+}
+
+/// What a script is told of a backup that was made.
+fn made(run: &RunningScript, url: &BackupUrl) -> Map {
     let guards = &run.host.guards;
-    let url = run.wait(guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
     let mut made = Map::from_iter([("URL".into(), url.to_string().into())]);
-    if let Some(why) = guards.doubt(&url) {
+    if let Some(why) = guards.doubt(url) {
         made.insert("Doubt".into(), why.into());
     }
-    if !guards.is_verified(&url) {
+    if !guards.is_verified(url) {
         made.insert("Verified".into(), false.into());
     }
-    Ok(made)
+    made
 }

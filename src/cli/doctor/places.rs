@@ -1,0 +1,83 @@
+//! What `doctor` says of the places where volumes are: whether their files can be read, and of which
+//! moment they are.
+
+use std::collections::BTreeMap;
+
+use super::check::{Check, Verdict, failed};
+use crate::convoy::{MOMENT, MOMENT_NOTE, PROBLEM, Volume};
+
+/// How many volumes one line names.
+const NAMED: usize = 10;
+
+/// A check for each kind of moment that volumes have, and for each volume whose files can't be read.
+pub(super) fn checks(volumes: &BTreeMap<String, Volume>) -> Vec<Check> {
+    let mut by_moment: BTreeMap<(&str, &str), Vec<&str>> = BTreeMap::new();
+    let mut wrong = Vec::new();
+    for volume in volumes.values() {
+        if let Some(problem) = volume.told(PROBLEM) {
+            wrong.push(failed("volume", problem, "until then its backups fail; the others go on"));
+        } else if let Some(moment) = volume.told(MOMENT) {
+            let note = volume.told(MOMENT_NOTE).unwrap_or_default();
+            by_moment.entry((moment, note)).or_default().push(&volume.name);
+        }
+    }
+    by_moment.into_iter().map(|(moment, names)| told(moment, &names)).chain(wrong).collect()
+}
+
+fn told((moment, note): (&str, &str), names: &[&str]) -> Check {
+    let mut listed = names[..names.len().min(NAMED)].join(", ");
+    if names.len() > NAMED {
+        listed.push_str(&format!(" and {} more", names.len() - NAMED));
+    }
+    let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
+    Check {
+        what: "moment",
+        verdict: Verdict::Ok,
+        found: format!("{moment}: {listed}: {}{note}", meaning(moment)),
+        hint: None,
+    }
+}
+
+/// What a moment means for a backup.
+fn meaning(moment: &str) -> &'static str {
+    match moment {
+        "live" => "files that change while they are read may be torn",
+        "command" => "all files are of one moment, by the commands of the configuration",
+        _ => "all files are of one moment",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn volume(name: &str, told: &[(&str, &str)]) -> (String, Volume) {
+        let told = told.iter().map(|(field, value)| ((*field).to_owned(), (*value).to_owned()));
+        let volume =
+            Volume { name: name.into(), driver_info: Some(told.collect()), ..Volume::default() };
+        (name.to_owned(), volume)
+    }
+
+    #[test]
+    fn volumes_with_one_moment_share_a_line_and_those_that_cannot_be_read_have_their_own() {
+        let live = [(MOMENT, "live")];
+        let mut volumes: BTreeMap<_, _> =
+            (10..22).map(|number| volume(&format!("vol{number}"), &live)).collect();
+        volumes.extend([
+            volume("site", &[(MOMENT, "btrfs")]),
+            volume("odd", &[(MOMENT, "live"), (MOMENT_NOTE, "no subvolume")]),
+            volume("gone", &[(MOMENT, "live"), (PROBLEM, "it is not there")]),
+            volume("convoys", &[]),
+        ]);
+        let found: Vec<_> = checks(&volumes).into_iter().map(|check| check.found).collect();
+        assert_eq!(
+            found,
+            [
+                "btrfs: site: all files are of one moment",
+                "live: vol10, vol11, vol12, vol13, vol14, vol15, vol16, vol17, vol18, vol19 and 2 more: files that change while they are read may be torn",
+                "live: odd: files that change while they are read may be torn (no subvolume)",
+                "it is not there",
+            ]
+        );
+    }
+}

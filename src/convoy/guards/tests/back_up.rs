@@ -1,0 +1,104 @@
+//! Backing up a volume as it is, of which no snapshot stays: all guards hold for it.
+
+use super::*;
+use crate::convoy::Extent;
+
+/// A bench whose daemon backs up volumes without a snapshot that stays.
+fn direct(volumes: &[&str]) -> Bench {
+    let bench = bench(volumes);
+    bench.daemon.back_up_volumes();
+    bench
+}
+
+fn files(count: u64) -> Extent {
+    Extent { files: Some(count), bytes: Some(count * 5_000), mounts: None }
+}
+
+#[tokio::test]
+async fn a_volume_is_backed_up_without_a_snapshot_and_then_older_backups_may_go() {
+    let bench = direct(&["vol1"]);
+    let first = bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();
+    let refused = bench.guards.delete_backup(&first, Even::default()).await.unwrap_err();
+    assert!(refused.message.contains("newest good"), "{refused}");
+    let second = bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();
+    assert!(bench.daemon.snapshot_names("vol1").is_empty());
+    bench.guards.delete_backup(&first, Even::default()).await.unwrap();
+    bench.guards.delete_backup(&second, Even::default()).await.unwrap_err();
+    assert_eq!(bench.daemon.backup_names().len(), 1);
+}
+
+#[tokio::test]
+async fn a_daemon_that_needs_a_snapshot_gets_one() {
+    let bench = bench(&["vol1"]);
+    bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();
+    assert_eq!(bench.daemon.snapshot_names("vol1").len(), 1);
+}
+
+#[tokio::test]
+async fn guard_8_a_backup_that_timed_out_is_looked_for_and_not_made_again() {
+    let bench = direct(&["vol1"]);
+    bench.daemon.fault("back_up", Fault::HappensThenTimesOut);
+    bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();
+    bench.daemon.fault("back_up", Fault::Fails(timeout()));
+    bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap_err();
+    assert_eq!(bench.daemon.backup_names().len(), 1);
+}
+
+#[tokio::test]
+async fn guard_1_a_backup_that_failed_lets_nothing_older_go() {
+    let bench = direct(&["vol1"]);
+    let first = bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();
+    bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();
+    for fault in [Fault::Fails(denied()), Fault::AnswersSuccessOnly] {
+        bench.daemon.fault("back_up", fault);
+        bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap_err();
+        let refused = bench.guards.delete_backup(&first, Even::default()).await.unwrap_err();
+        assert!(refused.message.contains("did not prove good"), "{refused}");
+    }
+}
+
+#[tokio::test]
+async fn guard_7_a_backup_after_the_clock_was_set_back_is_the_newest() {
+    let bench = direct(&["vol1"]);
+    let at_time = |time| Guards::new(bench.daemon.clone(), None, at(time));
+    let later = at_time("2026-01-01T09:00:00Z");
+    later.back_up(&name("vol1"), &vfs()).await.unwrap();
+    // An hour that the clocks are allowed to differ by is not in the future.
+    let back = at_time("2026-01-01T08:58:00Z").back_up(&name("vol1"), &vfs()).await.unwrap();
+    let listed = later.backups(&vfs(), Some(&name("vol1"))).await.unwrap();
+    assert!(listed[0].url().unwrap().same_backup(&back), "{listed:?}");
+}
+
+#[tokio::test]
+async fn guard_10_a_first_backup_is_compared_with_the_snapshots_before_it() {
+    let bench = direct(&["vol1"]);
+    bench.daemon.holds("vol1", files(100));
+    bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+    bench.daemon.holds("vol1", files(0));
+    let run = bench.knowing_nothing();
+    let doubted = run.back_up(&name("vol1"), &vfs()).await.unwrap();
+    assert!(run.doubt(&doubted).unwrap().contains("has none now"));
+    bench.daemon.holds("vol1", files(90));
+    let run = bench.knowing_nothing();
+    let good = run.back_up(&name("vol1"), &vfs()).await.unwrap();
+    assert_eq!(run.doubt(&good), None);
+}
+
+#[tokio::test]
+async fn while_files_change_during_backups_the_newest_without_a_change_stays() {
+    let bench = direct(&["vol1"]);
+    let back_up = async || bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();
+    let (older, untorn) = (back_up().await, back_up().await);
+    bench.daemon.change_while_read(3);
+    let (torn, newest) = (back_up().await, back_up().await);
+    let run = bench.another_run();
+    run.delete_backup(&older, Even::default()).await.unwrap();
+    run.delete_backup(&torn, Even::default()).await.unwrap();
+    let refused = run.delete_backup(&untorn, Even::default()).await.unwrap_err();
+    assert!(refused.message.contains("files changed while the newer ones"), "{refused}");
+    bench.daemon.change_while_read(0);
+    back_up().await;
+    let run = bench.another_run();
+    run.delete_backup(&untorn, Even::default()).await.unwrap();
+    run.delete_backup(&newest, Even::default()).await.unwrap();
+}

@@ -1,0 +1,95 @@
+//! How the files of a backup were held while they were read, and which of them changed meanwhile.
+
+use std::collections::BTreeMap;
+
+use serde_json::json;
+
+/// The field with the kind of moment that a backup is of: `live`, if its files were read one after
+/// the other while programs could write to them.
+pub(crate) const MOMENT: &str = "Moment";
+/// The field with the number of files that changed while they were read.
+pub(crate) const CHANGED_FILES: &str = "ChangedFiles";
+/// The field with the paths of some of them, as a JSON list.
+pub(crate) const CHANGED_PATHS: &str = "ChangedPaths";
+
+/// How the files of a backup were held. A daemon that does not tell leaves all of it empty.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Held {
+    /// The kind: `live`, `reflink`, `btrfs` or `command`.
+    pub(crate) kind: Option<String>,
+    /// The number of files that changed while they were read. What the backup has of them may be
+    /// torn.
+    pub(crate) changed_files: u64,
+    /// The paths of the first of them, in the volume.
+    pub(crate) changed_paths: Vec<String>,
+}
+
+impl Held {
+    /// Reads the fields of a backup.
+    pub(crate) fn of(fields: &BTreeMap<String, String>) -> Self {
+        let paths = fields.get(CHANGED_PATHS);
+        Self {
+            kind: fields.get(MOMENT).cloned(),
+            changed_files: fields
+                .get(CHANGED_FILES)
+                .and_then(|count| count.parse().ok())
+                .unwrap_or_default(),
+            changed_paths: paths
+                .and_then(|paths| serde_json::from_str(paths).ok())
+                .unwrap_or_default(),
+        }
+    }
+
+    /// The fields of a backup.
+    pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
+        let mut fields = Vec::new();
+        fields.extend(self.kind.clone().map(|kind| (MOMENT, kind)));
+        if self.changed_files > 0 {
+            fields.push((CHANGED_FILES, self.changed_files.to_string()));
+            fields.push((CHANGED_PATHS, json!(self.changed_paths).to_string()));
+        }
+        fields
+    }
+
+    /// What is said of files that changed while they were read; `None` if there were none.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let (files, them) = match self.changed_files {
+            0 => return None,
+            1 => ("1 file".to_owned(), "it"),
+            more => (format!("{more} files"), "they"),
+        };
+        let named: Vec<_> = self.changed_paths.iter().map(|path| format!("\"{path}\"")).collect();
+        let more = self.changed_files > named.len() as u64;
+        let named = match (named.join(", "), more) {
+            (named, false) => format!(" ({named})"),
+            (named, true) if named.is_empty() => String::new(),
+            (named, true) => format!(" ({named}, ..)"),
+        };
+        let were = if them == "it" { "was" } else { "were" };
+        Some(format!(
+            "{files} changed while {them} {were} read{named}; a database among them may not open"
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn how_files_were_held_comes_back_from_its_fields_and_names_what_changed() {
+        let still = Held { kind: Some("btrfs".into()), ..Held::default() };
+        let paths = vec!["db/main.sqlite".to_owned(), "a \"b\"".to_owned()];
+        let torn = Held { kind: Some("live".into()), changed_files: 3, changed_paths: paths };
+        for moment in [&still, &torn, &Held::default()] {
+            let fields = moment.fields().into_iter();
+            let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
+            assert_eq!(Held::of(&fields), *moment);
+        }
+        assert_eq!(still.warning(), None);
+        assert_eq!(
+            torn.warning().unwrap(),
+            "3 files changed while they were read (\"db/main.sqlite\", \"a \"b\"\", ..); a database among them may not open"
+        );
+    }
+}

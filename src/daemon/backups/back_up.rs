@@ -1,0 +1,183 @@
+//! Backing up a volume as it is now: its files are read once and written straight to the
+//! destination. Files that have not changed since the volume's newest backup there are not read.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+use rustic_core::{BackupOptions, SnapshotGroupCriterion, repofile::SnapshotFile};
+
+use super::{
+    catalogue::StoredBackup,
+    create::LEFTOVER_AGE,
+    destination::DestinationRepository,
+    prove::prove,
+    record::{Record, StoredUrl},
+};
+use crate::{
+    convoy::{Changes, Extent, Held, Name},
+    daemon::{
+        reading::{Reader, Reading},
+        repository::{OpenRepository, guarded},
+        state::VolumeState,
+        tree::read::{self, ReadFailures, VolumeSource},
+    },
+    error::{ErrorKind, Result},
+};
+
+impl DestinationRepository {
+    /// Takes a moment of the volume and writes it to the destination, as a backup of the snapshot
+    /// `snapshot`, which does not stay. Returns the backup's name. The backup becomes visible once
+    /// it is proven whole.
+    ///
+    /// # Errors
+    /// As [`Reader::read`], or if the repository can't be read or written. There is then no backup.
+    pub(in crate::daemon) fn back_up(
+        &self,
+        volume: &VolumeState,
+        snapshot: &Name,
+        reader: Reader<'_>,
+        now: impl Fn() -> Timestamp,
+    ) -> Result<Name> {
+        self.refuse_roots()?;
+        self.access.warn_of_plain_backups();
+        let _gate = self.without_deletes();
+        let _writing = self.one_backup();
+        let repository = self.existing_or_new()?;
+        let _lock = self.lock_file(false)?;
+        repository.backend().remove_leftovers(LEFTOVER_AGE);
+        let parent = self.newest_of(&repository, volume)?;
+        let begun = now();
+        let write = |reading: &Reading<'_>| {
+            let folder = reading.moment.folder();
+            let written = self.write_whole(&repository, volume, folder, parent.as_ref())?;
+            let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
+            let kind = reading.moment.kind().as_str().to_owned();
+            Ok((written, extent, Held { kind: Some(kind), ..Held::default() }))
+        };
+        // What is written names nothing yet, so there is nothing to undo.
+        let (written, extent, held) = reader.read(volume, write, |_| ())?;
+        let snapshot = (snapshot.as_str(), begun);
+        let record = Record { held, ..self.record(volume, snapshot, now(), extent)? };
+        let file = SnapshotFile { tags: record.tags(), ..written };
+        guarded("the backup", || {
+            repository
+                .plain()?
+                .save_snapshots(vec![file])
+                .map_err(|error| repository.failure("cannot write the backup", &error))
+        })?;
+        Ok(record.backup)
+    }
+
+    /// Writes the files in `folder`, and proves that all of it is there.
+    fn write_whole(
+        &self,
+        repository: &OpenRepository,
+        volume: &VolumeState,
+        folder: &Path,
+        parent: Option<&StoredBackup>,
+    ) -> Result<SnapshotFile> {
+        let prove = |written: SnapshotFile| {
+            guarded("checking the backup", || prove(repository, &self.damage, written.tree))
+                .map(|()| written)
+        };
+        match prove(self.write(repository, volume, folder, parent)?) {
+            Err(error) if parent.is_some() && error.kind == ErrorKind::Repository => {
+                // What the parent has is not all there. Everything is read, and what is missing is
+                // written again.
+                log::warn!("the volume's last backup is not whole, so everything is read: {error}");
+                prove(self.write(repository, volume, folder, None)?)
+            }
+            written => written,
+        }
+    }
+
+    /// The newest backup of this volume.
+    fn newest_of(
+        &self,
+        repository: &OpenRepository,
+        volume: &VolumeState,
+    ) -> Result<Option<StoredBackup>> {
+        let id = volume.id();
+        let all = self.catalogue.all(repository)?;
+        let own = all.iter().filter(|backup| backup.record.volume_id == id);
+        Ok(own.max_by_key(|backup| backup.record.snapshot_created).cloned())
+    }
+
+    /// Whether a volume's files are still those of a backup; unknown if the backup is of another
+    /// volume.
+    ///
+    /// # Errors
+    /// If the volume or the backup can't be read.
+    pub(in crate::daemon) fn changes_since(
+        &self,
+        url: &StoredUrl<'_>,
+        volume: &VolumeState,
+        folder: &Path,
+    ) -> Result<Changes> {
+        let Some(repository) = self.existing()? else { return Ok(Changes::Unknown) };
+        let found = self.catalogue.find_readable(&repository, url)?;
+        if found.record.volume_id != volume.id() {
+            return Ok(Changes::Unknown);
+        }
+        let _gate = self.without_deletes();
+        let _lock = self.reading_lock()?;
+        let begun = found.record.snapshot_created;
+        repository.forget_index();
+        let difference = guarded("the comparison", || {
+            read::first_difference(&repository, found.tree, (folder, &volume.name), begun)
+        });
+        Ok(match difference? {
+            None => Changes::Unchanged,
+            Some(path) => Changes::Changed { path: path.display().to_string() },
+        })
+    }
+
+    fn write(
+        &self,
+        repository: &OpenRepository,
+        volume: &VolumeState,
+        folder: &Path,
+        parent: Option<&StoredBackup>,
+    ) -> Result<SnapshotFile> {
+        let backend = repository.backend();
+        let name = volume.name.as_str();
+        let failures = Arc::new(ReadFailures::default());
+        let source = VolumeSource::new(folder, name, failures.clone(), backend.clone());
+        let mut file = SnapshotFile {
+            time: Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC),
+            hostname: self.access.host.clone(),
+            ..SnapshotFile::default()
+        };
+        file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
+        let piece = self.access.progress.begin(&format!("backup {name}"), None);
+        let mut options = BackupOptions::default();
+        options.parent_opts.group_by =
+            Some(SnapshotGroupCriterion::new().hostname(false).label(false).paths(false));
+        options.parent_opts.ignore_inode = true;
+        match parent {
+            Some(parent) => options.parent_opts.parents = vec![parent.id.to_string()],
+            None => options.parent_opts.force = true,
+        }
+        backend.hold_snapshots();
+        let archived = guarded("the backup", || {
+            let indexed = repository.indexed_for(&piece)?;
+            let path = PathBuf::from("/").join(name);
+            indexed
+                .archive(&options, &source, file, &[path])
+                .map_err(|error| repository.failure("cannot write the backup", &error))
+        });
+        backend.discard();
+        repository.forget_index();
+        let failure = failures.stopped().or_else(|| failures.error(name));
+        if let Some(error) = failure.or_else(|| backend.take_failure()) {
+            return Err(error);
+        }
+        let file = archived?;
+        let summary = file.summary.clone().unwrap_or_default();
+        failures.check(summary.total_files_processed, summary.total_dirs_processed)?;
+        Ok(SnapshotFile { parent: None, parents: Vec::new(), ..file })
+    }
+}

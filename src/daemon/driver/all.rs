@@ -1,0 +1,36 @@
+//! All drivers of a daemon.
+
+use std::path::PathBuf;
+
+use super::{Driver, folder::Folders, vfs::Vfs};
+use crate::daemon::{moment::Place, root::Root};
+
+/// The drivers of one daemon. Each volume remembers the name of its own.
+#[derive(Debug)]
+pub(in crate::daemon) struct Drivers {
+    pub(in crate::daemon) vfs: Vfs,
+    pub(in crate::daemon) folders: Folders,
+}
+
+impl Drivers {
+    pub(in crate::daemon) fn new(root: &Root, folders: Vec<(String, PathBuf)>) -> Self {
+        Self { vfs: Vfs::new(root), folders: Folders::new(root, folders) }
+    }
+
+    /// The driver of this name. A volume of a driver that is not there any more is one of `vfs`'s
+    /// without files.
+    pub(in crate::daemon) fn of(&self, name: &str) -> &dyn Driver {
+        if name == Folders::NAME { &self.folders } else { &self.vfs }
+    }
+
+    /// The drivers' names, the one for new volumes first.
+    pub(in crate::daemon) fn names(&self) -> Vec<&'static str> {
+        let folders = (!self.folders.found().is_empty()).then_some(Folders::NAME);
+        std::iter::once(Vfs::NAME).chain(folders).collect()
+    }
+
+    /// The place of a volume of this driver.
+    pub(in crate::daemon) fn place(&self, driver: &str, volume: &str) -> Place {
+        self.of(driver).place(volume)
+    }
+}

@@ -1,0 +1,30 @@
+//! Backing up a volume straight to a destination.
+
+use std::fs;
+
+use super::scene::{Scene, name, noise};
+use crate::convoy::Daemon as _;
+
+#[tokio::test]
+async fn a_volume_is_backed_up_as_it_is_and_nothing_stays_beside_it() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    fs::write(files.join("a"), noise(3_000_000)).unwrap();
+    fs::create_dir(files.join("dir")).unwrap();
+    fs::write(files.join("dir/b"), "b").unwrap();
+    let first = scene.back_up("vol1", "snap1").await;
+    fs::write(files.join("dir/b"), "another b").unwrap();
+    let second = scene.back_up("vol1", "snap2").await;
+    assert!(!scene.path("root/repository/config").exists(), "no local copy was made");
+    let volume = scene.daemon().volume(&name("vol1")).await.unwrap();
+    assert!(volume.snapshots.unwrap().is_empty());
+    for (url, restored, content) in [(first, "vol2", "b"), (second, "vol3", "another b")] {
+        let listed = scene.daemon().backup(&url).await.unwrap();
+        assert_eq!((listed.field("FileCount"), listed.volume()), ("2", "vol1"));
+        scene.restore(restored, &url).await.unwrap();
+        let restored = scene.path("root/volumes").join(restored);
+        assert_eq!(fs::read_to_string(restored.join("dir/b")).unwrap(), content);
+        assert_eq!(fs::read(restored.join("a")).unwrap(), noise(3_000_000));
+    }
+    scene.check("backups/repository");
+}
