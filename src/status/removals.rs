@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::failures::running;
 use crate::{
     convoy::Volume,
@@ -20,13 +22,19 @@ pub(super) fn go_on(
     daemon: &str,
     listed: &BTreeMap<String, Volume>,
     records: &mut BTreeMap<String, VolumeRecord>,
+    now: Timestamp,
 ) -> bool {
-    if records.keys().all(|name| listed.contains_key(name)) {
+    let names = records.keys().map(String::as_str);
+    let unlisted: Vec<&str> = names.filter(|name| !listed.contains_key(*name)).collect();
+    if unlisted.is_empty() {
         return false;
     }
     // What a run removed is in the store once the run has ended: so first the runs, then the store.
     if running(store).iter().any(may_remove) {
         return true;
+    }
+    if let Err(error) = store.settle_removals(daemon, &unlisted, now) {
+        log::warn!("what runs have removed is not known: {error}");
     }
     if let Ok(known) = store.volumes() {
         let is_known = |name: &String| {

@@ -78,7 +78,8 @@ pub(super) async fn volumes(
     } else {
         BTreeMap::new()
     };
-    let removal_goes_on = is_listed && removals::go_on(store, &identity, &listed, &mut records);
+    let removal_goes_on =
+        is_listed && removals::go_on(store, &identity, &listed, &mut records, now);
     // A volume may be missing from the list by accident; all of them at once, surely.
     let is_missed = |record: &&VolumeRecord| {
         let had_backup = !record.good_backups.is_empty() || !record.bad_backups.is_empty();
