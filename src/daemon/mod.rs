@@ -41,6 +41,7 @@
 //! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
 //! - [`repository`]: a restic-format repository, and the storage of its files.
 //! - [`tree`]: reads a folder for a snapshot, and writes one for a restore.
+//! - [`save`]: reads a folder once, and writes what is new of it into a repository.
 //! - [`snapshots`]: the root's own repository. [`backups`]: the repositories at destinations.
 //! - [`reading`]: reading a volume, of a moment.
 //! - [`recovery`]: restores, removals and snapshots, each with the repair after a crash.
@@ -60,6 +61,7 @@ mod reading;
 mod recovery;
 mod repository;
 mod root;
+mod save;
 mod snapshots;
 mod state;
 #[cfg(test)]

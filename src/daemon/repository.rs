@@ -1,16 +1,20 @@
 //! Restic-format repositories: opening one ([`open`]), the password and names it is opened with
-//! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), and where these files are
-//! ([`storage`]).
+//! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
+//! these files are ([`storage`]), what is in them ([`cipher`]), and what it has ([`index`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
 mod access;
 mod backend;
+mod cipher;
+mod index;
 mod key_file;
 mod open;
 mod storage;
 
 pub(super) use access::{Access, tags};
 pub(super) use backend::Backend;
+pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
+pub(super) use index::{HexHash, Index};
 pub(super) use open::{Indexed, OpenRepository, failure, guarded};
 pub(super) use storage::Bucket;

@@ -1,13 +1,10 @@
 //! Backing up a volume as it is now: its files are read once and written straight to the
 //! destination. Files that have not changed since the volume's newest backup there are not read.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::Path;
 
 use jiff::Timestamp;
-use rustic_core::{BackupOptions, SnapshotGroupCriterion, repofile::SnapshotFile};
+use rustic_core::repofile::SnapshotFile;
 
 use super::{
     catalogue::StoredBackup,
@@ -19,10 +16,12 @@ use super::{
 use crate::{
     convoy::{Changes, Extent, Held, Name},
     daemon::{
+        moment::Files,
         reading::{Reader, Reading},
         repository::{OpenRepository, guarded},
+        save::{self, Parent, Source},
         state::VolumeState,
-        tree::read::{self, ReadFailures, VolumeSource},
+        tree::read,
     },
     error::{ErrorKind, Result},
 };
@@ -51,8 +50,8 @@ impl DestinationRepository {
         let parent = self.newest_of(&repository, volume)?;
         let begun = now();
         let write = |reading: &Reading<'_>| {
-            let folder = reading.moment.folder();
-            let written = self.write_whole(&repository, volume, folder, parent.as_ref())?;
+            let files = reading.moment.files();
+            let written = self.write_whole(&repository, volume, files, parent.as_ref())?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
             let kind = reading.moment.kind().as_str().to_owned();
             Ok((written, extent, Held { kind: Some(kind), ..Held::default() }))
@@ -71,24 +70,24 @@ impl DestinationRepository {
         Ok(record.backup)
     }
 
-    /// Writes the files in `folder`, and proves that all of it is there.
+    /// Writes the volume's files, and proves that all of it is there.
     fn write_whole(
         &self,
         repository: &OpenRepository,
         volume: &VolumeState,
-        folder: &Path,
+        files: Files<'_>,
         parent: Option<&StoredBackup>,
     ) -> Result<SnapshotFile> {
         let prove = |written: SnapshotFile| {
             guarded("checking the backup", || prove(repository, &self.damage, written.tree))
                 .map(|()| written)
         };
-        match prove(self.write(repository, volume, folder, parent)?) {
+        match prove(self.write(repository, volume, files, parent)?) {
             Err(error) if parent.is_some() && error.kind == ErrorKind::Repository => {
                 // What the parent has is not all there. Everything is read, and what is missing is
                 // written again.
                 log::warn!("the volume's last backup is not whole, so everything is read: {error}");
-                prove(self.write(repository, volume, folder, None)?)
+                prove(self.write(repository, volume, files, None)?)
             }
             written => written,
         }
@@ -139,45 +138,27 @@ impl DestinationRepository {
         &self,
         repository: &OpenRepository,
         volume: &VolumeState,
-        folder: &Path,
+        files: Files<'_>,
         parent: Option<&StoredBackup>,
     ) -> Result<SnapshotFile> {
-        let backend = repository.backend();
         let name = volume.name.as_str();
-        let failures = Arc::new(ReadFailures::default());
-        let source = VolumeSource::new(folder, name, failures.clone(), backend.clone());
+        let piece = self.access.progress.begin(&format!("backup {name}"), None);
+        let known = |parent: &StoredBackup| {
+            let begun = parent.record.snapshot_created;
+            Parent { tree: parent.tree, begun }
+        };
+        let source = Source { files, volume: name, parent: parent.map(known) };
+        let saved = save::save(repository, source, &*piece, &|| false)?;
+        saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {
             time: Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC),
             hostname: self.access.host.clone(),
+            tree: saved.tree,
+            summary: Some(*saved.summary),
             ..SnapshotFile::default()
         };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
-        let piece = self.access.progress.begin(&format!("backup {name}"), None);
-        let mut options = BackupOptions::default();
-        options.parent_opts.group_by =
-            Some(SnapshotGroupCriterion::new().hostname(false).label(false).paths(false));
-        options.parent_opts.ignore_inode = true;
-        match parent {
-            Some(parent) => options.parent_opts.parents = vec![parent.id.to_string()],
-            None => options.parent_opts.force = true,
-        }
-        backend.hold_snapshots();
-        let archived = guarded("the backup", || {
-            let indexed = repository.indexed_for(&piece)?;
-            let path = PathBuf::from("/").join(name);
-            indexed
-                .archive(&options, &source, file, &[path])
-                .map_err(|error| repository.failure("cannot write the backup", &error))
-        });
-        backend.discard();
-        repository.forget_index();
-        let failure = failures.stopped().or_else(|| failures.error(name));
-        if let Some(error) = failure.or_else(|| backend.take_failure()) {
-            return Err(error);
-        }
-        let file = archived?;
-        let summary = file.summary.clone().unwrap_or_default();
-        failures.check(summary.total_files_processed, summary.total_dirs_processed)?;
-        Ok(SnapshotFile { parent: None, parents: Vec::new(), ..file })
+        file.paths.add(format!("/{name}"));
+        Ok(file)
     }
 }

@@ -126,6 +126,27 @@ impl Backend {
         lock(&self.failure).clone()
     }
 
+    /// All files of a kind, with their sizes in bytes.
+    pub(crate) fn files(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
+        self.kept(self.storage.list(kind))
+    }
+
+    /// A whole file.
+    pub(crate) fn read_file(&self, kind: FileType, id: &Id) -> Result<Bytes> {
+        self.kept(self.storage.read(kind, id))
+    }
+
+    /// `length` bytes of a pack, from `offset` on.
+    pub(crate) fn read_pack(&self, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
+        self.kept(self.storage.read_part(FileType::Pack, id, offset, length))
+    }
+
+    /// Writes a pack or an index file durably. Packs that were written before an index file are on
+    /// disk before it.
+    pub(crate) fn write_file(&self, kind: FileType, id: &Id, content: Bytes) -> Result<()> {
+        self.kept(self.storage.write(kind, id, &[content]))
+    }
+
     /// The sizes of these packs in bytes. Missing packs are left out.
     pub(crate) fn pack_sizes(&self, packs: &HashSet<Id>) -> Result<HashMap<Id, u64>> {
         self.storage.pack_sizes(packs)

@@ -12,10 +12,10 @@ use rustic_core::{
     BlobId, ConfigOptions, Credentials, DataId, FileType, IndexedFullStatus, KeyOptions,
     OpenStatus, Progress as RusticBar, ProgressBars, ProgressType, Repository, RepositoryBackends,
     RepositoryOptions, RusticError, RusticProgress, WriteBackend as _,
-    repofile::{BlobType, Chunker, MasterKey, PackId},
+    repofile::{BlobType, Chunker, ConfigFile, MasterKey, PackId},
 };
 
-use super::{backend::Backend, key_file::key_file};
+use super::{backend::Backend, cipher::Coder, key_file::key_file};
 use crate::{
     blocking,
     error::{Error, ErrorKind, Result},
@@ -135,6 +135,25 @@ impl OpenRepository {
     /// If the repository can't be read.
     pub(crate) fn plain(&self) -> Result<Repository<OpenStatus>> {
         self.plain_for(no_piece())
+    }
+
+    /// The repository's settings.
+    ///
+    /// # Errors
+    /// If the repository can't be read.
+    pub(crate) fn config(&self) -> Result<ConfigFile> {
+        Ok(self.plain()?.config().clone())
+    }
+
+    /// Makes and opens what is in the files of a repository with these settings.
+    ///
+    /// # Errors
+    /// If the settings are not known, or memory is short.
+    pub(crate) fn coder(&self, config: &ConfigFile) -> Result<Coder> {
+        let level = config
+            .zstd()
+            .map_err(|error| self.failure("cannot use the repository's settings", &error))?;
+        Coder::new(&self.key, level, config.extra_verify())
     }
 
     fn plain_for(&self, piece: Weak<dyn Piece>) -> Result<Repository<OpenStatus>> {

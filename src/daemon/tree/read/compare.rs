@@ -9,11 +9,11 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use rustic_core::{
-    ReadSource as _, ReadSourceOpen as _, TreeId,
+    TreeId,
     repofile::{Metadata, Node},
 };
 
-use super::{failures::ReadFailures, file::ListedFile, open::path_in_volume, source::VolumeSource};
+use super::{failures::ReadFailures, file::ListedFile, open::path_in_volume, walk::Walk};
 use crate::{
     daemon::repository::{Indexed, OpenRepository},
     error::Result,
@@ -38,11 +38,9 @@ pub(in crate::daemon) fn first_difference(
     let mut kept = Kept { repository, indexed: &indexed, levels: Vec::new() };
     kept.enter(&tree, PathBuf::from("/"))?;
     let failures = Arc::new(ReadFailures::default());
-    let source = VolumeSource::new(folder, volume, failures.clone(), repository.backend().clone());
-    let unreadable = || failures.stopped().or_else(|| failures.error(volume)).map_or(Ok(()), Err);
+    let shown = Path::new("/").join(volume);
     let racy = begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN);
-    for entry in source.entries() {
-        let entry = entry.map_err(|error| repository.failure("cannot read the volume", &error))?;
+    for entry in Walk::new(folder, &shown, failures.clone()) {
         let differs = || Ok(Some(path_in_volume(&entry.path).to_owned()));
         let Some((path, node)) = kept.next()? else { return differs() };
         if path != entry.path
@@ -58,7 +56,7 @@ pub(in crate::daemon) fn first_difference(
         }
     }
     // Of what can't be read, nobody knows whether it has changed.
-    unreadable()?;
+    failures.error(volume).map_or(Ok(()), Err)?;
     Ok(kept.next()?.map(|(path, _)| path_in_volume(&path).to_owned()))
 }
 
@@ -101,7 +99,7 @@ impl Kept<'_> {
 
     /// Whether the file has the snapshot's content.
     fn has_content(&self, node: &Node, file: ListedFile) -> Result<bool> {
-        let Ok(mut reader) = file.open() else { return Ok(false) };
+        let Some(mut reader) = file.open() else { return Ok(false) };
         for piece in node.content.iter().flatten() {
             let kept = self.repository.piece(self.indexed, piece, "cannot read the snapshot")?;
             let mut there = vec![0; kept.len()];

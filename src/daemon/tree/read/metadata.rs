@@ -7,9 +7,13 @@ use std::{
         fd::{AsRawFd as _, OwnedFd},
         unix::ffi::OsStrExt as _,
     },
+    path::Path,
 };
 
-use rustic_core::{jiff::Timestamp, repofile::Metadata};
+use rustic_core::{
+    jiff::Timestamp,
+    repofile::{Metadata, NodeType},
+};
 use rustix::{
     fs::{AtFlags, FileType, Stat},
     io::Errno,
@@ -20,37 +24,55 @@ use crate::daemon::tree::mode;
 /// The most bytes that the system returns for an attribute, or for the names of all attributes.
 const LARGEST_ATTRIBUTE: usize = 64 * 1024;
 
+/// Times outside these can't be written so that restic reads them: it has years from 0 to 9999, in
+/// whatever time zone.
+const EARLIEST: i64 = -62_167_046_400;
+const LATEST: i64 = 253_402_207_199;
+
 /// Reads the metadata of files.
-pub(super) struct MetadataReader {
-    /// Whether extended attributes are read. If not, files look as if they had none.
-    pub(super) attributes: bool,
+pub(in crate::daemon) struct MetadataReader {
     /// The folder with this process's open files. Attributes can't be read relative to a folder's
     /// handle, so they are read through a path here.
     pub(super) descriptors: &'static str,
+    /// Whether a time was so far away that it was replaced by the nearest one that can be kept.
+    pub(in crate::daemon) capped: bool,
     /// The buffer for listing attributes, used again for each file.
     buffer: Vec<u8>,
 }
 
 impl MetadataReader {
-    pub(super) fn new() -> Self {
-        Self { attributes: true, descriptors: "/proc/self/fd", buffer: Vec::new() }
+    pub(in crate::daemon) fn new() -> Self {
+        let descriptors = "/proc/self/fd";
+        Self { descriptors, capped: false, buffer: Vec::new() }
     }
 
     /// The metadata of `name` in a folder. `stat` is the result of its `stat` call.
-    pub(super) fn read(
+    pub(in crate::daemon) fn read(
         &mut self,
         stat: &Stat,
         folder: &OwnedFd,
         name: &CStr,
     ) -> io::Result<Metadata> {
+        let attributes = self.attributes_of(folder, name)?;
+        let mut metadata = self.without_attributes(stat);
+        if !attributes.is_empty() {
+            // rustic does not export the type of an attribute. Its JSON is restic's format and will
+            // not change.
+            metadata.extended_attributes = serde_json::from_value(attributes.into())?;
+        }
+        Ok(metadata)
+    }
+
+    /// The metadata in the result of a `stat` call.
+    pub(in crate::daemon) fn without_attributes(&mut self, stat: &Stat) -> Metadata {
         let kind = FileType::from_raw_mode(stat.st_mode);
         let linked = stat.st_nlink > 1 && kind != FileType::Directory;
         let sized = kind == FileType::RegularFile;
-        Ok(Metadata {
+        Metadata {
             mode: Some(mode::to_restic(stat.st_mode)),
-            mtime: time(stat.st_mtime, stat.st_mtime_nsec),
-            atime: time(stat.st_atime, stat.st_atime_nsec),
-            ctime: time(stat.st_ctime, stat.st_ctime_nsec),
+            mtime: self.time(stat.st_mtime, stat.st_mtime_nsec),
+            atime: self.time(stat.st_atime, stat.st_atime_nsec),
+            ctime: self.time(stat.st_ctime, stat.st_ctime_nsec),
             uid: Some(stat.st_uid),
             gid: Some(stat.st_gid),
             user: None,
@@ -61,13 +83,14 @@ impl MetadataReader {
             device_id: if linked { stat.st_dev } else { 0 },
             size: if sized { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 },
             links: if linked { wide(stat.st_nlink) } else { 0 },
-            // rustic does not export the type of an attribute. Its JSON is restic's format and will
-            // not change.
-            extended_attributes: match self.attributes_of(folder, name)?.as_slice() {
-                [] => Vec::new(),
-                found => serde_json::from_value(found.iter().cloned().collect())?,
-            },
-        })
+            extended_attributes: Vec::new(),
+        }
+    }
+
+    fn time(&mut self, seconds: i64, nanoseconds: impl TryInto<i32>) -> Option<Timestamp> {
+        let kept = seconds.clamp(EARLIEST, LATEST);
+        self.capped |= kept != seconds;
+        Timestamp::new(kept, nanoseconds.try_into().unwrap_or(0)).ok()
     }
 
     /// The attributes of `name` in a folder. If a path below `descriptors` is missing, that does
@@ -77,9 +100,6 @@ impl MetadataReader {
         folder: &OwnedFd,
         name: &CStr,
     ) -> io::Result<Vec<serde_json::Value>> {
-        if !self.attributes {
-            return Ok(Vec::new());
-        }
         let mut through = OsString::from(format!("{}/{}/", self.descriptors, folder.as_raw_fd()));
         through.push(OsStr::from_bytes(name.to_bytes()));
         let read = self.attributes(&through);
@@ -121,8 +141,25 @@ impl MetadataReader {
     }
 }
 
-fn time(seconds: i64, nanoseconds: impl TryInto<i32>) -> Option<Timestamp> {
-    Timestamp::new(seconds, nanoseconds.try_into().unwrap_or(0)).ok()
+/// The kind of the file `name` in a folder.
+pub(in crate::daemon) fn kind_of(
+    stat: &Stat,
+    folder: &OwnedFd,
+    name: &CStr,
+) -> io::Result<NodeType> {
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => NodeType::File,
+        FileType::Directory => NodeType::Dir,
+        FileType::Symlink => {
+            let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
+            NodeType::from_link(Path::new(OsStr::from_bytes(target.as_bytes())))
+        }
+        FileType::Fifo => NodeType::Fifo,
+        FileType::Socket => NodeType::Socket,
+        FileType::CharacterDevice => NodeType::Chardev { device: stat.st_rdev },
+        FileType::BlockDevice => NodeType::Dev { device: stat.st_rdev },
+        FileType::Unknown => return Err(io::Error::other("it is of a kind that is not known")),
+    })
 }
 
 /// Widens a link count, which has 64 bits on some systems and 32 on others.

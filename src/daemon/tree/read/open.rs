@@ -1,6 +1,10 @@
 //! Opening the files and folders of a volume.
 
-use std::{ffi::CStr, os::fd::OwnedFd, path::Path};
+use std::{
+    ffi::CStr,
+    os::fd::{AsFd, OwnedFd},
+    path::Path,
+};
 
 use rustix::{
     fs::{Mode, OFlags},
@@ -8,7 +12,12 @@ use rustix::{
 };
 
 /// Opens without changing the access time if the system allows it (for the owner, or root).
-pub(super) fn open_at(folder: &OwnedFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
+pub(in crate::daemon) fn open_at(
+    folder: impl AsFd,
+    name: &CStr,
+    flags: OFlags,
+) -> Result<OwnedFd, Errno> {
+    let folder = folder.as_fd();
     match rustix::fs::openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::openat(folder, name, flags, Mode::empty()),
         other => other,

@@ -8,19 +8,16 @@ use std::{
     sync::Arc,
 };
 
-use rustic_core::{
-    ReadSourceEntry, RusticResult,
-    repofile::{Node, NodeType},
-};
-use rustix::fs::{AtFlags, Dir, FileType, Mode, Stat};
+use rustic_core::repofile::{Node, NodeType};
+use rustix::fs::{AtFlags, Dir, Mode};
 
 use super::{
     failures::ReadFailures,
     file::ListedFile,
-    metadata::MetadataReader,
+    metadata::{MetadataReader, kind_of},
     open::{open_at, path_in_volume},
 };
-use crate::daemon::{repository::Backend, tree::folder::FOLDER};
+use crate::daemon::tree::folder::FOLDER;
 
 /// A folder that is being walked.
 struct Level {
@@ -31,37 +28,35 @@ struct Level {
     names: Vec<CString>,
 }
 
+/// What was found in the volume.
+pub(super) struct Entry {
+    /// The path in the snapshot.
+    pub(super) path: PathBuf,
+    pub(super) node: Node,
+    /// How to open a file.
+    pub(super) open: Option<ListedFile>,
+}
+
 /// The walk. A folder comes before its content. Names are in the order of their bytes, as in
 /// rustic's trees.
-pub(in crate::daemon) struct Walk {
+pub(super) struct Walk {
     levels: Vec<Level>,
     /// The root, until the walk has returned it.
     first: Option<(Arc<OwnedFd>, PathBuf)>,
     root_failed: Option<io::Error>,
     failures: Arc<ReadFailures>,
-    backend: Arc<Backend>,
     pub(super) metadata: MetadataReader,
 }
 
 impl Walk {
-    pub(super) fn new(
-        root: &Path,
-        shown: &Path,
-        failures: Arc<ReadFailures>,
-        backend: Arc<Backend>,
-    ) -> Self {
+    /// A walk over the folder `root`, which the snapshot shows as `shown`.
+    pub(super) fn new(root: &Path, shown: &Path, failures: Arc<ReadFailures>) -> Self {
         let (first, root_failed) = match rustix::fs::open(root, FOLDER, Mode::empty()) {
             Ok(handle) => (Some((Arc::new(handle), shown.to_owned())), None),
             Err(error) => (None, Some(error.into())),
         };
         let metadata = MetadataReader::new();
-        Self { levels: Vec::new(), first, root_failed, failures, backend, metadata }
-    }
-
-    /// The same walk, but all files look as if they had no extended attributes.
-    pub(super) fn without_attributes(mut self) -> Self {
-        self.metadata.attributes = false;
-        self
+        Self { levels: Vec::new(), first, root_failed, failures, metadata }
     }
 
     fn enter(&mut self, handle: Arc<OwnedFd>, shown: &Path) -> io::Result<()> {
@@ -77,27 +72,18 @@ impl Walk {
         Ok(())
     }
 
-    fn root(
-        &mut self,
-        handle: Arc<OwnedFd>,
-        shown: PathBuf,
-    ) -> io::Result<ReadSourceEntry<ListedFile>> {
+    fn root(&mut self, handle: Arc<OwnedFd>, shown: PathBuf) -> io::Result<Entry> {
         let stat = rustix::fs::fstat(&*handle)?;
         let meta = self.metadata.read(&stat, &handle, c".")?;
         let node = Node::new_node(shown.file_name().unwrap_or_default(), NodeType::Dir, meta);
         self.enter(handle, &shown)?;
-        Ok(ReadSourceEntry { path: shown, node, open: None })
+        Ok(Entry { path: shown, node, open: None })
     }
 
     /// Reads one entry of the folder on top of the stack.
-    fn entry(
-        &mut self,
-        handle: &Arc<OwnedFd>,
-        name: CString,
-        path: &Path,
-    ) -> io::Result<ReadSourceEntry<ListedFile>> {
+    fn entry(&mut self, handle: &Arc<OwnedFd>, name: CString, path: &Path) -> io::Result<Entry> {
         let stat = rustix::fs::statat(&**handle, &name, AtFlags::SYMLINK_NOFOLLOW)?;
-        let kind = kind(&stat, handle, &name)?;
+        let kind = kind_of(&stat, handle, &name)?;
         let meta = self.metadata.read(&stat, handle, &name)?;
         let node = Node::new_node(OsStr::from_bytes(name.as_bytes()), kind, meta);
         if node.is_dir() {
@@ -108,34 +94,14 @@ impl Walk {
             folder: handle.clone(),
             name,
             path: path.to_owned(),
-            listed: (stat.st_dev, stat.st_ino),
-            size: node.meta.size,
             failures: self.failures.clone(),
-            backend: self.backend.clone(),
         });
-        Ok(ReadSourceEntry { path: path.to_owned(), node, open })
+        Ok(Entry { path: path.to_owned(), node, open })
     }
 }
 
-/// The kind of the file `name` in a folder.
-fn kind(stat: &Stat, folder: &OwnedFd, name: &CString) -> io::Result<NodeType> {
-    Ok(match FileType::from_raw_mode(stat.st_mode) {
-        FileType::RegularFile => NodeType::File,
-        FileType::Directory => NodeType::Dir,
-        FileType::Symlink => {
-            let target = rustix::fs::readlinkat(folder, name, Vec::new())?;
-            NodeType::from_link(Path::new(OsStr::from_bytes(target.as_bytes())))
-        }
-        FileType::Fifo => NodeType::Fifo,
-        FileType::Socket => NodeType::Socket,
-        FileType::CharacterDevice => NodeType::Chardev { device: stat.st_rdev },
-        FileType::BlockDevice => NodeType::Dev { device: stat.st_rdev },
-        FileType::Unknown => return Err(io::Error::other("it is of a kind that is not known")),
-    })
-}
-
 impl Iterator for Walk {
-    type Item = RusticResult<ReadSourceEntry<ListedFile>>;
+    type Item = Entry;
 
     fn next(&mut self) -> Option<Self::Item> {
         // A missing volume is not an empty one: the volume's folder never counts as vanished.
@@ -144,18 +110,11 @@ impl Iterator for Walk {
         }
         if let Some((handle, shown)) = self.first.take() {
             match self.root(handle, shown) {
-                Ok(entry) => {
-                    self.failures.given(&entry.node);
-                    return Some(Ok(entry));
-                }
+                Ok(entry) => return Some(entry),
                 Err(error) => self.failures.fail(Path::new("."), &error),
             }
         }
         loop {
-            if let Some(error) = self.backend.failure() {
-                self.failures.stop(error);
-                return None;
-            }
             let level = self.levels.last_mut()?;
             let Some(name) = level.names.pop() else {
                 self.levels.pop();
@@ -164,10 +123,7 @@ impl Iterator for Walk {
             let handle = level.handle.clone();
             let path = level.shown.join(OsStr::from_bytes(name.as_bytes()));
             match self.entry(&handle, name, &path) {
-                Ok(entry) => {
-                    self.failures.given(&entry.node);
-                    return Some(Ok(entry));
-                }
+                Ok(entry) => return Some(entry),
                 Err(error) => self.failures.record(path_in_volume(&path), &error),
             }
         }

@@ -1,0 +1,262 @@
+//! What a repository's files and blobs are made of: zstd in AES-256-CTR with Poly1305-AES, as
+//! restic writes them.
+
+use std::num::NonZeroU32;
+
+use aes256ctr_poly1305aes::{
+    Aes256CtrPoly1305Aes, Key, Nonce, Tag,
+    aead::{AeadInPlace as _, generic_array::GenericArray},
+};
+use rustic_core::repofile::MasterKey;
+use sha2::{Digest as _, Sha256};
+use zstd::{
+    bulk::{Compressor, Decompressor},
+    zstd_safe::compress_bound,
+};
+
+use crate::error::{Error, ErrorKind, Result};
+
+/// The SHA-256 of a blob or a file.
+pub(crate) type Hash = [u8; 32];
+
+/// The bytes before sealed content (the nonce), and as many after it (the tag).
+const NONCE: usize = 16;
+const TAG: usize = 16;
+/// How many bytes longer sealed content is.
+const OVERHEAD: usize = NONCE + TAG;
+
+/// The hash by which a repository names this content.
+pub(crate) fn hash(content: &[u8]) -> Hash {
+    Sha256::digest(content).into()
+}
+
+/// Encrypts and authenticates with a repository's key.
+#[derive(Clone)]
+struct Cipher(Aes256CtrPoly1305Aes);
+
+impl Cipher {
+    fn new(key: &MasterKey) -> Result<Self> {
+        let parts = [key.encrypt.as_slice(), key.mac.k.as_slice(), key.mac.r.as_slice()];
+        if parts.map(<[u8]>::len) != [32, 16, 16] {
+            return Err(Error::new(ErrorKind::Repository, "the repository's key has a wrong size"));
+        }
+        Ok(Self(Aes256CtrPoly1305Aes::new(Key::from_slice(&parts.concat()))))
+    }
+
+    /// Seals what lies between [`NONCE`] free bytes and [`TAG`] free bytes.
+    fn seal(&self, space: &mut [u8]) -> Result<()> {
+        let (nonce, rest) = space.split_at_mut(NONCE);
+        let (content, tag) = rest.split_at_mut(rest.len() - TAG);
+        getrandom::fill(nonce)
+            .map_err(|error| Error::internal(format!("no random numbers: {error}")))?;
+        let made = self.0.encrypt_in_place_detached(Nonce::from_slice(nonce), &[], content);
+        tag.copy_from_slice(&made.map_err(|_| Error::internal("encryption failed"))?);
+        Ok(())
+    }
+
+    /// Opens sealed content in place.
+    fn open<'a>(&self, sealed: &'a mut [u8]) -> Result<&'a mut [u8]> {
+        if sealed.len() < OVERHEAD {
+            return Err(damaged("it is too short"));
+        }
+        let (nonce, rest) = sealed.split_at_mut(NONCE);
+        let (content, tag) = rest.split_at_mut(rest.len() - TAG);
+        let tag: &Tag = GenericArray::from_slice(tag);
+        self.0
+            .decrypt_in_place_detached(Nonce::from_slice(nonce), &[], content, tag)
+            .map_err(|_| damaged("it was changed, or sealed with another key"))?;
+        Ok(content)
+    }
+}
+
+fn damaged(why: &str) -> Error {
+    Error::new(ErrorKind::Repository, format!("content of the repository can't be read: {why}"))
+        .with_hint("\"restic check\" tells how far the damage goes")
+}
+
+/// A blob as it lies in a pack.
+pub(crate) struct SealedBlob<'a> {
+    pub(crate) sealed: &'a [u8],
+    /// The length before compression; `None` if it is not compressed.
+    pub(crate) raw_length: Option<NonZeroU32>,
+}
+
+/// Makes and opens blobs and files. Its buffers are used again, so each thread has its own.
+pub(crate) struct Coder {
+    cipher: Cipher,
+    /// `None` in repositories of version 1.
+    compressor: Option<Compressor<'static>>,
+    decompressor: Decompressor<'static>,
+    /// Whether each blob is opened again and compared, before it counts.
+    verify: bool,
+    sealed: Vec<u8>,
+    opened: Vec<u8>,
+    unpacked: Vec<u8>,
+}
+
+impl Coder {
+    /// A coder for a repository with this key. `level` is zstd's; `None` for no compression.
+    ///
+    /// # Errors
+    /// If the key is none of a repository, or memory is short.
+    pub(crate) fn new(key: &MasterKey, level: Option<i32>, verify: bool) -> Result<Self> {
+        let unusable = |error| Error::internal(format!("zstd can't be used: {error}"));
+        Ok(Self {
+            cipher: Cipher::new(key)?,
+            compressor: level.map(Compressor::new).transpose().map_err(unusable)?,
+            decompressor: Decompressor::new().map_err(unusable)?,
+            verify,
+            sealed: Vec::new(),
+            opened: Vec::new(),
+            unpacked: Vec::new(),
+        })
+    }
+
+    /// Compresses and seals a blob.
+    ///
+    /// # Errors
+    /// If what was sealed can't be opened again.
+    pub(crate) fn seal_blob(&mut self, raw: &[u8]) -> Result<SealedBlob<'_>> {
+        let too_long = |_| Error::internal("a blob is longer than 4 GiB");
+        let length = u32::try_from(raw.len()).map_err(too_long)?;
+        let space = compress_bound(raw.len()) + OVERHEAD;
+        if self.sealed.len() < space {
+            self.sealed.resize(space, 0);
+        }
+        let (used, raw_length) = match &mut self.compressor {
+            Some(compressor) => {
+                let used = compressor.compress_to_buffer(raw, &mut self.sealed[NONCE..]);
+                let used =
+                    used.map_err(|error| Error::internal(format!("zstd failed: {error}")))?;
+                (used, NonZeroU32::new(length))
+            }
+            None => {
+                self.sealed[NONCE..NONCE + raw.len()].copy_from_slice(raw);
+                (raw.len(), None)
+            }
+        };
+        let end = used + OVERHEAD;
+        self.cipher.seal(&mut self.sealed[..end])?;
+        if self.verify {
+            self.verify_blob(end, raw)?;
+        }
+        Ok(SealedBlob { sealed: &self.sealed[..end], raw_length })
+    }
+
+    /// Data that can't be read again is no backup: memory and processors make mistakes.
+    fn verify_blob(&mut self, end: usize, raw: &[u8]) -> Result<()> {
+        self.opened.clear();
+        self.opened.extend_from_slice(&self.sealed[..end]);
+        let opened = self.cipher.open(&mut self.opened)?;
+        let same = if self.compressor.is_some() {
+            if self.unpacked.len() < raw.len() {
+                self.unpacked.resize(raw.len(), 0);
+            }
+            let unpacked = &mut self.unpacked[..raw.len()];
+            let length = self.decompressor.decompress_to_buffer(opened, unpacked);
+            length.is_ok_and(|length| length == raw.len()) && unpacked == raw
+        } else {
+            opened == raw
+        };
+        if same {
+            return Ok(());
+        }
+        let message = "what was packed is not what was read: the memory or the processor is faulty";
+        Err(Error::new(ErrorKind::Repository, message))
+    }
+
+    /// The content of a blob that lies like this in a pack.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is damaged.
+    pub(crate) fn open_blob(
+        &mut self,
+        sealed: &[u8],
+        raw_length: Option<NonZeroU32>,
+    ) -> Result<Vec<u8>> {
+        self.opened.clear();
+        self.opened.extend_from_slice(sealed);
+        let opened = self.cipher.open(&mut self.opened)?;
+        let Some(length) = raw_length else { return Ok(opened.to_vec()) };
+        let unpacked = self.decompressor.decompress(opened, length.get() as usize);
+        unpacked
+            .ok()
+            .filter(|unpacked| unpacked.len() == length.get() as usize)
+            .ok_or_else(|| damaged("it can't be decompressed"))
+    }
+
+    /// Seals the header of a pack, which is not compressed.
+    ///
+    /// # Errors
+    /// If there are no random numbers.
+    pub(crate) fn seal_header(&self, header: &[u8]) -> Result<Vec<u8>> {
+        let mut space = vec![0; NONCE];
+        space.extend_from_slice(header);
+        space.resize(header.len() + OVERHEAD, 0);
+        self.cipher.seal(&mut space)?;
+        Ok(space)
+    }
+
+    /// Seals a file of the repository: an index or a snapshot.
+    ///
+    /// # Errors
+    /// If memory is short, or there are no random numbers.
+    pub(crate) fn seal_file(&mut self, content: &[u8]) -> Result<Vec<u8>> {
+        let Some(compressor) = &mut self.compressor else { return self.seal_header(content) };
+        let packed = compressor
+            .compress(content)
+            .map_err(|error| Error::internal(format!("zstd failed: {error}")))?;
+        // The version of the form; without it, the content is not compressed.
+        self.seal_header(&[&[2], packed.as_slice()].concat())
+    }
+
+    /// The content of a file of the repository: an index or a snapshot.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is damaged.
+    pub(crate) fn open_file(&self, mut sealed: Vec<u8>) -> Result<Vec<u8>> {
+        let opened = self.cipher.open(&mut sealed)?;
+        match opened {
+            [b'{' | b'[', ..] => Ok(opened.to_vec()),
+            [2, packed @ ..] => {
+                zstd::decode_all(&*packed).map_err(|_| damaged("it can't be decompressed"))
+            }
+            _ => Err(damaged("its form is not known")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn coder(level: Option<i32>) -> Coder {
+        Coder::new(&MasterKey::new(), level, true).unwrap()
+    }
+
+    #[test]
+    fn what_was_sealed_is_opened_and_what_was_changed_is_not() {
+        for level in [Some(3), None] {
+            let mut coder = coder(level);
+            let raw = b"some text, some text, some text".repeat(100);
+            let blob = coder.seal_blob(&raw).unwrap();
+            let (mut sealed, length) = (blob.sealed.to_vec(), blob.raw_length);
+            assert_eq!(length.is_some(), level.is_some());
+            assert_eq!(coder.open_blob(&sealed, length).unwrap(), raw);
+            let file = coder.seal_file(b"{\"packs\":[]}").unwrap();
+            assert_eq!(coder.open_file(file).unwrap(), b"{\"packs\":[]}");
+            sealed[20] ^= 1;
+            assert_eq!(coder.open_blob(&sealed, length).unwrap_err().kind, ErrorKind::Repository);
+            assert_eq!(coder.open_blob(&[1; 31], length).unwrap_err().kind, ErrorKind::Repository);
+        }
+    }
+
+    #[test]
+    fn a_blob_that_can_not_be_read_again_is_noticed() {
+        let mut coder = coder(Some(3));
+        let end = coder.seal_blob(b"as it was read").unwrap().sealed.len();
+        coder.verify_blob(end, b"as it was read").unwrap();
+        let error = coder.verify_blob(end, b"as it was rEad").unwrap_err();
+        assert!(error.message.contains("faulty"), "{error}");
+    }
+}

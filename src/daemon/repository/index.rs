@@ -1,0 +1,256 @@
+//! What a repository has, and where: its index files in a compact form, 48 bytes a blob.
+
+use std::{
+    fmt,
+    num::NonZeroU32,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use rustic_core::{FileType, Id, repofile::BlobType};
+use serde::{Deserialize, Deserializer, de};
+
+use super::{
+    backend::Backend,
+    cipher::{Coder, Hash},
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    scope,
+    sync::lock,
+};
+
+/// How many index files are read at a time. At a bucket, waiting takes longer than reading.
+const READERS: usize = 4;
+/// Marks packs of trees.
+const TREE: u32 = 1 << 31;
+
+/// Where a blob lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Location {
+    pub(crate) pack: Id,
+    pub(crate) offset: u32,
+    pub(crate) length: u32,
+    /// The length before compression; `None` if the blob is not compressed.
+    pub(crate) raw_length: Option<NonZeroU32>,
+}
+
+#[derive(Clone, Copy)]
+struct Entry {
+    id: Hash,
+    /// The pack's place in the list, with [`TREE`].
+    pack: u32,
+    offset: u32,
+    length: u32,
+    raw_length: u32,
+}
+
+impl Entry {
+    fn key(&self) -> (bool, &Hash) {
+        (self.pack & TREE != 0, &self.id)
+    }
+}
+
+/// The blobs of a repository. Packs that are marked for deletion do not count as there.
+#[derive(Default)]
+pub(crate) struct Index {
+    /// By [`Entry::key`].
+    entries: Vec<Entry>,
+    packs: Vec<Id>,
+}
+
+impl Index {
+    /// Reads all index files. `coder` makes a coder for each thread.
+    ///
+    /// # Errors
+    /// If an index file can't be read.
+    pub(crate) fn load(
+        backend: &Backend,
+        coder: &(dyn Fn() -> Result<Coder> + Sync),
+    ) -> Result<Self> {
+        let files = backend.files(FileType::Index)?;
+        let (next, found) = (AtomicUsize::new(0), Mutex::new(Self::default()));
+        let scope = scope::current();
+        let read = || -> Result<()> {
+            let coder = coder()?;
+            while let Some((id, _)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                let sealed = backend.read_file(FileType::Index, id)?;
+                let content = coder.open_file(sealed.into()).and_then(|content| parse(&content));
+                let content = content.map_err(|error| unreadable(backend, id, error))?;
+                lock(&found).add(content);
+            }
+            Ok(())
+        };
+        thread::scope(|threads| {
+            let readers: Vec<_> = (0..READERS.min(files.len()))
+                .map(|_| threads.spawn(|| scope::within(scope.clone(), read)))
+                .collect();
+            readers.into_iter().try_for_each(|reader| {
+                reader.join().unwrap_or_else(|_| Err(Error::internal("reading the index failed")))
+            })
+        })?;
+        let mut index = found.into_inner().unwrap_or_default();
+        index.entries.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
+        index.entries.dedup_by(|one, other| one.key() == other.key());
+        Ok(index)
+    }
+
+    fn add(&mut self, content: Content) {
+        for pack in content.packs {
+            let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX) & !TREE;
+            self.packs.push(Id::new(pack.id.0));
+            self.entries.extend(pack.blobs.into_iter().map(|blob| Entry {
+                id: blob.id.0,
+                pack: if blob.kind == BlobType::Tree { number | TREE } else { number },
+                offset: blob.offset,
+                length: blob.length,
+                raw_length: blob.uncompressed_length,
+            }));
+        }
+    }
+
+    fn entry(&self, kind: BlobType, id: &Hash) -> Option<&Entry> {
+        let key = (kind == BlobType::Tree, id);
+        let at = self.entries.binary_search_by(|entry| entry.key().cmp(&key)).ok()?;
+        self.entries.get(at)
+    }
+
+    /// Whether the blob is there.
+    pub(crate) fn has(&self, kind: BlobType, id: &Hash) -> bool {
+        self.entry(kind, id).is_some()
+    }
+
+    /// Where the blob lies; `None` if it is not there.
+    pub(crate) fn find(&self, kind: BlobType, id: &Hash) -> Option<Location> {
+        let entry = self.entry(kind, id)?;
+        Some(Location {
+            pack: *self.packs.get((entry.pack & !TREE) as usize)?,
+            offset: entry.offset,
+            length: entry.length,
+            raw_length: NonZeroU32::new(entry.raw_length),
+        })
+    }
+}
+
+fn unreadable(backend: &Backend, id: &Id, error: Error) -> Error {
+    let name = id.to_hex();
+    let message = format!("\"{}/index/{}\": {}", backend.location(), name.as_str(), error.message);
+    Error::new(ErrorKind::Repository, message)
+        .with_hint("\"restic rebuild-index\" (from 0.17 on: \"repair index\") makes the index anew")
+}
+
+/// An index file. It also names packs to delete, which are left out.
+#[derive(Deserialize)]
+struct Content {
+    packs: Vec<PackContent>,
+}
+
+#[derive(Deserialize)]
+struct PackContent {
+    id: HexHash,
+    blobs: Vec<BlobEntry>,
+}
+
+#[derive(Deserialize)]
+struct BlobEntry {
+    id: HexHash,
+    #[serde(rename = "type")]
+    kind: BlobType,
+    offset: u32,
+    length: u32,
+    /// 0 if the blob is not compressed.
+    #[serde(default)]
+    uncompressed_length: u32,
+}
+
+fn parse(content: &[u8]) -> Result<Content> {
+    serde_json::from_slice(content)
+        .map_err(|error| Error::new(ErrorKind::Repository, format!("it is no index: {error}")))
+}
+
+/// A hash that is written in hexadecimal digits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct HexHash(pub(crate) Hash);
+
+impl HexHash {
+    /// Reads 64 hexadecimal digits.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        let mut hash = Hash::default();
+        let pairs = text.as_bytes().chunks_exact(2);
+        if text.len() != 2 * hash.len() {
+            return None;
+        }
+        for (byte, pair) in hash.iter_mut().zip(pairs) {
+            let digit = |at: usize| char::from(pair[at]).to_digit(16);
+            *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+        }
+        Some(Self(hash))
+    }
+}
+
+impl<'de> Deserialize<'de> for HexHash {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = HexHash;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("64 hexadecimal digits")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<HexHash, E> {
+                HexHash::parse(text).ok_or_else(|| E::custom("these are not 64 hexadecimal digits"))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+impl fmt::Display for HexHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut text = [0; 64];
+        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
+            pair[0] = DIGITS[usize::from(byte >> 4)];
+            pair[1] = DIGITS[usize::from(byte & 15)];
+        }
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packs_that_are_to_be_deleted_are_not_there() {
+        let id = |letter: &str| letter.repeat(64);
+        let pack = |pack: &str, blob: &str, kind: &str| {
+            format!(
+                r#"{{"id":"{}","blobs":[{{"id":"{}","type":"{kind}","offset":7,"length":38,"uncompressed_length":9}}]}}"#,
+                id(pack),
+                id(blob)
+            )
+        };
+        let text = format!(
+            r#"{{"supersedes":[],"packs":[{},{}],"packs_to_delete":[{}]}}"#,
+            pack("1", "a", "data"),
+            pack("2", "b", "tree"),
+            pack("3", "c", "data")
+        );
+        let mut index = Index::default();
+        index.add(parse(text.as_bytes()).unwrap());
+        let hash = |letter: &str| HexHash::parse(&id(letter)).unwrap().0;
+        assert!(index.has(BlobType::Data, &hash("a")) && index.has(BlobType::Tree, &hash("b")));
+        assert!(!index.has(BlobType::Tree, &hash("a")) && !index.has(BlobType::Data, &hash("c")));
+        let location = index.find(BlobType::Tree, &hash("b")).unwrap();
+        assert_eq!((location.offset, location.length), (7, 38));
+        assert_eq!(location.pack, Id::new(hash("2")));
+        assert_eq!(location.raw_length, NonZeroU32::new(9));
+        assert_eq!(HexHash(hash("b")).to_string(), id("b"));
+        assert!(parse(b"[]").is_err());
+    }
+}

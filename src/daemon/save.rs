@@ -1,0 +1,340 @@
+//! Saves a folder: reads it once, and writes what is new of it into a repository.
+//!
+//! ```text
+//! workers (one a core)                              writers (three threads)
+//!   folders: names, metadata        [`worker`]
+//!   files: chunks, hashes           [`content`]
+//!   new blobs: zstd, cipher, check  [`store`]  ──►  packs: hash, write, sync   [`writer`]
+//!   complete folders: trees         [`worker`]      index files, as packs are on disk
+//! ```
+//!
+//! - Any worker does what is next ([`queue`]): the chunks of a large file first, then the entries of
+//!   a folder, then the folders in it. So all cores work on one large file, and one folder is
+//!   finished before the next is begun.
+//! - The memory does not depend on the size of files and hardly on their number: each worker has
+//!   one chunk in hand, a few more wait, and a worker whose pack is full waits for a writer. Folders
+//!   that are not finished are kept as the text of their trees.
+//! - A file that is as it was in the parent is not read. A file that changed while it was read is
+//!   read again, a few times; what changed each time is told ([`Changed`]).
+//! - Every file that can't be read is recorded, and the run fails when all were tried. Files that
+//!   vanish between listing and reading are normal for a volume in use; they are counted.
+//! - Mounts inside the folder are crossed, as `tar` does. Sockets are kept as empty names, as restic
+//!   does. Owners are numbers; their names are not looked up.
+//! - A failed or interrupted run leaves whole packs, in the index as far as possible. The next run
+//!   uses them.
+//!
+//! Nothing here knows volumes' states, snapshots or destinations.
+
+mod assembly;
+mod chunks;
+mod content;
+mod counts;
+mod entry;
+mod extents;
+mod level;
+mod listing;
+mod node;
+mod packer;
+mod packs;
+mod parent;
+mod places;
+mod queue;
+mod run;
+mod store;
+#[cfg(test)]
+mod tests;
+mod worker;
+mod writer;
+
+use std::{ffi::CStr, num::NonZero, path::Path, sync::Mutex, thread};
+
+use jiff::Zoned;
+use rustic_core::{
+    Id, TreeId,
+    repofile::{BlobType, ConfigFile, SnapshotSummary},
+};
+
+use self::{
+    chunks::Chunks,
+    content::ContentReader,
+    counts::Counts,
+    parent::ParentFolder,
+    places::Places,
+    queue::Queue,
+    run::Run,
+    store::Store,
+    worker::Worker,
+    writer::{PackWriter, WRITERS},
+};
+use super::{
+    moment::{Files, Kept},
+    repository::{Coder, Hash, HexHash, Index, OpenRepository, guarded},
+    tree::read::ReadFailures,
+};
+use crate::{
+    error::{Error, Result},
+    progress::Piece,
+    scope,
+    sync::lock,
+    text::counted,
+};
+pub(in crate::daemon) use counts::Changed;
+pub(in crate::daemon) use parent::Parent;
+
+/// More workers need memory and gain little: the disk is the limit.
+const MOST_WORKERS: usize = 8;
+
+/// What is saved.
+#[derive(Clone, Copy)]
+pub(in crate::daemon) struct Source<'a> {
+    pub(in crate::daemon) files: Files<'a>,
+    /// The name of the folder in the snapshot: `/<volume>`.
+    pub(in crate::daemon) volume: &'a str,
+    /// The newest snapshot of this volume in the same repository.
+    pub(in crate::daemon) parent: Option<Parent>,
+}
+
+/// What was saved.
+#[derive(Debug)]
+pub(in crate::daemon) struct Saved {
+    /// The snapshot's tree. It has one entry, the volume's folder.
+    pub(in crate::daemon) tree: TreeId,
+    /// Everything that is no folder.
+    pub(in crate::daemon) files: u64,
+    /// With the volume's own folder.
+    pub(in crate::daemon) folders: u64,
+    /// In files.
+    pub(in crate::daemon) bytes: u64,
+    /// What was really read, in bytes: not what the parent has.
+    pub(in crate::daemon) bytes_read: u64,
+    /// What the repository has grown by, in bytes, without index files.
+    pub(in crate::daemon) bytes_added: u64,
+    /// Files and folders that vanished before they could be read.
+    pub(in crate::daemon) vanished: u64,
+    pub(in crate::daemon) changed: Changed,
+    /// The same in restic's words.
+    pub(in crate::daemon) summary: Box<SnapshotSummary>,
+}
+
+impl Saved {
+    /// Logs what was done, and what was not as usual, of `what`.
+    pub(in crate::daemon) fn log(&self, what: &str) {
+        log::debug!(
+            "{what}: {} folders and {} files; {} bytes were read and {} written",
+            self.folders,
+            self.files,
+            self.bytes_read,
+            self.bytes_added
+        );
+        if self.vanished > 0 {
+            log::info!(
+                "{what}: {} before anything was read of it",
+                counted(self.vanished as usize, "file vanished", "files vanished")
+            );
+        }
+        if self.changed.count > 0 {
+            let paths: Vec<_> = self.changed.paths.iter().map(|path| format!("{path:?}")).collect();
+            log::warn!(
+                "{what}: {} while they were read, so a database among them may not open: {}",
+                counted(self.changed.count as usize, "file changed", "files changed"),
+                paths.join(", ")
+            );
+        }
+    }
+}
+
+/// Reads a folder, and writes what is new into the repository. When this returns, all packs and the
+/// index of them are on disk; the snapshot's file is for the caller to write. Bytes that were read,
+/// or need not be, are progress of `piece`. Soon after `cancelled` returns true, the run ends.
+///
+/// # Errors
+/// [`crate::error::ErrorKind::Io`] if a file can't be read: the error names up to ten.
+/// [`crate::error::ErrorKind::Cancelled`], or why the repository can't be read or written.
+pub(in crate::daemon) fn save(
+    repository: &OpenRepository,
+    source: Source<'_>,
+    piece: &dyn Piece,
+    cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<Saved> {
+    save_watched(repository, source, (piece, cancelled), &|_| ())
+}
+
+/// [`save`], with a call for each file between reading it and looking whether it changed.
+fn save_watched(
+    repository: &OpenRepository,
+    source: Source<'_>,
+    (piece, cancelled): (&dyn Piece, &(dyn Fn() -> bool + Sync)),
+    after_reading: &(dyn Fn(&CStr) + Sync),
+) -> Result<Saved> {
+    let started = Zoned::now();
+    let config = repository.config()?;
+    let coder = || repository.coder(&config);
+    let backend = repository.backend();
+    let index = Index::load(backend, &coder)?;
+    let writer = PackWriter::new(backend);
+    let store = Store::new(&index, &config, &writer);
+    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
+    let run = Run {
+        volume: source.volume,
+        backend,
+        index: &index,
+        store: &store,
+        content: ContentReader::new(&store, Chunks::new(&config)?, piece, cancelled),
+        piece,
+        places: Places::default(),
+        queue: Queue::new(workers, 2 * workers),
+        counts: Counts::default(),
+        failures: ReadFailures::default(),
+        kept: source.files.kept,
+        racy: source.parent.map(|parent| parent.racy()),
+        after_reading,
+        failure: Mutex::default(),
+        tree: Mutex::default(),
+    };
+    for path in source.files.kept.into_iter().flat_map(Kept::moving) {
+        run.counts.changed(path.clone());
+    }
+    let known = source
+        .parent
+        .and_then(|parent| known_root(&parent, source.volume, &index, repository, &config));
+    let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
+    repository.forget_index();
+    ended?;
+    saved(&run, started)
+}
+
+/// The tree of the volume's folder in the parent. A parent that can't be read is none.
+fn known_root(
+    parent: &Parent,
+    volume: &str,
+    index: &Index,
+    repository: &OpenRepository,
+    config: &ConfigFile,
+) -> Option<Hash> {
+    let read = || {
+        let tree = HexHash::parse(parent.tree.to_hex().as_str())?.0;
+        let mut coder = repository.coder(config).ok()?;
+        let top = ParentFolder::read(&tree, index, repository.backend(), &mut coder);
+        let top = top.inspect_err(|error| {
+            log::warn!("volume \"{volume}\": all files are read, because the last snapshot can't be: {error}");
+        });
+        top.ok()?.find(volume.as_bytes())?.subtree()
+    };
+    read()
+}
+
+/// Runs the workers and the writers until all is written.
+fn work<'a>(
+    run: &'a Run<'a>,
+    writer: &PackWriter<'_>,
+    (folder, known): (&Path, Option<Hash>),
+    workers: usize,
+    coder: &(dyn Fn() -> Result<Coder> + Sync),
+) -> Result<()> {
+    let mut coders = (0..workers + WRITERS).map(|_| coder()).collect::<Result<Vec<_>>>()?;
+    let scope = scope::current();
+    thread::scope(|threads| {
+        let mut writers = Vec::new();
+        for mut coder in coders.split_off(workers) {
+            let work = || scope::within(scope.clone(), move || writer.run(&mut coder));
+            writers.push(threads.spawn(work));
+        }
+        let mut working = Vec::new();
+        for (number, coder) in coders.into_iter().enumerate() {
+            let work = move || {
+                let mut worker = Worker::new(run, coder);
+                if number == 0
+                    && let Err(error) = guarded("reading the volume", || worker.root(folder, known))
+                {
+                    return run.fail(error);
+                }
+                worker.work();
+            };
+            let scope = scope.clone();
+            working.push(threads.spawn(move || scope::within(scope, work)));
+        }
+        for worker in working {
+            if worker.join().is_err() {
+                run.fail(Error::internal("a worker has ended"));
+            }
+        }
+        // What was read and packed is for the next run, also after a failure.
+        if let Err(error) = run.store.finish() {
+            run.fail(error);
+        }
+        writer.end();
+        for writer in writers {
+            if writer.join().is_err() {
+                run.fail(Error::internal("a writer has ended"));
+            }
+        }
+    });
+    if let Err(error) = writer.finish(&mut coder()?) {
+        run.fail(error);
+    }
+    lock(&run.failure).take().map_or(Ok(()), Err)
+}
+
+/// What the run has saved, if everything could be read.
+fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
+    if let Some(error) = run.failures.error(run.volume) {
+        return Err(error);
+    }
+    let tree = lock(&run.tree).take();
+    let tree = tree.ok_or_else(|| Error::internal("the volume was not read to its end"))?;
+    let counts = &run.counts;
+    if counts.capped.get() > 0 {
+        log::warn!(
+            "volume \"{}\": {} a time before the year 0 or after 9999; the nearest time that restic can read was kept",
+            run.volume,
+            counted(counts.capped.get() as usize, "file has", "files have")
+        );
+    }
+    let summary = Box::new(summary(run, started));
+    Ok(Saved {
+        tree: TreeId::from(Id::new(tree)),
+        files: counts.files.all(),
+        folders: counts.folders.all(),
+        bytes: counts.bytes.get(),
+        bytes_read: counts.bytes_read.get(),
+        bytes_added: summary.data_added_packed,
+        vanished: run.failures.vanished(),
+        changed: counts.take_changed(),
+        summary,
+    })
+}
+
+/// What restic tells of a snapshot.
+fn summary(run: &Run<'_>, started: Zoned) -> SnapshotSummary {
+    let (files, folders) = (&run.counts.files, &run.counts.folders);
+    let number = |kind, of: fn(&store::Added) -> &counts::Counter| of(run.store.added(kind)).get();
+    let [data, trees] = [BlobType::Data, BlobType::Tree];
+    let (raw, packed) = (number(data, |it| &it.raw), number(data, |it| &it.packed));
+    let (raw_trees, packed_trees) = (number(trees, |it| &it.raw), number(trees, |it| &it.packed));
+    let ended = Zoned::now();
+    let seconds = ended.duration_since(&started).as_secs_f64();
+    let mut told = SnapshotSummary::default();
+    told.files_new = files.new.get();
+    told.files_changed = files.changed.get();
+    told.files_unmodified = files.unchanged.get();
+    told.total_files_processed = files.all();
+    told.total_bytes_processed = run.counts.bytes.get();
+    told.dirs_new = folders.new.get();
+    told.dirs_changed = folders.changed.get();
+    told.dirs_unmodified = folders.unchanged.get();
+    told.total_dirs_processed = folders.all();
+    told.total_dirsize_processed = run.counts.bytes_of_folders.get();
+    told.data_blobs = number(data, |it| &it.blobs);
+    told.tree_blobs = number(trees, |it| &it.blobs);
+    told.data_added = raw + raw_trees;
+    told.data_added_packed = packed + packed_trees;
+    told.data_added_files = raw;
+    told.data_added_files_packed = packed;
+    told.data_added_trees = raw_trees;
+    told.data_added_trees_packed = packed_trees;
+    told.backup_start = started;
+    told.backup_end = ended;
+    told.backup_duration = seconds;
+    told.total_duration = seconds;
+    told
+}

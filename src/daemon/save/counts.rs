@@ -1,0 +1,84 @@
+//! How much was saved.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use crate::sync::lock;
+
+/// So many paths are kept of files that changed while they were read.
+const NAMED: usize = 10;
+
+/// A number that several workers count up.
+#[derive(Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, number: u64) {
+        self.0.fetch_add(number, Ordering::Relaxed);
+    }
+
+    pub(super) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// New, changed and unchanged files, or folders.
+#[derive(Default)]
+pub(super) struct Compared {
+    pub(super) new: Counter,
+    pub(super) changed: Counter,
+    pub(super) unchanged: Counter,
+}
+
+impl Compared {
+    pub(super) fn all(&self) -> u64 {
+        self.new.get() + self.changed.get() + self.unchanged.get()
+    }
+}
+
+/// What one run has saved.
+#[derive(Default)]
+pub(super) struct Counts {
+    pub(super) files: Compared,
+    pub(super) folders: Compared,
+    /// In files.
+    pub(super) bytes: Counter,
+    /// Of these, what was read.
+    pub(super) bytes_read: Counter,
+    /// In the text of folders.
+    pub(super) bytes_of_folders: Counter,
+    /// Files and folders with a time that can't be kept.
+    pub(super) capped: Counter,
+    changed: Mutex<Changed>,
+}
+
+impl Counts {
+    /// A file that changed each time while it was read.
+    pub(super) fn changed(&self, path: PathBuf) {
+        let mut changed = lock(&self.changed);
+        changed.count += 1;
+        if changed.paths.len() < NAMED {
+            changed.paths.push(path);
+        }
+    }
+
+    pub(super) fn take_changed(&self) -> Changed {
+        let mut changed = std::mem::take(&mut *lock(&self.changed));
+        changed.paths.sort();
+        changed
+    }
+}
+
+/// The files that changed while they were read, also the last time that this was tried. What was
+/// kept of them may be no state that they ever had.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::daemon) struct Changed {
+    pub(in crate::daemon) count: u64,
+    /// The paths of some of them in the volume, at most ten.
+    pub(in crate::daemon) paths: Vec<PathBuf>,
+}

@@ -1,0 +1,214 @@
+//! Reads the entries of a folder.
+
+use std::{ffi::CStr, fs::File, io, os::fd::OwnedFd};
+
+use rustic_core::repofile::{Metadata, NodeType};
+use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+
+use super::{
+    content::{Content, Unread},
+    level::Level,
+    node::{self, Refers},
+    parent::Known,
+    run::Run,
+};
+use crate::{
+    daemon::{
+        moment::KeptFile,
+        repository::{Coder, Hash},
+        tree::read::{MetadataReader, kind_of, open_at},
+    },
+    error::Result,
+};
+
+/// How often a file is read that changes each time. A large one is read less often.
+const TRIES: u32 = 3;
+const TRIES_OF_LARGE: u32 = 2;
+const LARGE: u64 = 1 << 30;
+
+/// The tree of a folder in the parent, if that knows the folder.
+pub(super) type KnownTree = Option<Hash>;
+
+/// Reads entries of one folder.
+pub(super) struct Entries<'a> {
+    run: &'a Run<'a>,
+    level: &'a Level,
+    folder: &'a OwnedFd,
+}
+
+impl<'a> Entries<'a> {
+    pub(super) fn new(run: &'a Run<'a>, level: &'a Level, folder: &'a OwnedFd) -> Self {
+        Self { run, level, folder }
+    }
+
+    /// Adds an entry to `text`, unless it is a folder: then its tree in the parent comes back. What
+    /// can't be read is recorded, and what vanished is counted; both are left out.
+    ///
+    /// # Errors
+    /// If the run can't go on.
+    pub(super) fn read(
+        &mut self,
+        coder: &mut Coder,
+        metadata: &mut MetadataReader,
+        name: &CStr,
+        text: &mut Vec<u8>,
+    ) -> Result<Option<KnownTree>> {
+        self.run.content.goes_on(&self.run.queue)?;
+        let known = self.level.known.as_ref().and_then(|known| known.find(name.to_bytes()));
+        let read = self.try_read(coder, metadata, (name, known), text);
+        if std::mem::take(&mut metadata.capped) {
+            self.run.counts.capped.add(1);
+        }
+        match read {
+            Ok(folder) => Ok(folder),
+            Err(Unread::Run(error)) => Err(error),
+            Err(Unread::File(error)) => {
+                self.run.failures.record(&self.level.place.path_of(name), &error);
+                Ok(None)
+            }
+        }
+    }
+
+    fn try_read(
+        &mut self,
+        coder: &mut Coder,
+        metadata: &mut MetadataReader,
+        (name, known): (&CStr, Option<&Known>),
+        text: &mut Vec<u8>,
+    ) -> Result<Option<KnownTree>, Unread> {
+        let held = self.run.kept.and_then(|kept| kept.file(&self.level.place.path_of(name)));
+        let stat = match held {
+            Some(held) => held.stat,
+            None => rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)?,
+        };
+        let kind = kind_of(&stat, self.folder, name).map_err(Unread::File)?;
+        if kind == NodeType::Dir {
+            return Ok(Some(known.and_then(Known::subtree)));
+        }
+        let mut meta = match metadata.read(&stat, self.folder, name) {
+            Err(error) if held.is_some() && error.kind() == io::ErrorKind::NotFound => {
+                // The name is gone since the moment, and with it the attributes.
+                self.run.counts.changed(self.level.place.path_of(name));
+                metadata.without_attributes(&stat)
+            }
+            read => read.map_err(Unread::File)?,
+        };
+        let unchanged = known
+            .zip(self.run.racy)
+            .and_then(|(known, racy)| known.unchanged(&meta, racy))
+            .filter(|chunks| self.run.store.has_all(chunks));
+        let files = &self.run.counts.files;
+        let counter = match (known, unchanged) {
+            (None, _) => &files.new,
+            (_, None) => &files.changed,
+            (_, Some(_)) => &files.unchanged,
+        };
+        let content;
+        let refers = match unchanged {
+            _ if kind != NodeType::File => Refers::Nothing,
+            Some(chunks) => {
+                self.run.counts.bytes.add(meta.size);
+                self.run.piece.advance(meta.size);
+                Refers::Chunks(chunks)
+            }
+            None => {
+                content = match held {
+                    Some(held) => self.held(coder, held, &mut meta)?,
+                    None => self.content(coder, metadata, (name, &stat), &mut meta)?,
+                };
+                Refers::Chunks(&content.chunks)
+            }
+        };
+        if !text.is_empty() {
+            text.push(b',');
+        }
+        node::write(text, name.to_bytes(), &kind, &meta, &refers)?;
+        counter.add(1);
+        Ok(None)
+    }
+
+    /// Reads a copy of a file, which can't change.
+    fn held(
+        &self,
+        coder: &mut Coder,
+        held: &KeptFile,
+        meta: &mut Metadata,
+    ) -> Result<Content, Unread> {
+        let file = (&held.copy, &held.stat);
+        let content = self.run.content.read(&self.run.queue, coder, file, true)?;
+        self.run.counts.bytes_read.add(content.bytes);
+        self.run.counts.bytes.add(content.bytes);
+        meta.size = content.bytes;
+        Ok(content)
+    }
+
+    /// Reads a file until it does not change meanwhile, a few times at most. `meta` becomes that of
+    /// the moment before it was read, so that a change since then is seen the next time.
+    fn content(
+        &self,
+        coder: &mut Coder,
+        metadata: &mut MetadataReader,
+        (name, listed): (&CStr, &Stat),
+        meta: &mut Metadata,
+    ) -> Result<Content, Unread> {
+        let mut tried = 0;
+        loop {
+            let file = self.open(name)?;
+            let before = rustix::fs::fstat(&file)?;
+            if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
+                let error = io::Error::other("it was replaced by something that is no file");
+                return Err(Unread::File(error));
+            }
+            let read = &self.run.content;
+            let content = read.read(&self.run.queue, coder, (&file, &before), tried == 0)?;
+            self.run.counts.bytes_read.add(content.bytes);
+            (self.run.after_reading)(name);
+            let after = rustix::fs::fstat(&file)?;
+            tried += 1;
+            let still = same(&before, &after);
+            let tries = if content.bytes < LARGE { TRIES } else { TRIES_OF_LARGE };
+            if !still && tried < tries {
+                continue;
+            }
+            let is_later = self.run.kept.is_some_and(|kept| kept.is_later(&before));
+            if !still || is_later {
+                self.run.counts.changed(self.level.place.path_of(name));
+            }
+            if !same(listed, &before) {
+                *meta = self.metadata_again(metadata, name, &before, meta);
+            }
+            meta.size = content.bytes;
+            self.run.counts.bytes.add(content.bytes);
+            return Ok(content);
+        }
+    }
+
+    fn open(&self, name: &CStr) -> Result<File, Unread> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        Ok(open_at(self.folder, name, flags)?.into())
+    }
+
+    /// The metadata of a file that changed after it was listed. If its name is gone by now, its
+    /// attributes are those of the listing.
+    fn metadata_again(
+        &self,
+        metadata: &mut MetadataReader,
+        name: &CStr,
+        stat: &Stat,
+        listed: &Metadata,
+    ) -> Metadata {
+        metadata.read(stat, self.folder, name).unwrap_or_else(|_| Metadata {
+            extended_attributes: listed.extended_attributes.clone(),
+            ..metadata.without_attributes(stat)
+        })
+    }
+}
+
+/// Whether a file did not change between two looks.
+fn same(one: &Stat, other: &Stat) -> bool {
+    let key = |stat: &Stat| {
+        let times = (stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec);
+        (stat.st_size, times, stat.st_ino, stat.st_dev)
+    };
+    key(one) == key(other)
+}

@@ -1,0 +1,180 @@
+//! The folders of a volume on the way down, and their handles. A folder is opened through the
+//! handle of the one above it and never through a symlink, so swapping a folder for a symlink can't
+//! lead outside the volume. Only some handles are kept: a volume may be deeper than a process may
+//! have files open.
+
+use std::{
+    collections::VecDeque,
+    ffi::{CStr, CString, OsStr},
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, Weak},
+};
+
+use rustix::fs::{CWD, Stat};
+
+use crate::{daemon::tree::read::open_at, files::FOLDER, sync::lock};
+
+/// How many handles of folders are kept. A process may have 1,024 files open, and has others.
+const MOST_HANDLES: usize = 200;
+
+/// A folder of the volume.
+pub(super) struct Place {
+    above: Option<Arc<Self>>,
+    name: CString,
+    /// The device and the inode. A folder that is opened again must be the same one.
+    id: (u64, u64),
+    handle: Mutex<Option<Arc<OwnedFd>>>,
+}
+
+impl Place {
+    pub(super) fn name(&self) -> &CStr {
+        &self.name
+    }
+
+    /// The path in the volume; `.` for the volume's own folder.
+    pub(super) fn path(&self) -> PathBuf {
+        let mut names = Vec::new();
+        let mut place = Some(self);
+        while let Some(here) = place {
+            names.push(OsStr::from_bytes(here.name.as_bytes()));
+            place = here.above.as_deref();
+        }
+        // The last one is the volume's folder.
+        names.pop();
+        if names.is_empty() { PathBuf::from(".") } else { names.iter().rev().collect() }
+    }
+
+    /// The path in the volume of something in this folder.
+    pub(super) fn path_of(&self, name: &CStr) -> PathBuf {
+        let name = OsStr::from_bytes(name.to_bytes());
+        if self.above.is_none() { PathBuf::from(name) } else { self.path().join(name) }
+    }
+}
+
+impl Drop for Place {
+    /// Not one call in the other for each level.
+    fn drop(&mut self) {
+        let mut above = self.above.take();
+        while let Some(mut place) = above.and_then(Arc::into_inner) {
+            above = place.above.take();
+        }
+    }
+}
+
+/// The handles of folders that are kept, the oldest first.
+#[derive(Default)]
+pub(super) struct Places {
+    kept: Mutex<VecDeque<Weak<Place>>>,
+}
+
+/// A folder that was opened.
+pub(super) struct Opened {
+    pub(super) place: Arc<Place>,
+    pub(super) handle: Arc<OwnedFd>,
+    pub(super) stat: Stat,
+}
+
+impl Places {
+    /// Opens the volume's folder, whose handle is always kept.
+    pub(super) fn root(&self, folder: &Path) -> io::Result<Opened> {
+        let folder = CString::new(folder.as_os_str().as_bytes())?;
+        let handle = Arc::new(open_at(CWD, &folder, FOLDER)?);
+        opened(None, c".", handle)
+    }
+
+    /// Opens a folder in another one.
+    pub(super) fn enter(&self, above: &Arc<Place>, name: &CStr) -> io::Result<Opened> {
+        let handle = Arc::new(open_at(&*self.handle(above)?, name, FOLDER)?);
+        let opened = opened(Some(Arc::clone(above)), name, handle)?;
+        self.keep(&opened.place);
+        Ok(opened)
+    }
+
+    /// The folder's handle. It is opened again if it was not kept.
+    pub(super) fn handle(&self, place: &Arc<Place>) -> io::Result<Arc<OwnedFd>> {
+        let mut closed: Vec<&Arc<Place>> = Vec::new();
+        let mut at = place;
+        let mut handle = loop {
+            if let Some(handle) = &*lock(&at.handle) {
+                break Arc::clone(handle);
+            }
+            closed.push(at);
+            at = at.above.as_ref().ok_or_else(|| io::Error::other("the volume is closed"))?;
+        };
+        while let Some(place) = closed.pop() {
+            let again = Arc::new(open_at(&*handle, &place.name, FOLDER)?);
+            let stat = rustix::fs::fstat(&*again)?;
+            if (stat.st_dev, stat.st_ino) != place.id {
+                return Err(io::Error::new(io::ErrorKind::NotFound, "it was moved"));
+            }
+            *lock(&place.handle) = Some(Arc::clone(&again));
+            self.keep(place);
+            handle = again;
+        }
+        Ok(handle)
+    }
+
+    fn keep(&self, place: &Arc<Place>) {
+        let mut kept = lock(&self.kept);
+        kept.push_back(Arc::downgrade(place));
+        while kept.len() > MOST_HANDLES {
+            if let Some(oldest) = kept.pop_front().and_then(|place| place.upgrade()) {
+                lock(&oldest.handle).take();
+            }
+        }
+    }
+}
+
+fn opened(above: Option<Arc<Place>>, name: &CStr, handle: Arc<OwnedFd>) -> io::Result<Opened> {
+    let stat = rustix::fs::fstat(&*handle)?;
+    let id = (stat.st_dev, stat.st_ino);
+    let kept = Mutex::new(Some(Arc::clone(&handle)));
+    let place = Arc::new(Place { above, name: name.to_owned(), id, handle: kept });
+    Ok(Opened { place, handle, stat })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A chain of folders with more levels than handles are kept.
+    fn deep(places: &Places, root: &Path) -> Vec<Opened> {
+        let mut chain = vec![places.root(root).unwrap()];
+        for _ in 0..2 * MOST_HANDLES {
+            let last = chain.last().unwrap();
+            rustix::fs::mkdirat(&*last.handle, "d", rustix::fs::Mode::RWXU).unwrap();
+            let next = places.enter(&last.place, c"d").unwrap();
+            chain.push(next);
+        }
+        chain
+    }
+
+    #[test]
+    fn a_folder_whose_handle_was_not_kept_is_the_same_one_or_gone() {
+        let folder = tempfile::tempdir().unwrap();
+        let places = Places::default();
+        let chain = deep(&places, folder.path());
+        let early = &chain[5].place;
+        assert_eq!(early.path(), Path::new("d/d/d/d/d"));
+        assert_eq!(early.path_of(c"f"), Path::new("d/d/d/d/d/f"));
+        assert!(lock(&early.handle).is_none());
+        let again = rustix::fs::fstat(&*places.handle(early).unwrap()).unwrap();
+        assert_eq!(again.st_ino, chain[5].stat.st_ino);
+
+        std::fs::create_dir(folder.path().join("outside")).unwrap();
+        for place in &chain[1..] {
+            lock(&place.place.handle).take();
+        }
+        std::fs::rename(folder.path().join("d"), folder.path().join("moved")).unwrap();
+        std::os::unix::fs::symlink("outside", folder.path().join("d")).unwrap();
+        places.handle(early).unwrap_err();
+        std::fs::remove_file(folder.path().join("d")).unwrap();
+        std::fs::create_dir_all(folder.path().join("d/d/d/d/d")).unwrap();
+        let error = places.handle(early).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        // Levels that nobody removes one by one.
+        crate::files::remove_all(folder.path()).unwrap();
+    }
+}

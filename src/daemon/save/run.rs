@@ -1,0 +1,75 @@
+//! What the workers of one run share.
+
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+
+use super::{
+    content::{ChunkWork, ContentReader},
+    counts::Counts,
+    level::Level,
+    listing::Listing,
+    places::Places,
+    queue::Queue,
+    store::Store,
+};
+use crate::{
+    daemon::{
+        moment::Kept,
+        repository::{Backend, Hash, Index},
+        tree::read::ReadFailures,
+    },
+    error::Error,
+    progress::Piece,
+    sync::lock,
+};
+
+/// What a worker can do next, beside a chunk of a large file.
+pub(super) enum Task {
+    /// Lists a folder in a folder.
+    Folder(Subfolder),
+    /// Reads some entries of a folder.
+    Entries(Arc<Level>, Arc<Listing>),
+}
+
+/// A folder that was found and not listed yet.
+pub(super) struct Subfolder {
+    pub(super) above: Arc<Level>,
+    /// Its number in the folder above.
+    pub(super) number: u32,
+    pub(super) name: std::ffi::CString,
+    /// Its tree in the parent.
+    pub(super) known: Option<Hash>,
+}
+
+/// What the workers of one run share.
+pub(super) struct Run<'a> {
+    pub(super) volume: &'a str,
+    pub(super) backend: &'a Backend,
+    pub(super) index: &'a Index,
+    pub(super) store: &'a Store<'a>,
+    pub(super) content: ContentReader<'a>,
+    pub(super) piece: &'a dyn Piece,
+    pub(super) places: Places,
+    pub(super) queue: Queue<ChunkWork, Task>,
+    pub(super) counts: Counts,
+    pub(super) failures: ReadFailures,
+    /// What is read in place of what is in the folder now.
+    pub(super) kept: Option<&'a Kept>,
+    /// Files that changed at this time or later are read again, whatever the parent says; `None` if
+    /// there is no parent.
+    pub(super) racy: Option<Timestamp>,
+    /// Called with the name of each file between reading it and looking whether it changed.
+    pub(super) after_reading: &'a (dyn Fn(&std::ffi::CStr) + Sync),
+    pub(super) failure: Mutex<Option<Error>>,
+    /// The tree of the snapshot, once it is kept.
+    pub(super) tree: Mutex<Option<Hash>>,
+}
+
+impl Run<'_> {
+    /// Ends the run with this error, if it is the first.
+    pub(super) fn fail(&self, error: Error) {
+        lock(&self.failure).get_or_insert(error);
+        self.queue.close();
+    }
+}

@@ -1,0 +1,95 @@
+//! Keeps blobs: what the repository has, or another worker is writing, is not written again.
+
+use std::{collections::HashSet, sync::Mutex};
+
+use rustic_core::repofile::{BlobType, ConfigFile};
+
+use super::{counts::Counter, packer::Packer, writer::PackWriter};
+use crate::{
+    daemon::repository::{Coder, Hash, Index, hash},
+    error::Result,
+    sync::lock,
+};
+
+/// Into so many sets the blobs of a run are spread, so that workers seldom wait for each other.
+const SETS: usize = 16;
+
+/// How much was kept that was not there.
+#[derive(Default)]
+pub(super) struct Added {
+    pub(super) blobs: Counter,
+    /// In bytes, before compression.
+    pub(super) raw: Counter,
+    /// In bytes, as they lie in packs.
+    pub(super) packed: Counter,
+}
+
+/// The blobs of one kind.
+struct Kind<'a> {
+    packer: Packer<'a>,
+    /// What this run writes.
+    claimed: [Mutex<HashSet<Hash>>; SETS],
+    added: Added,
+}
+
+/// Keeps the blobs of one run.
+pub(super) struct Store<'a> {
+    index: &'a Index,
+    data: Kind<'a>,
+    trees: Kind<'a>,
+}
+
+impl<'a> Store<'a> {
+    pub(super) fn new(index: &'a Index, config: &ConfigFile, writer: &'a PackWriter<'a>) -> Self {
+        let kind = |kind| Kind {
+            packer: Packer::new(kind, config.packsize(kind).0 as usize, writer),
+            claimed: Default::default(),
+            added: Added::default(),
+        };
+        Self { index, data: kind(BlobType::Data), trees: kind(BlobType::Tree) }
+    }
+
+    fn kind(&self, kind: BlobType) -> &Kind<'a> {
+        if kind == BlobType::Tree { &self.trees } else { &self.data }
+    }
+
+    pub(super) fn added(&self, kind: BlobType) -> &Added {
+        &self.kind(kind).added
+    }
+
+    /// Keeps a blob, and returns its name.
+    ///
+    /// # Errors
+    /// If a pack can't be written.
+    pub(super) fn keep(&self, coder: &mut Coder, kind: BlobType, raw: &[u8]) -> Result<Hash> {
+        let id = hash(raw);
+        if self.index.has(kind, &id) {
+            return Ok(id);
+        }
+        let (of_kind, set) = (self.kind(kind), usize::from(id[0]) % SETS);
+        if !lock(&of_kind.claimed[set]).insert(id) {
+            return Ok(id);
+        }
+        let blob = coder.seal_blob(raw)?;
+        let added = &of_kind.added;
+        added.blobs.add(1);
+        added.raw.add(raw.len() as u64);
+        added.packed.add(blob.sealed.len() as u64);
+        of_kind.packer.add(id, &blob)?;
+        Ok(id)
+    }
+
+    /// Whether the repository has all of these chunks.
+    pub(super) fn has_all(&self, chunks: &[Hash]) -> bool {
+        chunks.iter().all(|id| self.index.has(BlobType::Data, id))
+    }
+
+    /// Hands over the last packs.
+    ///
+    /// # Errors
+    /// If an earlier one could not be written.
+    pub(super) fn finish(&self) -> Result<()> {
+        self.data.packer.finish()?;
+        self.trees.packer.finish()
+    }
+}

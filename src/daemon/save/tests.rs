@@ -1,0 +1,469 @@
+//! Tests of whole runs: what was saved is read back, by rustic and by restic.
+
+use std::{
+    ffi::CStr,
+    fs::{self, File},
+    io::Write as _,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rustic_core::{
+    CheckOptions, FileType, TreeId,
+    repofile::{Node, SnapshotFile},
+};
+use rustix::fs::{Mode, OFlags};
+use tempfile::TempDir;
+
+use super::{Changed, Parent, Saved, Source, save, save_watched};
+use crate::{
+    clock::SystemClock,
+    daemon::{
+        moment::{Files, Moments, Place},
+        repository::{Backend, OpenRepository},
+        root::Root,
+    },
+    error::{ErrorKind, Result},
+    files::remove_all,
+    progress::{NoProgress, Piece},
+    support::disk::Disk,
+};
+
+/// A volume and an empty repository.
+struct Scene {
+    folder: TempDir,
+    repository: OpenRepository,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("volume")).unwrap();
+        fs::create_dir(folder.path().join("repository")).unwrap();
+        let backend = Backend::in_folder(&folder.path().join("repository"), "host1");
+        let repository = OpenRepository::create(backend, "secret", true).unwrap();
+        Self { folder, repository }
+    }
+
+    fn path(&self, below: &str) -> PathBuf {
+        self.folder.path().join("volume").join(below)
+    }
+
+    fn write(&self, below: &str, content: &[u8]) {
+        fs::create_dir_all(self.path(below).parent().unwrap()).unwrap();
+        fs::write(self.path(below), content).unwrap();
+    }
+
+    fn source<'a>(&self, volume: &'a Path, parent: Option<Parent>) -> Source<'a> {
+        Source { files: Files::live(volume), volume: "vol1", parent }
+    }
+
+    fn save(&self, parent: Option<Parent>) -> Saved {
+        let volume = self.path("");
+        save(&self.repository, self.source(&volume, parent), &NoProgress, &|| false).unwrap()
+    }
+
+    fn watched(&self, after_reading: &(dyn Fn(&CStr) + Sync)) -> Saved {
+        let volume = self.path("");
+        let (source, control) = (self.source(&volume, None), &|| false);
+        save_watched(&self.repository, source, (&NoProgress, control), after_reading).unwrap()
+    }
+
+    /// The entry with this path in the volume.
+    fn node(&self, tree: TreeId, below: &str) -> Node {
+        let indexed = self.repository.indexed().unwrap();
+        let path = Path::new("vol1").join(below);
+        let mut found = Node { subtree: Some(tree), ..Node::default() };
+        for name in &path {
+            let tree = indexed.get_tree(&found.subtree.unwrap()).unwrap();
+            found = tree.nodes.into_iter().find(|node| node.name() == name).unwrap();
+        }
+        found
+    }
+
+    fn content(&self, tree: TreeId, below: &str) -> Vec<u8> {
+        let indexed = self.repository.indexed().unwrap();
+        let chunks = self.node(tree, below).content.unwrap();
+        let read = |chunk| self.repository.piece(&indexed, chunk, "cannot read").unwrap();
+        chunks.iter().flat_map(read).collect()
+    }
+
+    fn files(&self, kind: FileType) -> usize {
+        self.repository.backend().files(kind).unwrap().len()
+    }
+}
+
+/// The snapshot as a parent; everything in the volume was changed long before it.
+fn settled(saved: &Saved) -> Option<Parent> {
+    let begun = Timestamp::now() + SignedDuration::from_secs(10);
+    Some(Parent { tree: saved.tree, begun })
+}
+
+fn noise(length: usize, seed: u64) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15 ^ seed << 20;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()[3]
+    };
+    (0..length).map(|_| next()).collect()
+}
+
+#[test]
+fn a_large_file_beside_many_small_ones_comes_back_with_its_chunks_in_order() {
+    let scene = Scene::new();
+    let large = noise(30_000_000, 1);
+    scene.write("dir/large", &large);
+    for number in 0..500 {
+        scene.write(&format!("dir/{}/small{number}", number % 7), format!("{number}").as_bytes());
+    }
+    scene.write("empty", b"");
+    fs::create_dir(scene.path("nothing")).unwrap();
+    let saved = scene.save(None);
+    assert_eq!((saved.files, saved.folders), (502, 10));
+    assert_eq!((saved.bytes, saved.bytes_read), (30_001_390, 30_001_390));
+    assert_eq!(saved.changed, Changed::default());
+    assert!(saved.bytes_added > 30_000_000 && saved.bytes_added < 31_000_000);
+    assert!(scene.content(saved.tree, "dir/large") == large);
+    for number in [0, 7, 499] {
+        let below = format!("dir/{}/small{number}", number % 7);
+        assert_eq!(scene.content(saved.tree, &below), format!("{number}").as_bytes());
+    }
+    assert_eq!(scene.content(saved.tree, "empty"), b"");
+
+    let again = scene.save(settled(&saved));
+    assert_eq!((again.tree, again.bytes_read, again.bytes_added), (saved.tree, 0, 0));
+    assert_eq!(again.summary.files_unmodified, 502);
+    assert_eq!(again.summary.dirs_unmodified, 10);
+    let read = scene.save(None);
+    assert_eq!((read.tree, read.bytes_read, read.bytes_added), (saved.tree, 30_001_390, 0));
+}
+
+#[test]
+fn the_same_content_in_a_hundred_files_is_stored_once() {
+    let scene = Scene::new();
+    for number in 0..100 {
+        scene.write(&format!("dir{}/{number}", number % 10), &noise(300_000, 1));
+    }
+    assert_eq!(scene.save(None).summary.data_blobs, 1);
+}
+
+#[test]
+fn a_file_that_changes_once_while_it_is_read_is_read_again() {
+    let scene = Scene::new();
+    scene.write("f", b"before");
+    scene.write("other", b"other");
+    let (calls, path) = (AtomicUsize::new(0), scene.path("f"));
+    let saved = scene.watched(&|name| {
+        if name == c"f" && calls.fetch_add(1, Ordering::Relaxed) == 0 {
+            fs::write(&path, "after, and longer").unwrap();
+        }
+    });
+    assert_eq!(calls.into_inner(), 2);
+    assert_eq!(scene.content(saved.tree, "f"), b"after, and longer");
+    assert_eq!(scene.node(saved.tree, "f").meta.size, 17);
+    assert_eq!(saved.changed, Changed::default());
+}
+
+#[test]
+fn a_file_that_always_changes_is_told_and_has_an_end() {
+    let scene = Scene::new();
+    scene.write("dir/log", b"0");
+    scene.write("still", b"still");
+    let (calls, path) = (AtomicUsize::new(0), scene.path("dir/log"));
+    let saved = scene.watched(&|name| {
+        if name == c"log" {
+            calls.fetch_add(1, Ordering::Relaxed);
+            File::options().append(true).open(&path).unwrap().write_all(b"1").unwrap();
+        }
+    });
+    assert_eq!(calls.into_inner(), 3);
+    let changed = Changed { count: 1, paths: vec!["dir/log".into()] };
+    assert_eq!(saved.changed, changed);
+    assert_eq!(scene.content(saved.tree, "dir/log"), b"011");
+    // What is remembered is the moment before the last reading, so it is read again.
+    let again = scene.save(settled(&saved));
+    assert_eq!(again.bytes_read, 4);
+}
+
+#[test]
+fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
+    let Some(disk) = Disk::new("xfs", &[]) else { return };
+    let scene = Scene::new();
+    let volume = disk.path().join("volume");
+    fs::create_dir_all(volume.join("dir")).unwrap();
+    let large = noise(5_000_000, 1);
+    let old = [("large", &large[..]), ("dir/small", b"before"), ("dir/gone", b"still there")];
+    for (name, content) in old {
+        fs::write(volume.join(name), content).unwrap();
+    }
+    let root = Root::make(&disk.path().join("root")).unwrap();
+    let moments = Moments::new(&root, None, Arc::new(SystemClock));
+    let place = Place {
+        volume: "vol1".into(),
+        folder: volume.clone(),
+        beside: None,
+        is_of_the_host: false,
+    };
+    let moment = moments.begin(&place).take().unwrap();
+    fs::write(volume.join("large"), "short now").unwrap();
+    fs::write(volume.join("dir/small"), "after").unwrap();
+    fs::remove_file(volume.join("dir/gone")).unwrap();
+    fs::write(volume.join("dir/new"), "new").unwrap();
+
+    let source = |parent| Source { files: moment.files(), volume: "vol1", parent };
+    let saved = save(&scene.repository, source(None), &NoProgress, &|| false).unwrap();
+    for (name, content) in old {
+        assert!(scene.content(saved.tree, name) == content, "{name}");
+    }
+    assert_eq!((saved.files, saved.folders), (3, 2));
+    // The attributes of a file that is gone by now are gone with it.
+    assert_eq!(saved.changed, Changed { count: 1, paths: vec!["dir/gone".into()] });
+    // The next run goes by the files' own times and numbers.
+    let (parent, volume) = (settled(&saved), Files::live(&volume));
+    let live = Source { files: volume, volume: "vol1", parent };
+    let next = save(&scene.repository, live, &NoProgress, &|| false).unwrap();
+    assert_eq!(scene.content(next.tree, "dir/small"), b"after");
+    assert_eq!((next.files, next.bytes_read), (3, 17));
+}
+
+#[test]
+fn a_file_that_was_replaced_or_vanishes_while_it_is_read_is_whole() {
+    let scene = Scene::new();
+    scene.write("a", b"first");
+    scene.write("b", b"first");
+    let (a, b, new) = (scene.path("a"), scene.path("b"), scene.path("z"));
+    let calls = AtomicUsize::new(0);
+    let saved = scene.watched(&|name| {
+        if name == c"a" && calls.fetch_add(1, Ordering::Relaxed) == 0 {
+            fs::write(&new, "another file, whole").unwrap();
+            fs::rename(&new, &a).unwrap();
+        } else if name == c"b" {
+            // Its number of links has changed, so it is opened again, and is not there any more.
+            _ = fs::remove_file(&b);
+        }
+    });
+    assert_eq!(scene.content(saved.tree, "a"), b"another file, whole");
+    assert_eq!((saved.vanished, saved.files), (1, 1));
+}
+
+#[test]
+fn what_was_changed_just_before_the_parent_was_begun_is_read_again() {
+    let scene = Scene::new();
+    scene.write("f", b"some content");
+    let saved = scene.save(None);
+    let racy = Parent { tree: saved.tree, begun: Timestamp::now() };
+    assert_eq!(scene.save(Some(racy)).bytes_read, 12);
+    assert_eq!(scene.save(settled(&saved)).bytes_read, 0);
+}
+
+#[test]
+fn holes_are_not_read_and_come_back() {
+    let scene = Scene::new();
+    let file = File::create(scene.path("sparse")).unwrap();
+    file.set_len(100 << 30).unwrap();
+    file.write_all_at(b"island", (50 << 30) + 5).unwrap();
+    let saved = scene.save(None);
+    assert_eq!(saved.bytes, 100 << 30);
+    assert!(saved.summary.data_blobs <= 4, "{:?}", saved.summary);
+    let node = scene.node(saved.tree, "sparse");
+    assert_eq!(node.meta.size, 100 << 30);
+    let indexed = scene.repository.indexed().unwrap();
+    let (mut at, mut island) = (0, None);
+    for chunk in node.content.unwrap() {
+        let length = u64::from(indexed.get_index_entry(&chunk).unwrap().data_length());
+        if (at..at + length).contains(&(50 << 30)) {
+            let content = scene.repository.piece(&indexed, &chunk, "cannot read").unwrap();
+            let start = ((50 << 30) - at) as usize + 5;
+            island = Some(content[start..start + 6].to_vec());
+        }
+        at += length;
+    }
+    assert_eq!((at, island.as_deref()), (100 << 30, Some(&b"island"[..])));
+
+    // A hole at the end of data, that is no multiple of a chunk.
+    scene.write("odd", &noise(3_000_000, 2));
+    File::options().write(true).open(scene.path("odd")).unwrap().set_len(12_345_678).unwrap();
+    let saved = scene.save(settled(&saved));
+    assert!(scene.content(saved.tree, "odd") == fs::read(scene.path("odd")).unwrap());
+}
+
+/// Counts bytes.
+#[derive(Debug, Default)]
+struct Passed(AtomicU64);
+
+impl Piece for Passed {
+    fn set_total(&self, _: u64) {}
+
+    fn advance(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_run_ends_soon_after_it_was_cancelled_and_the_next_one_uses_what_it_wrote() {
+    let scene = Scene::new();
+    for number in 0..60 {
+        scene.write(&format!("{number:02}"), &noise(1_000_000, number));
+    }
+    let (passed, volume) = (Passed::default(), scene.path(""));
+    let cancelled = || passed.0.load(Ordering::Relaxed) > 40_000_000;
+    let source = scene.source(&volume, None);
+    let error = save(&scene.repository, source, &passed, &cancelled).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
+    assert_eq!(scene.files(FileType::Index), 1);
+    let read = passed.0.load(Ordering::Relaxed);
+    assert!(read < 50_000_000, "{read}");
+    let saved = scene.save(None);
+    assert_eq!(scene.files(FileType::Index), 2);
+    assert!(saved.bytes_added < 61_000_000 - 40_000_000, "{}", saved.bytes_added);
+    assert!(scene.content(saved.tree, "59") == noise(1_000_000, 59));
+}
+
+#[test]
+fn a_disk_that_is_full_ends_the_run_and_the_next_one_is_whole() {
+    let scene = Scene::new();
+    for number in 0..60 {
+        scene.write(&format!("{number:02}"), &noise(1_000_000, number));
+    }
+    let (volume, room) = (scene.path(""), &scene.repository.backend().room);
+    *room.lock().unwrap() = Some(20_000_000);
+    let save = || save(&scene.repository, scene.source(&volume, None), &NoProgress, &|| false);
+    let error = save().unwrap_err();
+    assert!(error.message.contains("No space left"), "{error}");
+    *room.lock().unwrap() = None;
+    let saved = save().unwrap();
+    assert!(scene.content(saved.tree, "00") == noise(1_000_000, 0));
+}
+
+#[test]
+fn what_the_index_has_lost_is_stored_again_although_the_parent_knows_it() {
+    let scene = Scene::new();
+    scene.write("dir/f", &noise(100_000, 1));
+    let saved = scene.save(None);
+    let index = scene.folder.path().join("repository/index");
+    remove_all(&index).unwrap();
+    fs::create_dir(&index).unwrap();
+    let again = scene.save(settled(&saved));
+    assert_eq!((again.tree, again.bytes_read), (saved.tree, 100_000));
+    assert!(scene.content(again.tree, "dir/f") == noise(100_000, 1));
+}
+
+#[test]
+fn more_levels_than_a_process_can_have_open_are_saved() {
+    let scene = Scene::new();
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    let mut deepest = rustix::fs::open(scene.path(""), flags, Mode::empty()).unwrap();
+    for level in 0..3_000 {
+        rustix::fs::mkdirat(&deepest, "d", Mode::RWXU).unwrap();
+        // Beside some of them one that comes after it, when the handle is long gone.
+        if level % 150 == 0 {
+            rustix::fs::mkdirat(&deepest, "e", Mode::RWXU).unwrap();
+        }
+        deepest = rustix::fs::openat(&deepest, "d", flags, Mode::empty()).unwrap();
+    }
+    let saved = scene.save(None);
+    assert_eq!((saved.folders, saved.vanished), (3_021, 0));
+    assert_eq!(scene.save(settled(&saved)).tree, saved.tree);
+    remove_all(&scene.path("")).unwrap();
+}
+
+#[test]
+fn what_can_not_be_read_is_told_and_nothing_is_saved() {
+    let scene = Scene::new();
+    scene.write("f", b"f");
+    let volume = scene.path("nowhere");
+    let save = |volume: &Path| {
+        save(&scene.repository, scene.source(volume, None), &NoProgress, &|| false).unwrap_err()
+    };
+    assert!(save(&volume).message.contains("\".\": No such file"));
+    assert!(save(&scene.path("f")).message.contains("\".\": Not a directory"));
+    std::os::unix::fs::symlink("volume", scene.folder.path().join("link")).unwrap();
+    assert!(save(&scene.folder.path().join("link")).message.contains("\".\": "));
+}
+
+#[test]
+fn a_panic_of_a_worker_ends_the_run() {
+    let scene = Scene::new();
+    scene.write("f", b"f");
+    let (volume, panics) = (scene.path(""), |_: &CStr| panic!("on purpose"));
+    let source = scene.source(&volume, None);
+    let saved = save_watched(&scene.repository, source, (&NoProgress, &|| false), &panics);
+    let error = saved.unwrap_err();
+    assert!(error.message.contains("on purpose"), "{error}");
+}
+
+#[test]
+fn times_beyond_what_restic_reads_are_capped() {
+    let scene = Scene::new();
+    scene.write("f", b"f");
+    let far = rustix::fs::Timespec { tv_sec: -70_000_000_000, tv_nsec: 0 };
+    let times = rustix::fs::Timestamps { last_access: far, last_modification: far };
+    let file = File::open(scene.path("f")).unwrap();
+    rustix::fs::futimens(&file, &times).unwrap();
+    if rustix::fs::fstat(&file).unwrap().st_mtime != far.tv_sec {
+        eprintln!("this file system can't have such times");
+        return;
+    }
+    let saved = scene.save(None);
+    let kept = scene.node(saved.tree, "f").meta.mtime.unwrap();
+    assert_eq!(kept.to_string(), "0000-01-02T00:00:00Z");
+    assert_eq!(scene.save(settled(&saved)).bytes_read, 0);
+}
+
+/// Makes the tree a snapshot.
+fn publish(scene: &Scene, saved: &Saved) -> Result<()> {
+    let mut file = SnapshotFile::default();
+    (file.tree, file.summary) = (saved.tree, Some((*saved.summary).clone()));
+    file.paths.add("/vol1".to_owned());
+    scene.repository.plain()?.save_snapshots(vec![file]).unwrap();
+    Ok(())
+}
+
+#[test]
+fn restic_and_rustic_read_it_and_restic_writes_beside_it() {
+    let scene = Scene::new();
+    let large = noise(9_000_000, 3);
+    scene.write("dir/large", &large);
+    scene.write("dir/text", &b"the same line\n".repeat(100_000));
+    scene.write("empty", b"");
+    scene.write("with \" and \\", b"odd");
+    publish(&scene, &scene.save(None)).unwrap();
+    let mut options = CheckOptions::default();
+    options.read_data = true;
+    let found = scene.repository.plain().unwrap().check(options).unwrap();
+    assert!(found.is_ok().is_ok(), "{found:?}");
+
+    let restic = |arguments: &[&str]| {
+        let mut command = Command::new("restic");
+        command.args(["--no-cache", "--quiet", "--repo"]).args(arguments);
+        command.env("RESTIC_PASSWORD", "secret").current_dir(scene.folder.path());
+        command.output()
+    };
+    if restic(&["repository", "snapshots"]).is_err() {
+        eprintln!("restic is not installed");
+        return;
+    }
+    let restic = |arguments: &[&str]| {
+        let told = restic(arguments).unwrap();
+        assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    };
+    let repository = "repository";
+    restic(&[repository, "check", "--read-data"]);
+    restic(&[repository, "restore", "latest", "--target", "restored"]);
+    for below in ["dir/large", "dir/text", "empty", "with \" and \\"] {
+        let restored = scene.folder.path().join("restored/vol1").join(below);
+        assert!(fs::read(restored).unwrap() == fs::read(scene.path(below)).unwrap(), "{below}");
+    }
+    restic(&[repository, "backup", "volume"]);
+    scene.write("dir/later", b"later");
+    publish(&scene, &scene.save(None)).unwrap();
+    restic(&[repository, "check", "--read-data"]);
+}

@@ -1,0 +1,162 @@
+//! Writes packs, beside the workers, so that waiting for the disk or the network overlaps with
+//! computing. A pack is on disk before an index file names it, and index files are written while
+//! the run goes on: the next run uses what an interrupted one has written.
+
+use std::{
+    mem,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use rustic_core::{FileType, Id};
+
+use super::packs::{IndexedPack, Pack};
+use crate::{
+    daemon::repository::{Backend, Coder, guarded, hash},
+    error::{Error, ErrorKind, Result},
+    sync::lock,
+};
+
+/// How many threads write. One more pack of each kind is being filled.
+pub(super) const WRITERS: usize = 3;
+/// An index file is written after so many packs (1 GiB of data), blobs, or so much time.
+const PACKS: usize = 64;
+const BLOBS: usize = 50_000;
+const INTERVAL: Duration = Duration::from_mins(1);
+
+/// Writes packs and the index of them.
+pub(super) struct PackWriter<'a> {
+    backend: &'a Backend,
+    packs: Mutex<Option<SyncSender<Pack>>>,
+    queue: Mutex<Receiver<Pack>>,
+    /// Buffers of packs that were written.
+    buffers: Mutex<Vec<Vec<u8>>>,
+    index: Mutex<Pending>,
+    failure: Mutex<Option<Error>>,
+    written: AtomicU64,
+}
+
+/// What is on disk and in no index file yet.
+struct Pending {
+    packs: Vec<IndexedPack>,
+    since: Instant,
+}
+
+impl Pending {
+    fn is_due(&self) -> bool {
+        let blobs = || self.packs.iter().map(|pack| pack.blobs).sum::<usize>();
+        self.packs.len() >= PACKS || blobs() >= BLOBS || self.since.elapsed() >= INTERVAL
+    }
+}
+
+impl<'a> PackWriter<'a> {
+    pub(super) fn new(backend: &'a Backend) -> Self {
+        // Without room in the channel, what waits is what the threads have taken.
+        let (packs, queue) = sync_channel(0);
+        Self {
+            backend,
+            packs: Mutex::new(Some(packs)),
+            queue: Mutex::new(queue),
+            buffers: Mutex::default(),
+            index: Mutex::new(Pending { packs: Vec::new(), since: Instant::now() }),
+            failure: Mutex::default(),
+            written: AtomicU64::new(0),
+        }
+    }
+
+    /// A buffer for a pack of this size.
+    pub(super) fn buffer(&self, size: usize) -> Vec<u8> {
+        let mut buffers = lock(&self.buffers);
+        let fitting = buffers.iter().position(|buffer| buffer.capacity() >= size);
+        fitting.map(|at| buffers.swap_remove(at)).unwrap_or_default()
+    }
+
+    /// Hands over a pack; waits until a thread takes it.
+    ///
+    /// # Errors
+    /// If an earlier pack could not be written.
+    pub(super) fn write(&self, pack: Pack) -> Result<()> {
+        if let Some(error) = &*lock(&self.failure) {
+            return Err(error.clone());
+        }
+        let packs = lock(&self.packs).clone();
+        let sent = packs.map(|packs| packs.send(pack));
+        if matches!(sent, Some(Ok(()))) {
+            return Ok(());
+        }
+        Err(Error::internal("a pack was made after the last one"))
+    }
+
+    /// Writes packs until [`PackWriter::end`].
+    pub(super) fn run(&self, coder: &mut Coder) {
+        loop {
+            let pack = lock(&self.queue).recv();
+            let Ok(pack) = pack else { return };
+            // What comes after a failure is taken, so that nobody waits for ever, and dropped.
+            if lock(&self.failure).is_some() {
+                continue;
+            }
+            if let Err(error) = guarded("writing a pack", || self.write_pack(pack, coder)) {
+                lock(&self.failure).get_or_insert(error);
+            }
+        }
+    }
+
+    fn write_pack(&self, pack: Pack, coder: &mut Coder) -> Result<()> {
+        let (id, content, indexed) = pack.finish(coder)?;
+        let content = Bytes::from(content);
+        let length = content.len() as u64;
+        self.backend.write_file(FileType::Pack, &id, content.clone())?;
+        self.written.fetch_add(length, Ordering::Relaxed);
+        lock(&self.buffers).push(content.into());
+        let due = {
+            let mut index = lock(&self.index);
+            index.packs.push(indexed);
+            if index.is_due() { self.take(&mut index) } else { Vec::new() }
+        };
+        self.write_index(&due, coder)
+    }
+
+    fn take(&self, index: &mut Pending) -> Vec<IndexedPack> {
+        index.since = Instant::now();
+        mem::take(&mut index.packs)
+    }
+
+    fn write_index(&self, packs: &[IndexedPack], coder: &mut Coder) -> Result<()> {
+        if packs.is_empty() {
+            return Ok(());
+        }
+        let packs: Vec<_> = packs.iter().map(|pack| pack.json.as_str()).collect();
+        let sealed = coder.seal_file(format!("{{\"packs\":[{}]}}", packs.join(",")).as_bytes())?;
+        let id = Id::new(hash(&sealed));
+        self.backend.write_file(FileType::Index, &id, sealed.into())
+    }
+
+    /// Lets the threads end after what was handed over.
+    pub(super) fn end(&self) {
+        lock(&self.packs).take();
+    }
+
+    /// Writes what is still missing in the index, and returns how many bytes were written. After a
+    /// failure of the run, what is on disk is still put into the index, for the next run; if the
+    /// storage failed, nothing more is written.
+    ///
+    /// # Errors
+    /// If anything could not be written.
+    pub(super) fn finish(&self, coder: &mut Coder) -> Result<u64> {
+        let failure = lock(&self.failure).clone();
+        let packs = self.take(&mut lock(&self.index));
+        let indexed = match &failure {
+            Some(error) if error.kind == ErrorKind::Io => Ok(()),
+            _ => self.write_index(&packs, coder),
+        };
+        failure.map_or(Ok(()), Err)?;
+        indexed?;
+        Ok(self.written.load(Ordering::Relaxed))
+    }
+}
