@@ -9,14 +9,13 @@ use super::{
     counts::Counts,
     level::Level,
     listing::Listing,
-    places::Places,
     queue::Queue,
     store::Store,
 };
 use crate::{
     daemon::{
         repository::{Backend, Hash, Index},
-        tree::read::ReadFailures,
+        tree::{places::Places, read::ReadFailures},
     },
     error::Error,
     progress::Piece,
