@@ -65,6 +65,7 @@ use self::{
     writer::{PackWriter, WRITERS},
 };
 use super::{
+    moment::{Files, Kept},
     repository::{Coder, Hash, HexHash, Index, OpenRepository, guarded},
     tree::{places::Places, read::ReadFailures},
 };
@@ -84,7 +85,7 @@ const MOST_WORKERS: usize = 8;
 /// What is saved.
 #[derive(Clone, Copy)]
 pub(in crate::daemon) struct Source<'a> {
-    pub(in crate::daemon) folder: &'a Path,
+    pub(in crate::daemon) files: Files<'a>,
     /// The name of the folder in the snapshot: `/<volume>`.
     pub(in crate::daemon) volume: &'a str,
     /// The newest snapshot of this volume in the same repository.
@@ -182,15 +183,19 @@ fn save_watched(
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
         failures: ReadFailures::default(),
+        kept: source.files.kept,
         racy: source.parent.map(|parent| parent.racy()),
         after_reading,
         failure: Mutex::default(),
         tree: Mutex::default(),
     };
+    for path in source.files.kept.into_iter().flat_map(Kept::moving) {
+        run.counts.changed(path.clone());
+    }
     let known = source
         .parent
         .and_then(|parent| known_root(&parent, source.volume, &index, repository, &config));
-    let ended = work(&run, &writer, (source.folder, known), workers, &coder);
+    let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
     saved(&run, started)

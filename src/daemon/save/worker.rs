@@ -98,7 +98,11 @@ impl<'a> Worker<'a> {
     /// Reads a folder's metadata, its names, and what the parent knows of it.
     fn list(&mut self, opened: &Opened, known: Option<Hash>) -> io::Result<(Level, Listing)> {
         let metadata = self.metadata.read(&opened.stat, &opened.handle, c".")?;
-        let listing = Listing::read(&opened.handle)?;
+        let kept = self.run.kept.and_then(|kept| kept.names(&opened.place.path()));
+        let listing = match kept {
+            Some(names) => Listing::of(names)?,
+            None => Listing::read(&opened.handle)?,
+        };
         let level = Level {
             above: None,
             place: Arc::clone(&opened.place),
