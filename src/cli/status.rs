@@ -187,7 +187,7 @@ async fn accept(context: &Context, volume: &str) -> Result<u8> {
         print_line(&text.replace("{volume}", &escape(volume)));
         return Ok(0);
     }
-    for (daemon, why) in store.accept_loss(volume)? {
+    for (daemon, why) in store.accept_loss(volume, SystemClock.now())? {
         context.notifier.on_accepted(&daemon, volume, &why);
         print_line(&format!("Accepted: \"{}\": {}", escape(volume), escape(&why)));
     }

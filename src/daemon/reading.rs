@@ -7,7 +7,7 @@ use super::{
 };
 use crate::{
     convoy::{SourceMount, source_mounts},
-    error::Result,
+    error::{Error, ErrorKind, Result},
 };
 
 /// What is needed to read volumes.
@@ -52,11 +52,52 @@ impl Reader<'_> {
         let made = read(&reading)?;
         // The others hold all that was read.
         if matches!(reading.moment.kind(), Kind::Live | Kind::Reflink) {
-            seen.still_there().inspect_err(|_| undo(&made))?;
+            let still_there = seen.still_there().and_then(|()| {
+                let now = source_mounts(&place.folder, place.is_of_the_host);
+                mounts_still_there(name, reading.mounts.as_deref(), now.as_deref())
+            });
+            still_there.inspect_err(|_| undo(&made))?;
         }
         if let Err(error) = reading.moment.end() {
             log::warn!("what volume {name} was read from stays until the next start: {error}");
         }
         Ok(made)
+    }
+}
+
+/// Fails if something that was mounted in the volume before it was read is not mounted any more. What
+/// is mounted on demand may have come meanwhile.
+fn mounts_still_there(
+    volume: &str,
+    before: Option<&[SourceMount]>,
+    now: Option<&[SourceMount]>,
+) -> Result<()> {
+    let (Some(before), Some(now)) = (before, now) else { return Ok(()) };
+    let is_gone = |mount: &&SourceMount| !now.iter().any(|other| other.path == mount.path);
+    let Some(gone) = before.iter().find(is_gone) else { return Ok(()) };
+    let message = format!(
+        "\"{}\" at \"{}\" in volume \"{volume}\" was unmounted while the volume was read",
+        gone.source, gone.path
+    );
+    Err(Error::new(ErrorKind::Io, message).with_hint("mount it, and try again"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mount_that_goes_away_while_a_volume_is_read_fails_it_and_one_that_comes_does_not() {
+        let mount = |path: &str| SourceMount {
+            path: path.into(),
+            file_system: "nfs4".into(),
+            source: "server:/data".into(),
+            id: None,
+        };
+        let (one, both) = ([mount("one")], [mount("one"), mount("two")]);
+        mounts_still_there("vol1", Some(&one), Some(&both)).unwrap();
+        let error = mounts_still_there("vol1", Some(&both), Some(&one)).unwrap_err();
+        assert!(error.message.contains("at \"two\" in volume \"vol1\" was unmounted"), "{error}");
+        mounts_still_there("vol1", Some(&both), None).unwrap();
     }
 }

@@ -46,9 +46,15 @@ impl UsualDistance {
 
     /// By these times, the latest first.
     fn of_all(times: &[Timestamp]) -> Option<Self> {
-        let distances = times.windows(2).map(|pair| pair[0].duration_since(pair[1]).unsigned_abs());
-        let mut distances: Vec<Duration> =
-            distances.filter(|distance| *distance >= SHORTEST_DISTANCE).collect();
+        // Of times that are closer to each other, the latest stands for all.
+        let (mut distances, mut kept) = (Vec::<Duration>::new(), times[0]);
+        for time in times {
+            let distance = kept.duration_since(*time).unsigned_abs();
+            if distance >= SHORTEST_DISTANCE {
+                distances.push(distance);
+                kept = *time;
+            }
+        }
         if distances.len() < FEWEST_DISTANCES {
             return None;
         }
@@ -79,6 +85,9 @@ mod tests {
         assert_eq!(usual(&[0, 0, 168, 336, 336, 504]), Some((168, 168)));
         let thinned: Vec<i64> = (0..8).map(|day| day * 24).chain([1_000, 2_000, 4_000]).collect();
         assert_eq!(usual(&thinned), Some((24, 24)));
+        // Every half an hour: an hour apart, as far as it matters.
+        let often: Vec<i64> = vec![0, 1, 2, 3, 4];
+        assert_eq!(usual(&often), Some((1, 1)));
         // Two backups say nothing of what is usual.
         assert_eq!(usual(&[0, 7_200]), None);
         assert_eq!(usual(&[]), None);

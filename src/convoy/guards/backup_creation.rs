@@ -58,6 +58,8 @@ impl Guards {
         destination: &Destination,
     ) -> Result<BackupUrl> {
         self.may_write("back up a volume")?;
+        let key = (volume.to_string(), destination.key());
+        self.memory().unproven.insert(key, "it was not begun".into());
         if !self.capabilities().await?.backs_up_volumes {
             return self.back_up_by_snapshot(volume, destination).await;
         }

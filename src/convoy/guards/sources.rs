@@ -349,6 +349,19 @@ impl Guards {
         })
     }
 
+    /// How many files changed while this backup of this run was made, if the daemon tells.
+    pub(crate) fn changed_files(&self, url: &BackupUrl) -> Option<u64> {
+        let memory = self.memory();
+        memory.observations.all().iter().find_map(|observation| match observation {
+            Observation::BackupGood { url: there, changed_files, .. }
+                if *there == url.to_string() =>
+            {
+                *changed_files
+            }
+            _ => None,
+        })
+    }
+
     /// Refuses to delete the newest good snapshot of a volume while newer ones are in doubt.
     pub(super) async fn not_the_last_with_data(&self, snapshot: &Snapshot) -> Result<()> {
         if self.with_extent_known(snapshot.clone()).extent().is_unknown() {

@@ -14,7 +14,8 @@ use super::{
     record::{Record, StoredUrl},
 };
 use crate::{
-    convoy::{Changes, Extent, Name},
+    clock::is_in_future,
+    convoy::{Changes, Extent, Name, Origin},
     daemon::{
         moment::Files,
         reading::{Reader, Reading},
@@ -47,7 +48,9 @@ impl DestinationRepository {
         let repository = self.existing_or_new()?;
         let _lock = self.lock_file(false)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
-        let parent = self.newest_of(&repository, volume)?;
+        // A failure of an earlier call is not this one's.
+        repository.backend().take_failure();
+        let parent = self.newest_of(&repository, volume, now())?;
         let begun = now();
         let write = |reading: &Reading<'_>| {
             let files = reading.moment.files();
@@ -83,25 +86,31 @@ impl DestinationRepository {
                 .map(|()| (written, changed))
         };
         match prove(self.write(repository, volume, files, parent)?) {
-            Err(error) if parent.is_some() && error.kind == ErrorKind::Repository => {
-                // What the parent has is not all there. Everything is read, and what is missing is
-                // written again.
-                log::warn!("the volume's last backup is not whole, so everything is read: {error}");
+            Err(error) if error.kind == ErrorKind::Repository => {
+                // What the parent has is not all there, or another host has marked as unused what was
+                // relied on. Everything is read, and what is missing is written again.
+                log::warn!("the backup is not whole yet, so everything is read again: {error}");
                 prove(self.write(repository, volume, files, None)?)
             }
             written => written,
         }
     }
 
-    /// The newest backup of this volume.
+    /// The newest backup of this volume that this daemon made. What others wrote is not believed, nor
+    /// a date in the future: it would be the parent for years.
     fn newest_of(
         &self,
         repository: &OpenRepository,
         volume: &VolumeState,
+        now: Timestamp,
     ) -> Result<Option<StoredBackup>> {
         let id = volume.id();
         let all = self.catalogue.all(repository)?;
-        let own = all.iter().filter(|backup| backup.record.volume_id == id);
+        let own = all.iter().filter(|backup| {
+            let is_elsewhere = backup.origin == Some(Origin::Elsewhere);
+            let record = &backup.record;
+            record.volume_id == id && !is_elsewhere && !is_in_future(record.snapshot_created, now)
+        });
         Ok(own.max_by_key(|backup| backup.record.snapshot_created).cloned())
     }
 

@@ -16,7 +16,7 @@ use crate::{
     daemon::{moment::Place, root::Root},
     error::{Error, ErrorKind, Result},
     files::real_path,
-    mount_table::{holding, mounts},
+    mount_table::{at_or_below, holding, mounts},
 };
 
 /// File systems of the kernel's own, in which nothing is kept.
@@ -104,6 +104,13 @@ impl Folders {
             && OF_THE_KERNEL.contains(&mount.file_system.as_str())
         {
             return Ok(Some(format!("is in the system's {}", mount.file_system)));
+        }
+        let real = real_path(folder);
+        let inside = at_or_below(&all, &real)
+            .find(|mount| OF_THE_KERNEL.contains(&mount.file_system.as_str()));
+        if let Some(mount) = inside {
+            let (kind, path) = (&mount.file_system, mount.path.display());
+            return Ok(Some(format!("has the system's {kind} in it, at \"{path}\"")));
         }
         let root = Identity::of(self.root.path()).map_err(unseen)?;
         if holds(own, self.root.path()) || holds(root, folder) {

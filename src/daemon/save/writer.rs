@@ -73,7 +73,10 @@ impl<'a> PackWriter<'a> {
     pub(super) fn buffer(&self, size: usize) -> Vec<u8> {
         let mut buffers = lock(&self.buffers);
         let fitting = buffers.iter().position(|buffer| buffer.capacity() >= size);
-        fitting.map(|at| buffers.swap_remove(at)).unwrap_or_default()
+        match fitting {
+            Some(at) => buffers.swap_remove(at),
+            None => buffers.pop().unwrap_or_default(),
+        }
     }
 
     /// Hands over a pack; waits until a thread takes it.
@@ -113,7 +116,12 @@ impl<'a> PackWriter<'a> {
         let length = content.len() as u64;
         self.backend.write_file(FileType::Pack, &id, content.clone())?;
         self.written.fetch_add(length, Ordering::Relaxed);
-        lock(&self.buffers).push(content.into());
+        let mut buffers = lock(&self.buffers);
+        // Packs of many small pieces are small, and so are their buffers: no more are kept than used.
+        if buffers.len() < 2 * WRITERS {
+            buffers.push(content.into());
+        }
+        drop(buffers);
         let due = {
             let mut index = lock(&self.index);
             index.packs.push(indexed);

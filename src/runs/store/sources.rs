@@ -25,11 +25,15 @@ impl Store {
     ///
     /// # Errors
     /// The store can't be read or written.
-    pub(crate) fn accept_loss(&self, volume: &str) -> Result<Vec<(String, String)>> {
+    pub(crate) fn accept_loss(
+        &self,
+        volume: &str,
+        now: Timestamp,
+    ) -> Result<Vec<(String, String)>> {
         self.write(|transaction| {
             let doubts = doubts_of(transaction, volume)?;
             for daemon in doubts.iter().map(|(daemon, _)| daemon) {
-                accept_sources(transaction, daemon, volume)?;
+                accept_sources(transaction, daemon, volume, now)?;
                 let sql = "UPDATE backups SET doubt = NULL WHERE daemon = ?1 AND volume = ?2";
                 transaction.execute(sql, [daemon, volume])?;
             }
@@ -73,9 +77,14 @@ fn doubts_of(connection: &Connection, volume: &str) -> rusqlite::Result<Vec<(Str
     Ok(doubts.into_iter().collect())
 }
 
-/// Accepts what the volume's sources in doubt have; if none is in doubt any more, what the one that
-/// was so last had then. What was accepted before stays accepted.
-fn accept_sources(connection: &Connection, daemon: &str, volume: &str) -> rusqlite::Result<()> {
+/// Accepts what the volume's sources in doubt have; if none is in doubt any more, the copies
+/// up to the one that was so last. What was accepted before stays accepted.
+fn accept_sources(
+    connection: &Connection,
+    daemon: &str,
+    volume: &str,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
     let sql = "SELECT source, extent, accepted_extent, doubt IS NOT NULL FROM sources
         WHERE daemon = ?1 AND volume = ?2 ORDER BY doubt IS NOT NULL DESC, taken DESC";
     let mut statement = connection.prepare(sql)?;
@@ -90,11 +99,14 @@ fn accept_sources(connection: &Connection, daemon: &str, volume: &str) -> rusqli
         // An extent that can't be read says nothing.
         let extent = |text: String| serde_json::from_str::<Extent>(&text).unwrap_or_default();
         let before = row.get::<_, Option<String>>(2)?.map(extent).unwrap_or_default();
-        let accepted = lowest(before, extent(row.get(1)?));
-        let sql = "UPDATE sources SET accepted = max(coalesce(accepted, taken), taken), accepted_extent = ?4, doubt = NULL
+        // A doubt that has passed says nothing of what is enough from now on.
+        let accepted = if is_in_doubt { lowest(before, extent(row.get(1)?)) } else { before };
+        // By a date in the future, everything until then would be as it was meant.
+        let sql = "UPDATE sources SET accepted = min(max(coalesce(accepted, taken), taken), ?5),
+            accepted_extent = ?4, doubt = NULL
             WHERE daemon = ?1 AND volume = ?2 AND source = ?3";
         let accepted = serde_json::to_string(&accepted).unwrap_or_default();
-        connection.execute(sql, params![daemon, volume, source, accepted])?;
+        connection.execute(sql, params![daemon, volume, source, accepted, micros(now)])?;
     }
     Ok(())
 }

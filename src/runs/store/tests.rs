@@ -732,17 +732,17 @@ fn a_source_in_doubt_is_so_until_a_newer_copy_is_good_or_a_person_accepts_it() {
     assert_eq!((known().good_backups.len(), known().doubt), (2, None));
     // The files are back, and the backup without them is still in doubt.
     assert_eq!(store.volumes_in_doubt().unwrap(), ["vol1"]);
-    let accepted = store.accept_loss("vol1").unwrap();
+    let accepted = store.accept_loss("vol1", at("2030-01-01T00:00:00Z")).unwrap();
     assert_eq!(accepted, [("daemon".to_owned(), "it is empty".to_owned())]);
     assert_eq!(
         (known().good_backups.len(), store.sources("daemon").unwrap().accepted.len()),
         (3, 1)
     );
     assert_eq!(store.volumes_in_doubt().unwrap(), [""; 0]);
-    assert_eq!(store.accept_loss("vol1").unwrap(), []);
+    assert_eq!(store.accept_loss("vol1", at("2030-01-01T00:00:00Z")).unwrap(), []);
 
     learn(4, Some("it is empty again"));
-    let accepted = store.accept_loss("vol1").unwrap();
+    let accepted = store.accept_loss("vol1", at("2030-01-01T00:00:00Z")).unwrap();
     assert_eq!(accepted, [("daemon".to_owned(), "it is empty again".to_owned())]);
     assert_eq!((known().good_backups.len(), known().doubt), (4, None));
     let sources = store.sources("daemon").unwrap();
@@ -772,7 +772,7 @@ fn what_was_accepted_before_stays_accepted() {
             why: "it lost much".into(),
         };
         store.put_end(&record(taken, RunStatus::Done), NOON, &[doubt]);
-        store.accept_loss("vol1").unwrap();
+        store.accept_loss("vol1", at("2030-01-01T00:00:00Z")).unwrap();
     }
     let accepted = store.sources("daemon").unwrap().accepted.remove(0);
     assert_eq!(accepted.until, at("2026-11-24T00:00:00Z"));

@@ -329,7 +329,7 @@ impl Host {
     /// Says that the loss of a volume's files was meant, as `status --accept` does; whether one was
     /// in doubt.
     pub(super) fn accept(&self, volume: &str) -> bool {
-        let accepted = self.store.accept_loss(volume).unwrap_or_default();
+        let accepted = self.store.accept_loss(volume, self.clock.now()).unwrap_or_default();
         for (daemon, why) in &accepted {
             self.notifier.on_accepted(daemon, volume, why);
         }

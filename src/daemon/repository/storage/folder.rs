@@ -43,6 +43,8 @@ pub(crate) struct Folder {
     serial: AtomicU64,
     /// Folders with renames that are not synced yet.
     unsynced: Mutex<BTreeSet<PathBuf>>,
+    /// Held while folders are synced.
+    syncing: Mutex<()>,
     packs: Mutex<Vec<(Id, Arc<File>)>>,
     /// In tests, the disk is full after this many bytes.
     #[cfg(test)]
@@ -58,6 +60,7 @@ impl Folder {
             drawn: Id::random().to_hex().as_str()[..16].to_owned(),
             serial: AtomicU64::new(0),
             unsynced: Mutex::default(),
+            syncing: Mutex::default(),
             packs: Mutex::default(),
             #[cfg(test)]
             room: Arc::default(),
@@ -127,6 +130,8 @@ impl Folder {
 
     /// Syncs the folders of all renames so far. If that fails, the next call tries again.
     fn sync_folders(&self) -> io::Result<()> {
+        // Who finds nothing to sync must wait for whoever is syncing it.
+        let _syncing = lock(&self.syncing);
         let unsynced = std::mem::take(&mut *lock(&self.unsynced));
         let synced = unsynced.iter().try_for_each(|folder| sync_folder(folder));
         if synced.is_err() {

@@ -388,6 +388,9 @@ fn made(run: &RunningScript, url: &BackupUrl) -> Map {
     if let Some(why) = guards.doubt(url) {
         made.insert("Doubt".into(), why.into());
     }
+    if let Some(changed) = guards.changed_files(url).filter(|changed| *changed > 0) {
+        made.insert("ChangedFiles".into(), i64::try_from(changed).unwrap_or(i64::MAX).into());
+    }
     if !guards.is_verified(url) {
         made.insert("Verified".into(), false.into());
     }
