@@ -172,6 +172,8 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 ///
 /// `made_backups` has when a run of this host made each of a volume's last backups, also of those that
 /// were deleted since. `looked_at` has when a look first saw each volume that no run has seen yet.
+/// `removals` has the volumes that a run asked a daemon to remove, and of which nobody has seen whether it
+/// did.
 ///
 /// `sources` has, of each volume by what tells it from others of its name: why its newest copy is in
 /// doubt, when that was taken and what it has; and up to when a person accepted a loss, with what
@@ -224,6 +226,12 @@ CREATE TABLE looked_at (
     daemon TEXT NOT NULL,
     volume TEXT NOT NULL,
     first_seen INTEGER NOT NULL,
+    PRIMARY KEY (daemon, volume)
+) WITHOUT ROWID;
+CREATE TABLE removals (
+    daemon TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    run TEXT NOT NULL,
     PRIMARY KEY (daemon, volume)
 ) WITHOUT ROWID;
 ";

@@ -12,6 +12,7 @@ mod finding;
 mod learning;
 mod looks;
 mod made;
+mod removals;
 mod sources;
 mod times;
 mod totals;
@@ -375,6 +376,7 @@ fn look_around(connection: &Connection) -> rusqlite::Result<()> {
         ("sources", "volume"),
         ("made_backups", "volume"),
         ("looked_at", "volume"),
+        ("removals", "volume"),
         ("totals", "script"),
         ("times", "name"),
     ] {

@@ -243,7 +243,8 @@ fn before_backups(store: &Store) {
     let older =
         "ALTER TABLE volumes DROP COLUMN created; ALTER TABLE volumes DROP COLUMN restored_from;
         ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups;
-        DROP TABLE snapshots; DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at; PRAGMA user_version = 4";
+        DROP TABLE snapshots; DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at;
+        DROP TABLE removals; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
 
