@@ -37,7 +37,6 @@ mod node;
 mod packer;
 mod packs;
 mod parent;
-mod places;
 mod queue;
 mod run;
 mod store;
@@ -59,7 +58,6 @@ use self::{
     content::ContentReader,
     counts::Counts,
     parent::ParentFolder,
-    places::Places,
     queue::Queue,
     run::Run,
     store::Store,
@@ -69,7 +67,7 @@ use self::{
 use super::{
     moment::{Files, Kept},
     repository::{Coder, Hash, HexHash, Index, OpenRepository, guarded},
-    tree::read::ReadFailures,
+    tree::{places::Places, read::ReadFailures},
 };
 use crate::{
     error::{Error, Result},

@@ -9,7 +9,6 @@ use super::{
     counts::Counts,
     level::Level,
     listing::Listing,
-    places::Places,
     queue::Queue,
     store::Store,
 };
@@ -17,7 +16,7 @@ use crate::{
     daemon::{
         moment::Kept,
         repository::{Backend, Hash, Index},
-        tree::read::ReadFailures,
+        tree::{places::Places, read::ReadFailures},
     },
     error::Error,
     progress::Piece,

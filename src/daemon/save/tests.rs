@@ -1,5 +1,7 @@
 //! Tests of whole runs: what was saved is read back, by rustic and by restic.
 
+mod restored;
+
 use std::{
     ffi::CStr,
     fs::{self, File},

@@ -18,14 +18,16 @@ use super::{
     listing::Listing,
     node::{self, Refers},
     parent::ParentFolder,
-    places::{Opened, Place},
     queue::Next,
     run::{Run, Subfolder, Task},
 };
 use crate::{
     daemon::{
         repository::{Coder, Hash, guarded},
-        tree::read::MetadataReader,
+        tree::{
+            places::{Opened, Place},
+            read::MetadataReader,
+        },
     },
     error::Result,
     sync::lock,
