@@ -242,7 +242,7 @@ impl Store {
             };
             return Err(Trouble::Other(
                 Error::new(ErrorKind::Configuration, message)
-                    .with_hint(format!("{update}, {OTHER_FOLDER}; nothing was changed")),
+                    .with_hint(format!("{update}, {OTHER_FOLDER}; the store was not changed")),
             ));
         }
         if there < schema::VERSION {
