@@ -214,12 +214,17 @@ fn what_a_run_deleted_is_on_record_when_it_was_killed_after_it() {
     site.run("backup --create-snapshot").ok();
     let oldest = site.backups("vol1").pop().unwrap();
     let deletes = format!(
-        "convoy::delete_backup(\"{oldest}\"); convoy::delete_volume(\"vol2\"); log(\"all is deleted\");"
+        "convoy::delete_backup(\"{oldest}\"); convoy::delete_volume(\"vol2\"); log::warn(\"all is deleted\");"
     );
     let mut run = started(&site, &deletes);
     until(|| run.log().contains("all is deleted"));
     run.kill();
-    assert_eq!(deleted(&site, "goes_on").1, ["backup", "volume"]);
+    let (id, kinds) = deleted(&site, "goes_on");
+    let shown = site.run(&format!("runs show {id} --json")).json();
+    assert_eq!(
+        (kinds, &shown["status"]),
+        (vec!["backup".into(), "volume".into()], &json!("interrupted"))
+    );
     let status = site.run("status");
     assert!(!status.out.contains("gone from the daemon"), "{status:?}");
 }

@@ -11,6 +11,9 @@ const STEPS: [&str; 5] = [FIRST, WAITING, TOTALS, DOES, BACKUPS];
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
+/// The release that added the last step: it and newer ones can read the store, older ones can't.
+const RELEASE: &str = "0.2.0";
+
 /// Times are microseconds since 1970 in UTC. The large columns of `runs` come last, because a list
 /// does not need to read that far.
 const FIRST: &str = "
@@ -252,5 +255,14 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
             i64::try_from(index + 1).unwrap_or(i64::MAX),
         )?;
     }
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS needs (release TEXT NOT NULL); DELETE FROM needs",
+    )?;
+    transaction.execute("INSERT INTO needs (release) VALUES (?1)", [RELEASE])?;
     transaction.commit()
+}
+
+/// The oldest release that can read a store which may be a newer one's.
+pub(super) fn needed_release(connection: &Connection) -> Option<String> {
+    connection.query_row("SELECT release FROM needs", [], |row| row.get(0)).ok()
 }

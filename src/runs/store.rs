@@ -236,9 +236,13 @@ impl Store {
                 self.path.display(),
                 schema::VERSION
             );
-            let error = Error::new(ErrorKind::Configuration, message);
+            let update = match schema::needed_release(&connection) {
+                Some(release) => format!("update this program to {release} or newer"),
+                None => "update this program".to_owned(),
+            };
             return Err(Trouble::Other(
-                error.with_hint(format!("update this program, {OTHER_FOLDER}")),
+                Error::new(ErrorKind::Configuration, message)
+                    .with_hint(format!("{update}, {OTHER_FOLDER}; the store was not changed")),
             ));
         }
         if there < schema::VERSION {

@@ -895,10 +895,12 @@ fn a_store_of_a_newer_version_is_left_alone() {
     let (_folder, store) = store();
     store.put(&record("run-1", RunStatus::Done));
     store.raw().pragma_update(None, "user_version", 99).unwrap();
+    store.raw().execute("UPDATE needs SET release = '9.0.0'", []).unwrap();
     let other = Store::new(store.path.parent().unwrap());
     for error in [other.list(&Filter::default()).unwrap_err(), other.mend(at(NOON)).unwrap_err()] {
         assert!(
-            error.message.contains("version 99") && error.hint.as_ref().unwrap().contains("update"),
+            error.message.contains("version 99")
+                && error.hint.as_ref().unwrap().contains("update this program to 9.0.0"),
             "{error}"
         );
     }
