@@ -30,6 +30,7 @@ mod headline;
 mod known;
 mod look;
 mod newest;
+mod removals;
 mod report;
 mod volume;
 mod volumes;

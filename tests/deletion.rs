@@ -3,12 +3,13 @@
 use std::{
     fs,
     path::PathBuf,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde_json::json;
 
 use crate::support::{
+    running::Running,
     site::Site,
     socket::send,
     way::{Way, both_ways},
@@ -187,4 +188,64 @@ fn what_a_run_deleted_is_in_its_record_and_in_its_log_however_it_ended() {
     assert_eq!(deleted(&site, "remove").1, Vec::<String>::new());
     site.run("remove --volume vol1 --all").ok();
     assert_eq!(deleted(&site, "remove").1, ["backup", "snapshot", "volume"]);
+}
+
+/// Starts a script of the user's, with this body.
+fn started(site: &Site, body: &str) -> Running {
+    let script = format!("const DOES = [\"delete\"]; fn main(args) {{ {body} sleep(3600); }}");
+    fs::write(site.path("scripts/goes_on.rhai"), script).unwrap();
+    let mut command = site.command();
+    command.args(["--scripts-dir", site.path("scripts").to_str().unwrap(), "goes_on"]);
+    Running::start_until(command, site.path("goes_on.log"), || true)
+}
+
+fn until(is_so: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < Duration::from_secs(60), "it never was so");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn what_a_run_deleted_is_on_record_when_it_was_killed_after_it() {
+    let (site, _) = with_backups();
+    site.create("vol2", &[("file", "content")]);
+    site.run("backup --create-snapshot").ok();
+    let oldest = site.backups("vol1").pop().unwrap();
+    let deletes = format!(
+        "convoy::delete_backup(\"{oldest}\"); convoy::delete_volume(\"vol2\"); log::warn(\"all is deleted\");"
+    );
+    let mut run = started(&site, &deletes);
+    until(|| run.log().contains("all is deleted"));
+    run.kill();
+    let (id, kinds) = deleted(&site, "goes_on");
+    let shown = site.run(&format!("runs show {id} --json")).json();
+    assert_eq!(
+        (kinds, &shown["status"]),
+        (vec!["backup".into(), "volume".into()], &json!("interrupted"))
+    );
+    let status = site.run("status");
+    assert!(!status.out.contains("gone from the daemon"), "{status:?}");
+}
+
+#[test]
+fn a_volume_that_was_removed_is_not_missed_when_its_run_was_ended_before_it_heard_of_it() {
+    for signal in ["TERM", "KILL"] {
+        let site = Site::builtin();
+        site.create("vol1", &[("file", "content")]);
+        site.create("vol2", &[]);
+        // It takes a while to delete them.
+        for file in 0..5_000 {
+            fs::write(site.volume("vol2").join(file.to_string()), "").unwrap();
+        }
+        site.run("backup --create-snapshot").ok();
+        let mut run = started(&site, "convoy::delete_volume(\"vol2\");");
+        until(|| !site.path("daemon/state/vol2.json").exists());
+        run.signal(signal);
+        run.wait();
+        let status = site.run("status");
+        assert!(!status.out.contains("gone from the daemon"), "{signal}: {status:?}");
+        assert_eq!(deleted(&site, "goes_on").1, ["volume"], "{signal}");
+    }
 }

@@ -35,5 +35,6 @@ mod serve;
 mod sources;
 mod status;
 mod support;
+mod upgrade;
 mod web;
 mod web_bad_input;

@@ -14,6 +14,7 @@ both_ways! {
     the_operators_commands_take_the_moment_that_is_backed_up
     a_command_that_fails_fails_the_backup_and_nothing_is_left
     a_subvolume_of_btrfs_is_backed_up_from_a_snapshot_that_is_gone_afterwards
+    on_xfs_and_btrfs_what_was_changed_lately_is_read_as_it_was
     a_folder_of_the_host_is_backed_up_and_restored_beside_it
     a_folder_of_the_host_is_neither_made_nor_removed
     a_folder_that_is_not_there_fails_alone_and_with_words
@@ -93,6 +94,36 @@ fn a_subvolume_of_btrfs_is_backed_up_from_a_snapshot_that_is_gone_afterwards(way
     assert_eq!(newest_backup(&site, "vol1")["Moment"], "btrfs");
     assert_eq!(entries(&site.path("daemon/volumes/.staging")), 0);
     assert_eq!(restored(&site, "vol1", "f"), "content");
+}
+
+fn on_xfs_and_btrfs_what_was_changed_lately_is_read_as_it_was(way: Way) {
+    for kind in ["xfs", "btrfs"] {
+        let Some(disk) = Disk::new(kind, &[]) else { continue };
+        let website = disk.path().join("website");
+        fs::create_dir_all(website.join("dir")).unwrap();
+        fs::write(website.join("dir/large"), vec![7; 3_000_000]).unwrap();
+        fs::write(website.join("small"), "content").unwrap();
+        std::os::unix::fs::symlink("small", website.join("link")).unwrap();
+        let site = Site::builtin();
+        let site = way.of(site.with("BKUP_FOLDERS", format!("website={}", website.display())));
+        assert_eq!(volume(&site, "website")["DriverInfo"]["Moment"], "reflink", "{kind}");
+        site.run(BACKUP).ok();
+        fs::write(website.join("small"), "changed").unwrap();
+        fs::remove_file(website.join("link")).unwrap();
+        site.run(BACKUP).ok();
+        assert_eq!(newest_backup(&site, "website")["Moment"], "reflink");
+        for (url, small, links) in [
+            (&site.backups("website")[1], "content", 1),
+            (&site.backups("website")[0], "changed", 0),
+        ] {
+            site.run(&format!("restore --volume {small} --backupurl {url}")).ok();
+            let restored = site.volume(small);
+            assert_eq!(fs::read_to_string(restored.join("small")).unwrap(), small);
+            assert_eq!(fs::read(restored.join("dir/large")).unwrap(), vec![7; 3_000_000]);
+            assert_eq!(entries(&restored), 2 + links);
+        }
+        assert_eq!(entries(&disk.path()), 1, "nothing is left");
+    }
 }
 
 /// A site with the folder `srv/website` of the host as a volume, which has one file.

@@ -166,6 +166,24 @@ fn a_backup_that_a_run_which_goes_on_may_have_deleted_is_not_missed_until_the_ru
 }
 
 #[test]
+fn a_volume_that_a_run_which_goes_on_has_removed_is_not_gone() {
+    let site = backed_up(&["vol1", "vol2"]);
+    let deletes = "const DOES = [\"delete\"];\nfn main(args) { convoy::delete_volume(\"vol2\"); sleep(3600); }";
+    fs::write(site.path("scripts/deletes.rhai"), deletes).unwrap();
+    let mut command = site.command();
+    command.args(["--scripts-dir", site.path("scripts").to_str().unwrap(), "deletes"]);
+    let mut run =
+        Running::start(command, &site.path("daemon/convoy.sock"), site.path("deletes.log"));
+    let start = std::time::Instant::now();
+    while site.run("volumes --json").json().as_array().unwrap().len() > 1 {
+        assert!(start.elapsed() < std::time::Duration::from_secs(60));
+    }
+    let status = site.run("status").ok();
+    assert!(!status.out.contains("gone from the daemon"), "{status:?}");
+    run.terminate();
+}
+
+#[test]
 fn a_script_of_the_users_counts_as_a_backup_where_it_says_so() {
     let site = backed_up(&["vol1"]);
     let scripts = site.path("scripts");

@@ -11,7 +11,7 @@ use std::{
 use rustic_core::Id;
 use serde::{Deserialize, Serialize};
 
-use super::root::Root;
+use super::{format, root::Root};
 use crate::{
     convoy::Origin,
     error::{Error, Result},
@@ -92,6 +92,7 @@ impl Identity {
     /// [`Identity::of`].
     pub(super) fn settle_moved(root: &Root) -> Result<bool> {
         let _owned = root.own()?;
+        format::take_over(root)?;
         let mut identity = Self::of(root, &mut Vec::new())?;
         let unsettled = std::mem::take(&mut identity.unsettled);
         if unsettled.is_empty() {

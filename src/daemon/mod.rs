@@ -4,6 +4,7 @@
 //!
 //! ```text
 //! lock              held (flock) by the one process that owns the root; has its process id
+//! format.json       which format its files have, and the oldest release that knows it
 //! identity.json     who the root is, and where it was when it was last opened
 //! volumes/<name>/   the files of a volume; a mount returns this path
 //! state/<name>.json the state of a volume and its snapshots; always replaced as a whole
@@ -33,6 +34,7 @@
 //! Each file uses only those above it in this list.
 //!
 //! - [`root`]: every path in a root, the owner's lock, and the names in `volumes/.staging/`.
+//! - [`format`]: the format of a root's files; a newer one is refused.
 //! - [`identity`]: the root's id, and what becomes of it where a root is moved or copied.
 //! - [`moment`]: one point in time of a folder's files. Each kind of moment has a file.
 //! - [`driver`]: where the files of a volume are. Each driver has a file.
@@ -52,6 +54,7 @@ mod backups;
 mod builtin;
 mod convoy_form;
 mod driver;
+mod format;
 mod found;
 mod identity;
 mod moment;

@@ -12,7 +12,7 @@
 //! (hold the writers)
 //! let moment = beginning.take()?;
 //! (release them, unless the moment is live)
-//! (read moment.folder())
+//! (read moment.files())
 //! moment.end()?;
 //! ```
 
@@ -23,6 +23,7 @@ mod facts;
 mod notes;
 mod place;
 mod plan;
+mod reflink;
 #[cfg(test)]
 mod tests;
 
@@ -34,12 +35,17 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::root::Root;
-use crate::{clock::Clock, error::Result};
+use crate::{
+    clock::Clock,
+    error::{Error, Result},
+    text::counted,
+};
 pub(crate) use commands::MomentCommands;
 use facts::Facts;
 use notes::{Note, Notes};
-pub(in crate::daemon) use place::{Kind, Place};
+pub(in crate::daemon) use place::{Files, Kind, Place};
 pub(in crate::daemon) use plan::Offer;
+pub(in crate::daemon) use reflink::{Kept, KeptFile};
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -49,6 +55,9 @@ pub(in crate::daemon) struct Moments {
     commands: Option<MomentCommands>,
     clock: Arc<dyn Clock>,
 }
+
+/// How many files a warning names.
+const NAMED: usize = 10;
 
 /// A moment that can be taken at once.
 pub(in crate::daemon) struct Beginning<'a> {
@@ -67,6 +76,8 @@ pub(in crate::daemon) struct Moment<'a> {
     folder: PathBuf,
     begun: Timestamp,
     ended: Timestamp,
+    /// What is kept of the folder, where files change that are read from it.
+    kept: Option<Kept>,
     /// What is to be undone; `None` for nothing, or if it was.
     note: Option<Note>,
 }
@@ -138,6 +149,13 @@ impl<'a> Beginning<'a> {
                 );
                 Ok(moments.live(place))
             }),
+            Kind::Reflink => moments.by_reflink(place).or_else(|error| {
+                log::warn!(
+                    "no copies of what changes in \"{}\" could be made, so its files are read as they are: {error}",
+                    place.folder.display()
+                );
+                Ok(moments.live(place))
+            }),
             Kind::Live => Ok(moments.live(place)),
         }
     }
@@ -147,7 +165,8 @@ impl Moments {
     fn live(&self, place: &Place) -> Moment<'_> {
         let now = self.clock.now();
         let folder = place.folder.clone();
-        Moment { moments: self, kind: Kind::Live, folder, begun: now, ended: now, note: None }
+        let (kind, kept, note) = (Kind::Live, None, None);
+        Moment { moments: self, kind, folder, begun: now, ended: now, kept, note }
     }
 
     fn by_btrfs(&self, place: &Place, into: Option<&Path>) -> Result<Moment<'_>> {
@@ -162,6 +181,30 @@ impl Moments {
         })?;
         moment.ended = self.clock.now();
         Ok(moment)
+    }
+
+    /// Copies have no names, so there is nothing to undo.
+    fn by_reflink(&self, place: &Place) -> Result<Moment<'_>> {
+        let begun = self.clock.now();
+        let kept = reflink::keep(&place.folder, || self.clock.now()).map_err(|error| {
+            Error::io(format!("cannot copy files of \"{}\"", place.folder.display()), &error)
+        })?;
+        if !kept.moving().is_empty() {
+            let paths: Vec<_> =
+                kept.moving().iter().take(NAMED).map(|path| format!("{path:?}")).collect();
+            log::warn!(
+                "volume \"{}\": {} while the moment was taken, so not all of its files are of the same one: {}",
+                place.volume,
+                counted(
+                    kept.moving().len(),
+                    "file changed all the time",
+                    "files changed all the time"
+                ),
+                paths.join(", ")
+            );
+        }
+        let (kind, folder, ended) = (Kind::Reflink, place.folder.clone(), self.clock.now());
+        Ok(Moment { moments: self, kind, folder, begun, ended, kept: Some(kept), note: None })
     }
 
     /// A command that fails may have made something, so its other half runs whatever happens.
@@ -182,14 +225,15 @@ impl Moments {
         let note = Note::new(kind, place, path.clone());
         self.notes.write(&note)?;
         let now = self.clock.now();
-        Ok(Moment { moments: self, kind, folder: path, begun: now, ended: now, note: Some(note) })
+        let (folder, note) = (path, Some(note));
+        Ok(Moment { moments: self, kind, folder, begun: now, ended: now, kept: None, note })
     }
 }
 
 impl Moment<'_> {
-    /// The folder to read: as the volume's own was at the moment, with the same inodes and times.
-    pub(in crate::daemon) fn folder(&self) -> &Path {
-        &self.folder
+    /// The files to read, with the inodes and times that they had in the volume.
+    pub(in crate::daemon) fn files(&self) -> Files<'_> {
+        Files { folder: &self.folder, kept: self.kept.as_ref() }
     }
 
     pub(in crate::daemon) fn kind(&self) -> Kind {

@@ -9,7 +9,7 @@ use super::{
     backups::{Destinations, StoredUrl},
     convoy_form::ConvoyForm,
     driver::{Created, Driver as _, Drivers, Folders, refuse_destination},
-    found,
+    format, found,
     identity::{Identity, new_id},
     moment::Moments,
     options::BuiltinOptions,
@@ -55,7 +55,7 @@ impl Operations {
     pub(super) fn open(options: BuiltinOptions) -> Result<(Self, Vec<String>)> {
         let root = Root::make(&options.root)?;
         let owned = root.own()?;
-        root.make_folders()?;
+        format::take_over(&root)?;
         let drivers = Drivers::new(&root, options.folders);
         let state = StateFolder(root.state());
         let mut volumes = state.load()?;

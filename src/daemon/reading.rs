@@ -50,7 +50,8 @@ impl Reader<'_> {
         );
         let reading = Reading { moment, mounts };
         let made = read(&reading)?;
-        if reading.moment.kind() == Kind::Live {
+        // The others hold all that was read.
+        if matches!(reading.moment.kind(), Kind::Live | Kind::Reflink) {
             seen.still_there().inspect_err(|_| undo(&made))?;
         }
         if let Err(error) = reading.moment.end() {

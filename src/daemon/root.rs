@@ -15,6 +15,10 @@ use crate::{
     files::write_error,
 };
 
+/// The folder in `state/` that version 0.1.0 can't read, with what it then tells.
+pub(super) const STOPS_0_1_0: &str =
+    "a newer convoy-backups uses this folder - 0.1.0 must not - install 0.2.0 or newer.json";
+
 /// The paths of a root. The module doc of [`crate::daemon`] says what each of them is for.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
@@ -121,6 +125,15 @@ impl Root {
 
     pub(super) fn identity(&self) -> PathBuf {
         self.path.join("identity.json")
+    }
+
+    /// The file with the number of the format.
+    pub(super) fn format(&self) -> PathBuf {
+        self.path.join("format.json")
+    }
+
+    pub(super) fn stops_0_1_0(&self) -> PathBuf {
+        self.state().join(STOPS_0_1_0)
     }
 
     fn lock(&self) -> PathBuf {

@@ -37,7 +37,6 @@ mod node;
 mod packer;
 mod packs;
 mod parent;
-mod places;
 mod queue;
 mod run;
 mod store;
@@ -59,7 +58,6 @@ use self::{
     content::ContentReader,
     counts::Counts,
     parent::ParentFolder,
-    places::Places,
     queue::Queue,
     run::Run,
     store::Store,
@@ -67,8 +65,9 @@ use self::{
     writer::{PackWriter, WRITERS},
 };
 use super::{
+    moment::{Files, Kept},
     repository::{Coder, Hash, HexHash, Index, OpenRepository, guarded},
-    tree::read::ReadFailures,
+    tree::{places::Places, read::ReadFailures},
 };
 use crate::{
     error::{Error, Result},
@@ -86,7 +85,7 @@ const MOST_WORKERS: usize = 8;
 /// What is saved.
 #[derive(Clone, Copy)]
 pub(in crate::daemon) struct Source<'a> {
-    pub(in crate::daemon) folder: &'a Path,
+    pub(in crate::daemon) files: Files<'a>,
     /// The name of the folder in the snapshot: `/<volume>`.
     pub(in crate::daemon) volume: &'a str,
     /// The newest snapshot of this volume in the same repository.
@@ -184,15 +183,19 @@ fn save_watched(
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
         failures: ReadFailures::default(),
+        kept: source.files.kept,
         racy: source.parent.map(|parent| parent.racy()),
         after_reading,
         failure: Mutex::default(),
         tree: Mutex::default(),
     };
+    for path in source.files.kept.into_iter().flat_map(Kept::moving) {
+        run.counts.changed(path.clone());
+    }
     let known = source
         .parent
         .and_then(|parent| known_root(&parent, source.volume, &index, repository, &config));
-    let ended = work(&run, &writer, (source.folder, known), workers, &coder);
+    let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
     saved(&run, started)

@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::driver::Vfs;
+use super::{driver::Vfs, root::STOPS_0_1_0};
 use crate::{
     convoy::{Extent, SourceMount},
     error::{Error, Result},
@@ -153,7 +153,8 @@ impl StateFolder {
         let mut volumes = BTreeMap::new();
         for entry in fs::read_dir(&self.0).map_err(|error| unreadable(&self.0, &error))? {
             let path = entry.map_err(|error| unreadable(&self.0, &error))?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
+            let is_state = path.extension().is_some_and(|extension| extension == "json");
+            if !is_state || path.file_name().is_some_and(|name| name == STOPS_0_1_0) {
                 continue;
             }
             let content = fs::read(&path).map_err(|error| unreadable(&path, &error))?;

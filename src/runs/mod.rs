@@ -14,6 +14,7 @@
 //! [`RunEnvironment`] is what all runs of a process share.
 
 mod alive;
+mod deletions;
 mod environment;
 mod finished;
 mod host;

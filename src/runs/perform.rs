@@ -7,6 +7,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    deletions::Deletions,
     environment::RunEnvironment,
     finished::{self, FinishedRun, INTERRUPTED_BY_SERVE},
     missing,
@@ -85,10 +86,16 @@ impl DueRun {
             .deleting_only(self.request.script.deletable())
             .expecting_known_backups(lock_folder)
             .looking_at_data(self.environment.data_look.clone());
-        match &self.environment.recorder {
-            Some(recorder) => guards.knowing(recorder.store().clone()),
-            None => guards,
+        let Some(recorder) = &self.environment.recorder else { return guards };
+        let guards = guards.knowing(recorder.store().clone());
+        if self.request.dry_run {
+            return guards;
         }
+        guards.recording_deletions(Arc::new(Deletions {
+            store: recorder.store().clone(),
+            run: self.record.id.clone(),
+            clock: clock.clone(),
+        }))
     }
 
     /// The host that the primitives of the script work with.

@@ -11,6 +11,9 @@ const STEPS: [&str; 5] = [FIRST, WAITING, TOTALS, DOES, BACKUPS];
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
+/// The release that added the last step: it and newer ones can read the store, older ones can't.
+const RELEASE: &str = "0.2.0";
+
 /// Times are microseconds since 1970 in UTC. The large columns of `runs` come last, because a list
 /// does not need to read that far.
 const FIRST: &str = "
@@ -169,6 +172,8 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 ///
 /// `made_backups` has when a run of this host made each of a volume's last backups, also of those that
 /// were deleted since. `looked_at` has when a look first saw each volume that no run has seen yet.
+/// `removals` has the volumes that a run asked a daemon to remove, and of which nobody has seen whether it
+/// did.
 ///
 /// `sources` has, of each volume by what tells it from others of its name: why its newest copy is in
 /// doubt, when that was taken and what it has; and up to when a person accepted a loss, with what
@@ -223,6 +228,12 @@ CREATE TABLE looked_at (
     first_seen INTEGER NOT NULL,
     PRIMARY KEY (daemon, volume)
 ) WITHOUT ROWID;
+CREATE TABLE removals (
+    daemon TEXT NOT NULL,
+    volume TEXT NOT NULL,
+    run TEXT NOT NULL,
+    PRIMARY KEY (daemon, volume)
+) WITHOUT ROWID;
 ";
 
 /// The version of a store; 0 for a new file.
@@ -242,5 +253,14 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
             i64::try_from(index + 1).unwrap_or(i64::MAX),
         )?;
     }
+    transaction.execute_batch(
+        "CREATE TABLE IF NOT EXISTS needs (release TEXT NOT NULL); DELETE FROM needs",
+    )?;
+    transaction.execute("INSERT INTO needs (release) VALUES (?1)", [RELEASE])?;
     transaction.commit()
+}
+
+/// The oldest release that can read a store which may be a newer one's.
+pub(super) fn needed_release(connection: &Connection) -> Option<String> {
+    connection.query_row("SELECT release FROM needs", [], |row| row.get(0)).ok()
 }

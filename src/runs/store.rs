@@ -12,6 +12,7 @@ mod finding;
 mod learning;
 mod looks;
 mod made;
+mod removals;
 mod sources;
 mod times;
 mod totals;
@@ -235,9 +236,13 @@ impl Store {
                 self.path.display(),
                 schema::VERSION
             );
-            let error = Error::new(ErrorKind::Configuration, message);
+            let update = match schema::needed_release(&connection) {
+                Some(release) => format!("update this program to {release} or newer"),
+                None => "update this program".to_owned(),
+            };
             return Err(Trouble::Other(
-                error.with_hint(format!("update this program, {OTHER_FOLDER}")),
+                Error::new(ErrorKind::Configuration, message)
+                    .with_hint(format!("{update}, {OTHER_FOLDER}; nothing was changed")),
             ));
         }
         if there < schema::VERSION {
@@ -371,6 +376,7 @@ fn look_around(connection: &Connection) -> rusqlite::Result<()> {
         ("sources", "volume"),
         ("made_backups", "volume"),
         ("looked_at", "volume"),
+        ("removals", "volume"),
         ("totals", "script"),
         ("times", "name"),
     ] {

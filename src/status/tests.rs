@@ -440,6 +440,27 @@ async fn a_volume_that_is_gone_is_missed_until_a_person_says_that_it_was_meant()
 }
 
 #[tokio::test]
+async fn a_volume_whose_removal_nobody_saw_the_end_of_is_not_missed_and_one_that_stayed_is() {
+    let host = Host::new(&["vol1", "vol2"], "", &[("BKUP_MAX_BACKUP_AGE", "9999d")]);
+    host.back_up().await;
+    let daemon = host.daemon.identity();
+    let vanish = async |name: &str| {
+        host.store.removal_begins(&daemon, name, "run-that-was-killed").unwrap();
+        assert!(host.report().await.ok, "{name} is there still");
+        if name == "vol2" {
+            host.back_up().await;
+        }
+        host.daemon.delete_volume(&Name::volume(name).unwrap(), false).await.unwrap();
+        host.report().await
+    };
+    let removed = vanish("vol1").await;
+    assert!(removed.ok && removed.volumes.len() == 1, "{removed:?}");
+    // A run has seen this one after the removal, which failed: so something else took it away.
+    let missed = vanish("vol2").await;
+    assert!(missed.volumes.iter().any(|volume| volume.gone && volume.name == "vol2"), "{missed:?}");
+}
+
+#[tokio::test]
 async fn what_was_found_long_ago_is_not_green_any_more() {
     let host = Host::new(&["vol1"], "30 3 * * *  backup\n", &[]);
     host.back_up().await;

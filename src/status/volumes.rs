@@ -15,6 +15,7 @@ use super::{
     failures::{is_at_work, last_failure},
     freshness::{Allowed, Newest, State, Verdict, judge},
     known::Known,
+    removals,
     volume::{BackupSize, BadBackup, GoodBackup, VolumeStatus, summary},
 };
 use crate::{
@@ -77,6 +78,8 @@ pub(super) async fn volumes(
     } else {
         BTreeMap::new()
     };
+    let removal_goes_on =
+        is_listed && removals::go_on(store, &identity, &listed, &mut records, now);
     // A volume may be missing from the list by accident; all of them at once, surely.
     let is_missed = |record: &&VolumeRecord| {
         let had_backup = !record.good_backups.is_empty() || !record.bad_backups.is_empty();
@@ -100,6 +103,7 @@ pub(super) async fn volumes(
         store,
         coverage,
         is_listed,
+        removal_goes_on,
         first_looks,
         unclear,
         may_be_deleted,
@@ -139,6 +143,7 @@ pub(super) async fn unseen_volumes(
         store,
         coverage,
         is_listed: false,
+        removal_goes_on: false,
         first_looks: BTreeMap::new(),
         unclear,
         may_be_deleted,
@@ -159,6 +164,8 @@ struct VolumeLook<'a> {
     coverage: &'a Coverage,
     /// Whether the daemon listed its volumes.
     is_listed: bool,
+    /// Whether a run goes on that may have removed the known volumes that are not listed.
+    removal_goes_on: bool,
     /// When looks first saw the volumes that no run has seen yet.
     first_looks: BTreeMap<String, Timestamp>,
     /// By volume: why its newest backup can't be looked at.
@@ -179,7 +186,7 @@ impl VolumeLook<'_> {
         let record = record.filter(|record| is_same(listed, record));
         let Judged { mut last_backup, verdict, wrong_clock, unlisted } =
             self.judged(name, listed, record).await;
-        let gone = listed.is_none() && self.is_listed;
+        let gone = listed.is_none() && self.is_listed && !self.removal_goes_on;
         let bad_backups = record.map(bad_backups).unwrap_or_default();
         let (mut problems, mut notes) = (Vec::new(), Vec::new());
         if let Some(broken) = bad_backups.iter().find(|bad| bad.newest) {
@@ -329,7 +336,6 @@ struct Judged {
     unlisted: Option<Error>,
 }
 
-/// When the newest snapshot was taken. A time in the future is none.
 /// Glances at the data of a volume's newest good backup. Returns what is wrong with it.
 async fn verify(guards: &Guards, backup: &mut GoodBackup) -> Option<String> {
     let url = BackupUrl::parse(&backup.url).ok()?;
@@ -343,6 +349,7 @@ async fn verify(guards: &Guards, backup: &mut GoodBackup) -> Option<String> {
     Some(format!("its newest backup can't be restored: {why}"))
 }
 
+/// When the newest snapshot was taken. A time in the future is none.
 fn newest_snapshot(
     listed: Option<&Volume>,
     record: Option<&VolumeRecord>,

@@ -42,6 +42,7 @@ fn told((moment, note): (&str, &str), names: &[&str]) -> Check {
 fn meaning(moment: &str) -> &'static str {
     match moment {
         "live" => "files that change while they are read may be torn",
+        "reflink" => "all files are of one moment, unless some change all the time",
         "command" => "all files are of one moment, by the commands of the configuration",
         _ => "all files are of one moment",
     }

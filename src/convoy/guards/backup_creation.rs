@@ -111,6 +111,7 @@ impl Guards {
         let mut doubt = None;
         if let Ok((url, backup)) = &proven {
             self.memory().made.push((destination.clone(), url.clone()));
+            self.remember_volumes_at_ebs(std::slice::from_ref(backup));
             let volume = source.volume.as_str();
             doubt =
                 self.doubt_backup(backup, url, (volume, source.taken.as_ref()), destination).await;

@@ -52,13 +52,17 @@ impl Guards {
         self.ignore_unreadable(&mut backups);
         backups.sort_by(|a, b| b.order().cmp(&a.order()));
         let backups = self.with_what_is_broken(self.with_doubts(backups));
-        let missing = self.memory().made.iter().find_map(|(made_at, made)| {
-            let asked = made_at.key() == destination.key()
-                && volume.is_none_or(|volume| made.volume() == Some(volume.as_str()));
-            let listed =
-                || backups.iter().any(|backup| backup.url().is_ok_and(|url| url.same_backup(made)));
-            (asked && !listed()).then(|| made.to_string())
-        });
+        self.remember_volumes_at_ebs(&backups);
+        let missing = {
+            let memory = self.memory();
+            let missing = memory.made.iter().find(|(made_at, made)| {
+                let asked = made_at.key() == destination.key()
+                    && volume.is_none_or(|volume| memory.volume_of(made) == Some(volume.as_str()));
+                let this = |backup: &Backup| backup.url().is_ok_and(|url| url.same_backup(made));
+                asked && !backups.iter().any(this)
+            });
+            missing.map(|(_, made)| made.to_string())
+        };
         if let Some(missing) = missing {
             self.stop(format!(
                 "the list of backups lacks \"{missing}\", which was made in this run"

@@ -37,8 +37,13 @@ impl Guards {
         destination: &Destination,
         anew: bool,
     ) -> Result<Listed> {
-        let of = (destination.key(), url.volume().map(str::to_owned));
-        let remembered = self.memory().lists.remove(&of);
+        let volume = self.memory().volume_of(url).map(Name::volume).transpose()?;
+        let of = (destination.key(), volume.as_ref().map(ToString::to_string));
+        let remembered = {
+            let mut memory = self.memory();
+            // At EBS, the first list may have been one of all volumes.
+            memory.lists.remove(&of).or_else(|| memory.lists.remove(&(destination.key(), None)))
+        };
         if let Some(mut listed) = remembered.filter(|_| !anew)
             && listed.serves_still()
             && self.still_has(&mut listed, url).await?
@@ -47,7 +52,6 @@ impl Guards {
             return Ok(listed);
         }
         let (begun, writes) = (Instant::now(), self.memory().writes);
-        let volume = url.volume().map(Name::volume).transpose()?;
         let backups = self.backups(destination, volume.as_ref()).await?;
         self.list_is_whole(destination, &backups, &format!("the backup \"{url}\"")).await?;
         let serves = SERVES.max(begun.elapsed() * SERVES_TIMES);

@@ -1,10 +1,17 @@
 //! EBS, where a snapshot is the backup: lists of backups, and the snapshots that may be forgotten.
 
-use super::run::Guards;
+use super::run::{Guards, Memory};
 use crate::{
-    convoy::{Backup, Name, Snapshot, Volume, ebs},
+    convoy::{Backup, BackupUrl, Name, Snapshot, Volume, ebs},
     error::{Error, ErrorKind, Result},
 };
+
+impl Memory {
+    /// The volume of a backup, as far as this run knows it.
+    pub(super) fn volume_of<'a>(&'a self, url: &'a BackupUrl) -> Option<&'a str> {
+        url.volume().or_else(|| self.volumes_at_ebs.get(url).map(String::as_str))
+    }
+}
 
 impl Guards {
     /// Completes a list of backups if the daemon has Convoy's EBS driver: with the backups where
@@ -22,6 +29,18 @@ impl Guards {
             backups.extend(self.with_state(backup).await?);
         }
         Ok(backups)
+    }
+
+    /// Remembers of which volumes these backups are: a deletion then asks for one volume's list.
+    /// Convoy takes seconds for each snapshot that it lists.
+    pub(super) fn remember_volumes_at_ebs(&self, listed: &[Backup]) {
+        let at_ebs = listed.iter().filter(|it| it.is_at_ebs() && !it.volume().is_empty());
+        let mut memory = self.memory();
+        for backup in at_ebs {
+            if let Ok(url) = backup.url() {
+                memory.volumes_at_ebs.add_if_new(url, backup.volume().to_owned());
+            }
+        }
     }
 
     /// The backups that the volumes' snapshots on EBS are.

@@ -23,7 +23,8 @@
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
-//! which destinations held backups, [`deletion_lists`] reads the lists by which backups are deleted, [`known`] has what earlier runs learned of backups
+//! which destinations held backups, [`deletion_lists`] reads the lists by which backups are deleted,
+//! [`deletion_record`] records deletions as they happen, [`known`] has what earlier runs learned of backups
 //! ([`by_backup`] finds it by any spelling of a URL), and [`observations`] records what the program
 //! learns from a run.
 
@@ -36,6 +37,7 @@ mod changes;
 mod convoy_folder;
 mod data_look;
 mod deletion_lists;
+mod deletion_record;
 mod destinations;
 mod doubts;
 mod ebs;
@@ -60,6 +62,7 @@ mod volumes;
 pub(crate) use backup_deletion::Even;
 pub(crate) use belonging::Prunable;
 pub(crate) use data_look::{DataLook, Depth, Seen};
+pub(crate) use deletion_record::DeletionRecord;
 pub(crate) use doubts::{AcceptedLoss, KnownSources};
 pub(crate) use group::{Protected, Protection};
 pub(crate) use known::{Broken, KnownBackup, KnownBackups};

@@ -106,6 +106,14 @@ impl Observation {
 }
 
 impl Observation {
+    /// Whether something is gone by this run.
+    pub(super) fn is_of_deletion(&self) -> bool {
+        matches!(
+            self,
+            Self::BackupDeleted { .. } | Self::SnapshotDeleted { .. } | Self::VolumeGone { .. }
+        )
+    }
+
     /// What the run deleted, in words for people, if this observation is of a deletion.
     pub(crate) fn deletion(&self) -> Option<String> {
         let of = |volume: &str| match volume {

@@ -10,6 +10,7 @@ use std::{
 use super::{
     by_backup::ByBackup,
     data_look::{DataLook, Good},
+    deletion_record::DeletionRecord,
     doubts::KnownSources,
     known::KnownBackups,
     listed::{ListOf, Listed},
@@ -43,6 +44,8 @@ pub(crate) struct Guards {
     pub(super) marks: Option<PathBuf>,
     /// What earlier runs learned of backups; `None` in a process without a store.
     pub(super) known: Option<Arc<dyn KnownBackups>>,
+    /// Records deletions at once; `None` in a dry run, and in a process without a store.
+    pub(super) deletions: Option<Arc<dyn DeletionRecord>>,
     /// Looks at the data of backups, where the daemon does not.
     pub(super) data: Option<Arc<dyn DataLook>>,
     /// Whether the script declared that it only reads.
@@ -69,6 +72,8 @@ pub(super) struct Memory {
     pub(super) ebs_region: Option<Option<String>>,
     /// The snapshots on EBS whose backups this run deleted.
     pub(super) removed_at_ebs: Vec<String>,
+    /// The volumes of backups at EBS, whose URLs do not name them.
+    pub(super) volumes_at_ebs: ByBackup<String>,
     /// The lists that were said to be cut.
     pub(super) cut_lists: BTreeSet<String>,
     /// The URLs of listed backups that were said to be ignored.
@@ -114,6 +119,7 @@ impl Guards {
             locks,
             marks,
             known: None,
+            deletions: None,
             data: None,
             read_only: false,
             deletable: Deletable::Everything,
@@ -137,6 +143,11 @@ impl Guards {
     /// Also knows what earlier runs learned of backups.
     pub(crate) fn knowing(self, known: Arc<dyn KnownBackups>) -> Self {
         Self { known: Some(known), ..self }
+    }
+
+    /// Also records deletions at once.
+    pub(crate) fn recording_deletions(self, record: Arc<dyn DeletionRecord>) -> Self {
+        Self { deletions: Some(record), ..self }
     }
 
     /// Also looks at the data of backups, if the daemon looks at their descriptions only.
@@ -252,8 +263,12 @@ impl Guards {
         self.memory().observations.all().to_vec()
     }
 
-    /// Adds an observation. A deletion is logged as well; that of a dry run is only a plan.
+    /// Adds an observation. A deletion is logged and recorded as well; that of a dry run is only a
+    /// plan.
     pub(super) fn observe(&self, observation: Observation) {
+        if let Some(record) = self.deletions.as_ref().filter(|_| observation.is_of_deletion()) {
+            record.deleted(&self.identity(), &observation);
+        }
         if let Some(deleted) = observation.deletion().filter(|_| self.locks.is_some()) {
             log::info!("deleted {deleted}");
         }

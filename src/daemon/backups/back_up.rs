@@ -16,6 +16,7 @@ use super::{
 use crate::{
     convoy::{Changes, Extent, Held, Name},
     daemon::{
+        moment::Files,
         reading::{Reader, Reading},
         repository::{OpenRepository, guarded},
         save::{self, Parent, Source},
@@ -49,8 +50,8 @@ impl DestinationRepository {
         let parent = self.newest_of(&repository, volume)?;
         let begun = now();
         let write = |reading: &Reading<'_>| {
-            let folder = reading.moment.folder();
-            let written = self.write_whole(&repository, volume, folder, parent.as_ref())?;
+            let files = reading.moment.files();
+            let written = self.write_whole(&repository, volume, files, parent.as_ref())?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
             let kind = reading.moment.kind().as_str().to_owned();
             Ok((written, extent, Held { kind: Some(kind), ..Held::default() }))
@@ -69,24 +70,24 @@ impl DestinationRepository {
         Ok(record.backup)
     }
 
-    /// Writes the files in `folder`, and proves that all of it is there.
+    /// Writes the volume's files, and proves that all of it is there.
     fn write_whole(
         &self,
         repository: &OpenRepository,
         volume: &VolumeState,
-        folder: &Path,
+        files: Files<'_>,
         parent: Option<&StoredBackup>,
     ) -> Result<SnapshotFile> {
         let prove = |written: SnapshotFile| {
             guarded("checking the backup", || prove(repository, &self.damage, written.tree))
                 .map(|()| written)
         };
-        match prove(self.write(repository, volume, folder, parent)?) {
+        match prove(self.write(repository, volume, files, parent)?) {
             Err(error) if parent.is_some() && error.kind == ErrorKind::Repository => {
                 // What the parent has is not all there. Everything is read, and what is missing is
                 // written again.
                 log::warn!("the volume's last backup is not whole, so everything is read: {error}");
-                prove(self.write(repository, volume, folder, None)?)
+                prove(self.write(repository, volume, files, None)?)
             }
             written => written,
         }
@@ -137,7 +138,7 @@ impl DestinationRepository {
         &self,
         repository: &OpenRepository,
         volume: &VolumeState,
-        folder: &Path,
+        files: Files<'_>,
         parent: Option<&StoredBackup>,
     ) -> Result<SnapshotFile> {
         let name = volume.name.as_str();
@@ -146,7 +147,7 @@ impl DestinationRepository {
             let begun = parent.record.snapshot_created;
             Parent { tree: parent.tree, begun }
         };
-        let source = Source { folder, volume: name, parent: parent.map(known) };
+        let source = Source { files, volume: name, parent: parent.map(known) };
         let saved = save::save(repository, source, &*piece, &|| false)?;
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {

@@ -39,6 +39,7 @@ impl DestinationRepository {
             write::restore(&repository, found.tree, folder, &*piece, &warnings)
         });
         drop(piece);
+        repository.backend().take_failure();
         self.damage.found(&repository, &repository.take_unread());
         repository.forget_index();
         for warning in warnings.take() {

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use rustix::thread::CapabilitySet;
 
-use super::{btrfs, place::Place};
+use super::{btrfs, place::Place, reflink};
 use crate::{
     files::real_path,
-    mount_table::{at_or_below, holding, mounts},
+    mount_table::{MountPoint, at_or_below, holding, mounts},
 };
 
 /// What was seen of a place.
@@ -15,6 +15,8 @@ use crate::{
 pub(super) struct Facts {
     /// `None` on another file system.
     pub(super) btrfs: Option<BtrfsFacts>,
+    /// Whether copies can share their blocks with the folder's files.
+    pub(super) clones: bool,
     /// What is mounted below the folder.
     pub(super) mounts_below: Vec<String>,
 }
@@ -36,7 +38,7 @@ impl Facts {
         let all = mounts().unwrap_or_default();
         // A share whose server is gone answers nothing for ever, and has no moments.
         if holding(&all, &place.folder).is_some_and(|mount| mount.is_remote()) {
-            return Self { btrfs: None, mounts_below: Vec::new() };
+            return Self { btrfs: None, clones: false, mounts_below: Vec::new() };
         }
         let folder = real_path(&place.folder);
         let below = at_or_below(&all, &folder).filter(|mount| mount.path != folder);
@@ -50,9 +52,15 @@ impl Facts {
                     .into_iter()
                     .find(|beside| btrfs::file_system(beside) == Some(seen.file_system)),
             }),
+            clones: holding(&all, &folder).is_some_and(may_share) && reflink::is_offered(&folder),
             mounts_below: below.map(|mount| mount.path.display().to_string()).collect(),
         }
     }
+}
+
+/// Whether it is worth trying: on others, each look would write to the disk for nothing.
+fn may_share(mount: &MountPoint) -> bool {
+    ["xfs", "btrfs", "bcachefs", "ocfs2", "zfs", "overlay"].contains(&mount.file_system.as_str())
 }
 
 fn may_administrate() -> bool {

@@ -1,12 +1,16 @@
 //! What a moment is taken of, and the kinds of moments.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+use super::reflink::Kept;
 
 /// How a moment is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::daemon) enum Kind {
     /// A read-only snapshot of a btrfs subvolume.
     Btrfs,
+    /// Copies that share their blocks with the files (XFS, btrfs), of what was changed lately.
+    Reflink,
     /// By the operator's own commands.
     Command,
     /// Not at all: files are read as they are.
@@ -17,9 +21,26 @@ impl Kind {
     pub(in crate::daemon) const fn as_str(self) -> &'static str {
         match self {
             Self::Btrfs => "btrfs",
+            Self::Reflink => "reflink",
             Self::Command => "command",
             Self::Live => "live",
         }
+    }
+}
+
+/// The files of a moment, for a reader.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::daemon) struct Files<'a> {
+    pub(in crate::daemon) folder: &'a Path,
+    /// What is to be read in place of what is in the folder now.
+    pub(in crate::daemon) kept: Option<&'a Kept>,
+}
+
+#[cfg(test)]
+impl<'a> Files<'a> {
+    /// The files in a folder as they are.
+    pub(in crate::daemon) fn live(folder: &'a Path) -> Self {
+        Self { folder, kept: None }
     }
 }
 

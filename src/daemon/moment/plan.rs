@@ -26,7 +26,8 @@ pub(super) fn offered(facts: Facts, has_commands: bool) -> Offer {
     if has_commands {
         return Offer::of(Kind::Command, None);
     }
-    let Some(btrfs) = facts.btrfs else { return Offer::of(Kind::Live, None) };
+    let next = if facts.clones { Kind::Reflink } else { Kind::Live };
+    let Some(btrfs) = facts.btrfs else { return Offer::of(next, None) };
     let why = if !btrfs.is_subvolume {
         Some("the folder is on btrfs, but no subvolume".to_owned())
     } else if let Some(inside) = btrfs.subvolumes.first() {
@@ -42,7 +43,7 @@ pub(super) fn offered(facts: Facts, has_commands: bool) -> Offer {
     };
     match why {
         None => Offer { kind: Kind::Btrfs, why: None, snapshot_place: btrfs.snapshot_place },
-        why => Offer::of(Kind::Live, why),
+        why => Offer::of(next, why),
     }
 }
 
@@ -60,7 +61,7 @@ mod tests {
     }
 
     fn of(btrfs: BtrfsFacts) -> Facts {
-        Facts { btrfs: Some(btrfs), mounts_below: Vec::new() }
+        Facts { btrfs: Some(btrfs), clones: false, mounts_below: Vec::new() }
     }
 
     #[test]
@@ -74,8 +75,10 @@ mod tests {
             (BtrfsFacts { snapshot_place: None, ..subvolume() }, "beside"),
         ];
         for (facts, why) in lacks {
-            let offer = offered(of(facts), false);
+            let offer = offered(of(facts.clone()), false);
             assert!(offer.kind == Kind::Live && offer.why.unwrap().contains(why));
+            let offer = offered(Facts { clones: true, ..of(facts) }, false);
+            assert!(offer.kind == Kind::Reflink && offer.why.unwrap().contains(why));
         }
         let mounted = Facts { mounts_below: vec!["/v/share".into()], ..of(subvolume()) };
         assert!(offered(mounted, false).why.unwrap().contains("\"/v/share\""));
@@ -84,7 +87,9 @@ mod tests {
     #[test]
     fn the_operators_commands_come_first_and_other_file_systems_are_read_live() {
         assert_eq!(offered(of(subvolume()), true).kind, Kind::Command);
-        let elsewhere = Facts { btrfs: None, mounts_below: Vec::new() };
-        assert_eq!(offered(elsewhere, false), Offer::of(Kind::Live, None));
+        let elsewhere = Facts { btrfs: None, clones: false, mounts_below: Vec::new() };
+        assert_eq!(offered(elsewhere.clone(), false), Offer::of(Kind::Live, None));
+        let xfs = Facts { clones: true, ..elsewhere };
+        assert_eq!(offered(xfs, false), Offer::of(Kind::Reflink, None));
     }
 }

@@ -39,7 +39,7 @@ fn elsewhere_the_files_are_read_as_they_are() {
     let moments = moments(folder.path(), None);
     let place = place(folder.path().join("volume"));
     let moment = take(&moments, &place).unwrap();
-    assert_eq!((moment.kind(), moment.folder()), (Kind::Live, place.folder.as_path()));
+    assert_eq!((moment.kind(), moment.files().folder), (Kind::Live, place.folder.as_path()));
     assert_eq!(notes(folder.path()), 0);
     moment.end().unwrap();
     assert!(place.folder.join("a").exists());
@@ -65,8 +65,8 @@ fn a_subvolume_of_btrfs_is_read_as_it_was_at_the_moment() {
     let moment = take(&moments, &place).unwrap();
     fs::write(place.folder.join("a"), "after").unwrap();
     fs::write(place.folder.join("b"), "new").unwrap();
-    assert_eq!(fs::read_to_string(moment.folder().join("a")).unwrap(), "before");
-    assert!(!moment.folder().join("b").exists());
+    assert_eq!(fs::read_to_string(moment.files().folder.join("a")).unwrap(), "before");
+    assert!(!moment.files().folder.join("b").exists());
     assert!(moment.took() >= jiff::SignedDuration::ZERO);
     assert_eq!((snapshots(&disk), notes(&disk.path())), (1, 1));
     moment.end().unwrap();
@@ -93,9 +93,9 @@ fn what_a_btrfs_snapshot_would_lack_is_read_with_the_rest_and_said() {
     subvolume(&place.folder.join("dir/inside"));
     fs::write(place.folder.join("dir/inside/f"), "f").unwrap();
     let offer = moments.offered(&place);
-    assert!(offer.kind != Kind::Btrfs && offer.why.unwrap().contains("\"dir/inside\""));
+    assert!(offer.kind == Kind::Reflink && offer.why.unwrap().contains("\"dir/inside\""));
     let moment = take(&moments, &place).unwrap();
-    assert!(moment.folder().join("dir/inside/f").exists());
+    assert!(moment.files().folder.join("dir/inside/f").exists());
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn the_operators_commands_take_a_moment_and_drop_it() {
     let moments = commanded.moments(COPY);
     assert_eq!(moments.offered(&commanded.place).kind, Kind::Command);
     let moment = take(&moments, &commanded.place).unwrap();
-    assert_eq!(moment.folder(), commanded.folder.path().join("copy"));
+    assert_eq!(moment.files().folder, commanded.folder.path().join("copy"));
     moment.end().unwrap();
     assert_eq!(commanded.log(), "drop vol1 /volume /copy\n");
     drop(take(&moments, &commanded.place).unwrap());
@@ -211,4 +211,153 @@ fn commands_do_not_get_the_passwords_of_the_settings() {
     let moments = commanded.moments("set | grep -c ^BKUP_ >&2; exit 1");
     let error = moments.begin(&commanded.place).take().unwrap_err();
     assert!(error.message.ends_with(": 0"), "{error}");
+}
+
+/// A place on a file system whose copies share blocks.
+fn on_xfs() -> Option<(Disk, Moments, Place)> {
+    let disk = Disk::new("xfs", &[])?;
+    let moments = moments(&disk.path(), None);
+    let place = place(disk.path().join("volume"));
+    Some((disk, moments, place))
+}
+
+fn content(mut copy: &fs::File) -> String {
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut copy, &mut text).unwrap();
+    text
+}
+
+#[test]
+fn on_xfs_what_was_changed_lately_is_kept_as_it_was_and_leaves_no_traces() {
+    let Some((disk, moments, place)) = on_xfs() else { return };
+    fs::create_dir(place.folder.join("dir")).unwrap();
+    fs::write(place.folder.join("dir/b"), "before").unwrap();
+    assert_eq!(moments.offered(&place).kind, Kind::Reflink);
+    let inside = || fs::read_dir(&place.folder).unwrap().count();
+    let moment = take(&moments, &place).unwrap();
+    let kept = moment.files().kept.unwrap();
+    assert!(kept.moving().is_empty());
+    fs::write(place.folder.join("a"), "after").unwrap();
+    fs::remove_file(place.folder.join("dir/b")).unwrap();
+    fs::write(place.folder.join("dir/c"), "new").unwrap();
+    for path in ["a", "dir/b"] {
+        let file = kept.file(Path::new(path)).unwrap();
+        assert_eq!((content(&file.copy), file.stat.st_size), ("before".into(), 6), "{path}");
+    }
+    assert_eq!(kept.names(Path::new("dir")).unwrap(), [c"b".to_owned()]);
+    let new = rustix::fs::stat(place.folder.join("dir/c")).unwrap();
+    assert!(kept.is_later(&new) && kept.file(Path::new("dir/c")).is_none());
+    assert_eq!((inside(), notes(&disk.path()), snapshots(&disk)), (2, 0, 0));
+    moment.end().unwrap();
+    assert_eq!(inside(), 2);
+}
+
+#[test]
+fn what_was_not_changed_lately_is_not_copied() {
+    let Some((_disk, _moments, place)) = on_xfs() else { return };
+    let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
+    let kept = reflink::keep(&place.folder, || tomorrow).unwrap();
+    assert!(kept.file(Path::new("a")).is_none() && kept.names(Path::new(".")).is_none());
+}
+
+#[test]
+fn what_lies_behind_a_symbolic_link_is_not_copied() {
+    let Some((disk, _moments, place)) = on_xfs() else { return };
+    let secret = disk.path().join("secret");
+    fs::create_dir(&secret).unwrap();
+    fs::write(secret.join("key"), "secret").unwrap();
+    for (name, to) in [("link", secret.clone()), ("key", secret.join("key"))] {
+        std::os::unix::fs::symlink(to, place.folder.join(name)).unwrap();
+    }
+    let kept = reflink::keep(&place.folder, jiff::Timestamp::now).unwrap();
+    for path in ["link/key", "key"] {
+        assert!(kept.file(Path::new(path)).is_none(), "{path}");
+    }
+    assert_eq!(kept.names(Path::new(".")).unwrap().len(), 3);
+    assert!(kept.names(Path::new("link")).is_none());
+    // A folder that becomes a link while the tree is looked at.
+    fs::create_dir(place.folder.join("dir")).unwrap();
+    fs::write(place.folder.join("dir/key"), "own").unwrap();
+    let looks = std::cell::Cell::new(0);
+    let kept = reflink::keep(&place.folder, || {
+        looks.set(looks.get() + 1);
+        if looks.get() == 3 {
+            fs::remove_dir_all(place.folder.join("dir")).unwrap();
+            std::os::unix::fs::symlink(&secret, place.folder.join("dir")).unwrap();
+        }
+        jiff::Timestamp::now()
+    });
+    let kept = kept.unwrap();
+    let file = kept.file(Path::new("dir/key"));
+    assert!(file.is_none_or(|file| content(&file.copy) == "own"), "{kept:?}");
+}
+
+#[test]
+fn what_changes_at_every_look_is_told() {
+    let Some((_disk, _moments, place)) = on_xfs() else { return };
+    let number = std::cell::Cell::new(0);
+    let kept = reflink::keep(&place.folder, || {
+        number.set(number.get() + 1);
+        fs::write(place.folder.join("a"), number.get().to_string()).unwrap();
+        jiff::Timestamp::now()
+    });
+    let kept = kept.unwrap();
+    assert!(kept.moving().contains(Path::new("a")), "{kept:?}");
+}
+
+#[test]
+fn files_that_are_written_together_are_kept_together() {
+    let Some((_disk, moments, place)) = on_xfs() else { return };
+    let write = |number: u32| {
+        for name in ["a", "b"] {
+            fs::write(place.folder.join(name), format!("{number:09}")).unwrap();
+        }
+    };
+    write(0);
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in 1.. {
+                write(number);
+                if ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+                // A database is not at work all the time.
+                std::thread::park_timeout(Duration::from_millis(30));
+            }
+        });
+        let mut settled = 0;
+        for _ in 0..20 {
+            let moment = take(&moments, &place).unwrap();
+            let kept = moment.files().kept.unwrap();
+            if kept.moving().is_empty() {
+                settled += 1;
+                let [a, b] =
+                    ["a", "b"].map(|name| content(&kept.file(Path::new(name)).unwrap().copy));
+                // The file "b" is written after "a", and may be empty while it is.
+                let (a, b): (i64, i64) = (a.parse().unwrap_or(-1), b.parse().unwrap_or(-1));
+                assert!(a == b || a == b + 1 || a == -1 || b == -1, "{a} {b}");
+            }
+        }
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(settled > 0);
+    });
+}
+
+#[test]
+fn on_a_full_disk_the_files_are_read_as_they_are() {
+    let Some((disk, moments, place)) = on_xfs() else { return };
+    fs::write(place.folder.join("a"), vec![7; 1 << 20]).unwrap();
+    let full = fs::File::create(disk.path().join("full")).unwrap();
+    let mut size = 300 << 20;
+    while size > 4096 {
+        // XFS keeps some blocks for itself.
+        let end = full.metadata().unwrap().len();
+        if rustix::fs::fallocate(&full, rustix::fs::FallocateFlags::empty(), end, size).is_err() {
+            size /= 2;
+        }
+    }
+    let moment = take(&moments, &place).unwrap();
+    assert!(matches!(moment.kind(), Kind::Live | Kind::Reflink));
+    assert_eq!(fs::read(moment.files().folder.join("a")).unwrap().len(), 1 << 20);
 }

@@ -39,7 +39,7 @@ pub(in crate::daemon) fn create(
         let time = now();
         let take = |reading: &Reading<'_>| {
             let moment = &reading.moment;
-            let taken = local.take(moment.folder(), volume, name, parent, &time)?;
+            let taken = local.take(moment.files(), volume, name, parent, &time)?;
             let held = Some(moment.kind().as_str().to_owned());
             Ok(SnapshotState { mounts: reading.mounts.clone(), moment: held, ..taken })
         };

@@ -141,6 +141,22 @@ impl Backend {
         self.kept(self.storage.read_part(FileType::Pack, id, offset, length))
     }
 
+    /// `length` bytes of a pack of trees, from `offset` on. Unlike [`Backend::read_pack`], a
+    /// failure is not kept for the library.
+    pub(crate) fn read_tree(&self, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
+        self.storage.read_part(FileType::Pack, id, offset, length)
+    }
+
+    /// A large part of a pack that is read once. Less may come if the pack is too short.
+    pub(crate) fn read_stretch(&self, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
+        self.storage.read_stretch(id, offset, length)
+    }
+
+    /// Whether each read waits for an answer over the network.
+    pub(crate) fn is_far(&self) -> bool {
+        self.storage.is_far()
+    }
+
     /// Writes a pack or an index file durably. Packs that were written before an index file are on
     /// disk before it.
     pub(crate) fn write_file(&self, kind: FileType, id: &Id, content: Bytes) -> Result<()> {

@@ -21,7 +21,7 @@ pub(crate) type Hash = [u8; 32];
 const NONCE: usize = 16;
 const TAG: usize = 16;
 /// How many bytes longer sealed content is.
-const OVERHEAD: usize = NONCE + TAG;
+pub(super) const OVERHEAD: usize = NONCE + TAG;
 
 /// The hash by which a repository names this content.
 pub(crate) fn hash(content: &[u8]) -> Hash {
@@ -187,6 +187,28 @@ impl Coder {
             .ok_or_else(|| damaged("it can't be decompressed"))
     }
 
+    /// As [`Coder::open_blob`], without a copy. What was sealed is lost.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is damaged.
+    pub(crate) fn open_blob_in_place<'a>(
+        &'a mut self,
+        sealed: &'a mut [u8],
+        raw_length: Option<NonZeroU32>,
+    ) -> Result<&'a [u8]> {
+        let opened = self.cipher.open(sealed)?;
+        let Some(length) = raw_length else { return Ok(opened) };
+        let length = length.get() as usize;
+        if self.unpacked.len() < length {
+            self.unpacked.resize(length, 0);
+        }
+        let unpacked = &mut self.unpacked[..length];
+        match self.decompressor.decompress_to_buffer(&*opened, unpacked) {
+            Ok(used) if used == length => Ok(unpacked),
+            _ => Err(damaged("it can't be decompressed")),
+        }
+    }
+
     /// Seals the header of a pack, which is not compressed.
     ///
     /// # Errors
@@ -248,6 +270,8 @@ mod tests {
             assert_eq!(coder.open_blob(&sealed, length).unwrap(), raw);
             let file = coder.seal_file(b"{\"packs\":[]}").unwrap();
             assert_eq!(coder.open_file(file).unwrap(), b"{\"packs\":[]}");
+            let opened = coder.open_blob_in_place(&mut sealed.clone(), length).map(<[u8]>::to_vec);
+            assert_eq!(opened.unwrap(), raw);
             sealed[20] ^= 1;
             assert_eq!(coder.open_blob(&sealed, length).unwrap_err().kind, ErrorKind::Repository);
             assert_eq!(coder.open_blob(&[1; 31], length).unwrap_err().kind, ErrorKind::Repository);

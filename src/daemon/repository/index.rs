@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, de};
 
 use super::{
     backend::Backend,
-    cipher::{Coder, Hash},
+    cipher::{Coder, Hash, OVERHEAD},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -36,6 +36,13 @@ pub(crate) struct Location {
     pub(crate) length: u32,
     /// The length before compression; `None` if the blob is not compressed.
     pub(crate) raw_length: Option<NonZeroU32>,
+}
+
+impl Location {
+    /// The length of what was backed up, in bytes.
+    pub(crate) fn content_length(&self) -> u32 {
+        self.raw_length.map_or(self.length.saturating_sub(OVERHEAD as u32), NonZeroU32::get)
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -9,13 +9,17 @@ use std::{
 
 use bytes::Bytes;
 use rustic_core::{
-    BlobId, ConfigOptions, Credentials, DataId, FileType, IndexedFullStatus, KeyOptions,
+    BlobId, ConfigOptions, Credentials, DataId, FileType, Id, IndexedFullStatus, KeyOptions,
     OpenStatus, Progress as RusticBar, ProgressBars, ProgressType, Repository, RepositoryBackends,
     RepositoryOptions, RusticError, RusticProgress, WriteBackend as _,
     repofile::{BlobType, Chunker, ConfigFile, MasterKey, PackId},
 };
 
-use super::{backend::Backend, cipher::Coder, key_file::key_file};
+use super::{
+    backend::Backend,
+    cipher::{Coder, Hash},
+    key_file::key_file,
+};
 use crate::{
     blocking,
     error::{Error, ErrorKind, Result},
@@ -245,6 +249,15 @@ impl OpenRepository {
             lock(&self.unread).insert(*piece);
         }
         Err(error)
+    }
+
+    /// The error for a piece that can't be read. A piece that is damaged is remembered until
+    /// [`OpenRepository::take_unread`].
+    pub(crate) fn lost(&self, piece: &Hash, error: Error) -> Error {
+        if error.kind == ErrorKind::Repository {
+            lock(&self.unread).insert(DataId::from(Id::new(*piece)));
+        }
+        error
     }
 
     /// The pieces that were found damaged since the last call.

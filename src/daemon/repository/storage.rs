@@ -33,6 +33,17 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// `length` bytes of a file, from `offset` on.
     fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes>;
 
+    /// As [`Storage::read_part`], for a large part of a pack that is read once. Less may come if the
+    /// pack is too short.
+    fn read_stretch(&self, pack: &Id, offset: u32, length: u32) -> Result<Bytes> {
+        self.read_part(FileType::Pack, pack, offset, length)
+    }
+
+    /// Whether each read waits for an answer over the network.
+    fn is_far(&self) -> bool {
+        false
+    }
+
     /// Writes a file durably. A config is never replaced, because two hosts may create the
     /// repository at the same moment.
     fn write(&self, kind: FileType, id: &Id, parts: &[Bytes]) -> Result<()>;

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     daemon::{
+        moment::KeptFile,
         repository::{Coder, Hash},
         tree::read::{MetadataReader, kind_of, open_at},
     },
@@ -75,12 +76,23 @@ impl<'a> Entries<'a> {
         (name, known): (&CStr, Option<&Known>),
         text: &mut Vec<u8>,
     ) -> Result<Option<KnownTree>, Unread> {
-        let stat = rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+        let held = self.run.kept.and_then(|kept| kept.file(&self.level.place.path_of(name)));
+        let stat = match held {
+            Some(held) => held.stat,
+            None => rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)?,
+        };
         let kind = kind_of(&stat, self.folder, name).map_err(Unread::File)?;
         if kind == NodeType::Dir {
             return Ok(Some(known.and_then(Known::subtree)));
         }
-        let mut meta = metadata.read(&stat, self.folder, name).map_err(Unread::File)?;
+        let mut meta = match metadata.read(&stat, self.folder, name) {
+            Err(error) if held.is_some() && error.kind() == io::ErrorKind::NotFound => {
+                // The name is gone since the moment, and with it the attributes.
+                self.run.counts.changed(self.level.place.path_of(name));
+                metadata.without_attributes(&stat)
+            }
+            read => read.map_err(Unread::File)?,
+        };
         let unchanged = known
             .zip(self.run.racy)
             .and_then(|(known, racy)| known.unchanged(&meta, racy))
@@ -100,7 +112,10 @@ impl<'a> Entries<'a> {
                 Refers::Chunks(chunks)
             }
             None => {
-                content = self.content(coder, metadata, (name, &stat), &mut meta)?;
+                content = match held {
+                    Some(held) => self.held(coder, held, &mut meta)?,
+                    None => self.content(coder, metadata, (name, &stat), &mut meta)?,
+                };
                 Refers::Chunks(&content.chunks)
             }
         };
@@ -110,6 +125,21 @@ impl<'a> Entries<'a> {
         node::write(text, name.to_bytes(), &kind, &meta, &refers)?;
         counter.add(1);
         Ok(None)
+    }
+
+    /// Reads a copy of a file, which can't change.
+    fn held(
+        &self,
+        coder: &mut Coder,
+        held: &KeptFile,
+        meta: &mut Metadata,
+    ) -> Result<Content, Unread> {
+        let file = (&held.copy, &held.stat);
+        let content = self.run.content.read(&self.run.queue, coder, file, true)?;
+        self.run.counts.bytes_read.add(content.bytes);
+        self.run.counts.bytes.add(content.bytes);
+        meta.size = content.bytes;
+        Ok(content)
     }
 
     /// Reads a file until it does not change meanwhile, a few times at most. `meta` becomes that of
@@ -140,7 +170,8 @@ impl<'a> Entries<'a> {
             if !still && tried < tries {
                 continue;
             }
-            if !still {
+            let is_later = self.run.kept.is_some_and(|kept| kept.is_later(&before));
+            if !still || is_later {
                 self.run.counts.changed(self.level.place.path_of(name));
             }
             if !same(listed, &before) {

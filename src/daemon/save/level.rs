@@ -8,8 +8,8 @@ use std::{
 
 use rustic_core::repofile::Metadata;
 
-use super::{assembly::Assembly, parent::ParentFolder, places::Place};
-use crate::daemon::repository::Hash;
+use super::{assembly::Assembly, parent::ParentFolder};
+use crate::daemon::{repository::Hash, tree::places::Place};
 
 /// A folder that is being saved.
 pub(super) struct Level {

@@ -1,7 +1,7 @@
 //! The names in a folder, in the order of restic's trees.
 
 use std::{
-    ffi::CStr,
+    ffi::{CStr, CString},
     io,
     ops::Range,
     os::fd::OwnedFd,
@@ -38,6 +38,20 @@ impl Listing {
                 starts.push(start(&text)?);
                 text.extend_from_slice(name.to_bytes_with_nul());
             }
+        }
+        Ok(Self::sorted(text, starts))
+    }
+
+    /// These names.
+    ///
+    /// # Errors
+    /// If there are too many.
+    pub(super) fn of(names: &[CString]) -> io::Result<Self> {
+        let mut text = Vec::new();
+        let mut starts = Vec::new();
+        for name in names {
+            starts.push(start(&text)?);
+            text.extend_from_slice(name.to_bytes_with_nul());
         }
         Ok(Self::sorted(text, starts))
     }

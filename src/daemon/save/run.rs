@@ -9,14 +9,14 @@ use super::{
     counts::Counts,
     level::Level,
     listing::Listing,
-    places::Places,
     queue::Queue,
     store::Store,
 };
 use crate::{
     daemon::{
+        moment::Kept,
         repository::{Backend, Hash, Index},
-        tree::read::ReadFailures,
+        tree::{places::Places, read::ReadFailures},
     },
     error::Error,
     progress::Piece,
@@ -53,6 +53,8 @@ pub(super) struct Run<'a> {
     pub(super) queue: Queue<ChunkWork, Task>,
     pub(super) counts: Counts,
     pub(super) failures: ReadFailures,
+    /// What is read in place of what is in the folder now.
+    pub(super) kept: Option<&'a Kept>,
     /// Files that changed at this time or later are read again, whatever the parent says; `None` if
     /// there is no parent.
     pub(super) racy: Option<Timestamp>,

@@ -1,5 +1,7 @@
 //! Tests of whole runs: what was saved is read back, by rustic and by restic.
 
+mod restored;
+
 use std::{
     ffi::CStr,
     fs::{self, File},
@@ -7,7 +9,10 @@ use std::{
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::Command,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -20,10 +25,16 @@ use tempfile::TempDir;
 
 use super::{Changed, Parent, Saved, Source, save, save_watched};
 use crate::{
-    daemon::repository::{Backend, OpenRepository},
+    clock::SystemClock,
+    daemon::{
+        moment::{Files, Moments, Place},
+        repository::{Backend, OpenRepository},
+        root::Root,
+    },
     error::{ErrorKind, Result},
     files::remove_all,
     progress::{NoProgress, Piece},
+    support::disk::Disk,
 };
 
 /// A volume and an empty repository.
@@ -52,7 +63,7 @@ impl Scene {
     }
 
     fn source<'a>(&self, volume: &'a Path, parent: Option<Parent>) -> Source<'a> {
-        Source { folder: volume, volume: "vol1", parent }
+        Source { files: Files::live(volume), volume: "vol1", parent }
     }
 
     fn save(&self, parent: Option<Parent>) -> Saved {
@@ -182,6 +193,47 @@ fn a_file_that_always_changes_is_told_and_has_an_end() {
     // What is remembered is the moment before the last reading, so it is read again.
     let again = scene.save(settled(&saved));
     assert_eq!(again.bytes_read, 4);
+}
+
+#[test]
+fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
+    let Some(disk) = Disk::new("xfs", &[]) else { return };
+    let scene = Scene::new();
+    let volume = disk.path().join("volume");
+    fs::create_dir_all(volume.join("dir")).unwrap();
+    let large = noise(5_000_000, 1);
+    let old = [("large", &large[..]), ("dir/small", b"before"), ("dir/gone", b"still there")];
+    for (name, content) in old {
+        fs::write(volume.join(name), content).unwrap();
+    }
+    let root = Root::make(&disk.path().join("root")).unwrap();
+    let moments = Moments::new(&root, None, Arc::new(SystemClock));
+    let place = Place {
+        volume: "vol1".into(),
+        folder: volume.clone(),
+        beside: None,
+        is_of_the_host: false,
+    };
+    let moment = moments.begin(&place).take().unwrap();
+    fs::write(volume.join("large"), "short now").unwrap();
+    fs::write(volume.join("dir/small"), "after").unwrap();
+    fs::remove_file(volume.join("dir/gone")).unwrap();
+    fs::write(volume.join("dir/new"), "new").unwrap();
+
+    let source = |parent| Source { files: moment.files(), volume: "vol1", parent };
+    let saved = save(&scene.repository, source(None), &NoProgress, &|| false).unwrap();
+    for (name, content) in old {
+        assert!(scene.content(saved.tree, name) == content, "{name}");
+    }
+    assert_eq!((saved.files, saved.folders), (3, 2));
+    // The attributes of a file that is gone by now are gone with it.
+    assert_eq!(saved.changed, Changed { count: 1, paths: vec!["dir/gone".into()] });
+    // The next run goes by the files' own times and numbers.
+    let (parent, volume) = (settled(&saved), Files::live(&volume));
+    let live = Source { files: volume, volume: "vol1", parent };
+    let next = save(&scene.repository, live, &NoProgress, &|| false).unwrap();
+    assert_eq!(scene.content(next.tree, "dir/small"), b"after");
+    assert_eq!((next.files, next.bytes_read), (3, 17));
 }
 
 #[test]

@@ -18,14 +18,16 @@ use super::{
     listing::Listing,
     node::{self, Refers},
     parent::ParentFolder,
-    places::{Opened, Place},
     queue::Next,
     run::{Run, Subfolder, Task},
 };
 use crate::{
     daemon::{
         repository::{Coder, Hash, guarded},
-        tree::read::MetadataReader,
+        tree::{
+            places::{Opened, Place},
+            read::MetadataReader,
+        },
     },
     error::Result,
     sync::lock,
@@ -96,7 +98,11 @@ impl<'a> Worker<'a> {
     /// Reads a folder's metadata, its names, and what the parent knows of it.
     fn list(&mut self, opened: &Opened, known: Option<Hash>) -> io::Result<(Level, Listing)> {
         let metadata = self.metadata.read(&opened.stat, &opened.handle, c".")?;
-        let listing = Listing::read(&opened.handle)?;
+        let kept = self.run.kept.and_then(|kept| kept.names(&opened.place.path()));
+        let listing = match kept {
+            Some(names) => Listing::of(names)?,
+            None => Listing::read(&opened.handle)?,
+        };
         let level = Level {
             above: None,
             place: Arc::clone(&opened.place),

@@ -1,14 +1,13 @@
 //! Taking a snapshot. A volume's folder is read and compared with what the repository kept. Only
 //! then the snapshot becomes visible.
 
-use std::path::Path;
-
 use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::LocalRepository;
 use crate::{
     daemon::{
+        moment::Files,
         repository::{OpenRepository, guarded, tags},
         save::{self, Parent, Source},
         state::SnapshotState,
@@ -17,14 +16,14 @@ use crate::{
 };
 
 impl LocalRepository {
-    /// Takes a snapshot of a `folder` with a volume's files. The snapshot becomes visible only if the
+    /// Takes a snapshot of a volume's `files`. The snapshot becomes visible only if the
     /// whole folder was read and written. The caller knows what is mounted in the volume.
     ///
     /// # Errors
     /// If a file can't be read (the error names it), or the repository can't be written.
     pub(in crate::daemon) fn take(
         &self,
-        folder: &Path,
+        files: Files<'_>,
         volume: &str,
         snapshot: &str,
         parent: Option<&SnapshotState>,
@@ -38,7 +37,7 @@ impl LocalRepository {
             .access
             .progress
             .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
-        let source = Source { folder, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
+        let source = Source { files, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
         let saved = save::save(&repository, source, &*piece, &|| false)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
         let mut file = self.new_file(volume, snapshot, time);

@@ -6,7 +6,7 @@ use jiff::Zoned;
 use tempfile::TempDir;
 
 use super::{prune::count_packs, *};
-use crate::progress::Progress;
+use crate::{daemon::moment::Files, progress::Progress};
 
 fn repository(files: usize, progress: Arc<dyn Progress>) -> (TempDir, LocalRepository) {
     let folder = tempfile::tempdir().unwrap();
@@ -28,7 +28,7 @@ fn vol1(folder: &TempDir) -> PathBuf {
 fn a_snapshot_that_could_not_be_written_is_none_and_the_next_one_is_whole() {
     let (folder, local) = repository(2_000, crate::progress::none());
     let room = local.open().unwrap().backend().room.clone();
-    let take = || local.take(&vol1(&folder), "vol1", "snap1", None, &Zoned::now());
+    let take = || local.take(Files::live(&vol1(&folder)), "vol1", "snap1", None, &Zoned::now());
     for left in [0, 100, 1_000] {
         *room.lock().unwrap() = Some(left);
         let error = take().unwrap_err();
@@ -42,7 +42,8 @@ fn a_snapshot_that_could_not_be_written_is_none_and_the_next_one_is_whole() {
 #[test]
 fn space_comes_back_even_after_a_panic() {
     let (folder, local) = repository(1, crate::progress::none());
-    let taken = local.take(&vol1(&folder), "vol1", "snap1", None, &Zoned::now()).unwrap();
+    let taken =
+        local.take(Files::live(&vol1(&folder)), "vol1", "snap1", None, &Zoned::now()).unwrap();
     assert_ne!(count_packs(&local.root.repository()), 0);
     std::thread::scope(|scope| {
         let panicking = scope.spawn(|| {

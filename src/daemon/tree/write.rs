@@ -2,39 +2,60 @@
 //!
 //! The folder is private and new. Every file is created through the handle of its folder, and no
 //! name is followed through a symlink. One thread walks ([`walk`]) and creates folders, links and
-//! special files. A fixed number of threads reads the content of files, checks it (each piece is
-//! named by its SHA-256) and writes it ([`content`]). A short queue feeds these threads, so the
-//! memory is limited for any volume. Runs of zeros, aligned to 4 KiB, become holes. A file's size
-//! is the sum of its content. The first failure ends the restore.
+//! special files. What it passes on gathers in a window ([`window`]), so that the pieces of many
+//! files are read in the order in which they lie in the packs, neighbours at once ([`plan`]). A
+//! fixed number of threads reads these stretches, checks each piece (it is named by its SHA-256)
+//! and writes it ([`content`]). A window and a stretch are limited, so the memory is limited for
+//! any volume. Runs of zeros, aligned to 4 KiB, become holes. A file's size is the sum of its
+//! content. The first failure ends the restore.
 
 mod content;
+mod file;
 mod holes;
+mod links;
 mod metadata;
 mod path;
+mod plan;
 mod special;
+mod trees;
 mod walk;
 mod warnings;
+mod window;
 
 use std::{
     io,
+    num::NonZero,
     path::Path,
     sync::{Arc, Mutex, mpsc::sync_channel},
+    thread,
 };
 
 use rustic_core::TreeId;
-use rustix::fs::Mode;
 
-use self::{content::ContentWriter, metadata::MetadataWriter, path::open_folder, walk::Walk};
-use super::folder::FOLDER;
+use self::{
+    content::ContentWriter,
+    metadata::MetadataWriter,
+    trees::Trees,
+    walk::{CompleteFolder, Source, Walk},
+};
+use super::places::{Place, Places};
 use crate::{
-    daemon::repository::OpenRepository, error::Result, files::write_error, progress::Piece,
+    daemon::repository::{BlobReader, Index, OpenRepository},
+    error::{Error, Result},
+    files::write_error,
+    progress::Piece,
+    scope,
 };
 pub(in crate::daemon) use warnings::RestoreWarnings;
 
 /// The most pieces of work that wait in the queue.
 const QUEUE_LENGTH: usize = 16;
-/// The most threads that write content.
-const MOST_THREADS: usize = 4;
+/// The most threads that read and write content. Each has a stretch in memory.
+const MOST_THREADS: usize = 8;
+/// How many threads read content where each read waits for the network.
+const FAR_THREADS: usize = 8;
+/// How many threads read trees ahead there.
+const TREE_THREADS: usize = 4;
 
 /// Restores the one folder in `tree` to `target`, an empty folder of this program, and syncs it.
 ///
@@ -48,30 +69,65 @@ pub(in crate::daemon) fn restore(
     piece: &dyn Piece,
     warnings: &RestoreWarnings,
 ) -> Result<()> {
-    let indexed = repository.indexed()?;
+    let config = repository.config()?;
+    let index = Index::load(repository.backend(), &|| repository.coder(&config))?;
+    let is_far = repository.backend().is_far();
+    let cores = thread::available_parallelism().map_or(2, NonZero::get);
+    let writers = if is_far { FAR_THREADS } else { cores.clamp(2, MOST_THREADS) };
+    let ahead = if is_far { TREE_THREADS } else { 0 };
+    let readers = (0..=writers + ahead).map(|_| BlobReader::new(repository, &config));
+    let readers = readers.collect::<Result<Vec<_>>>()?;
+
+    let places = Places::default();
+    let failed = |error: io::Error| write_error(target, &error);
+    let root = places.root(target).map_err(failed)?;
     let metadata = MetadataWriter::new(warnings);
-    let writer = ContentWriter::new(repository, &indexed, piece, metadata);
-    let root = rustix::fs::open(target, FOLDER, Mode::empty())
-        .map_err(|error| write_error(target, &io::Error::from(error)))?;
-    let root = Arc::new(root);
-    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(MOST_THREADS);
-    let (sender, receiver) = sync_channel(QUEUE_LENGTH);
-    let receiver = Mutex::new(receiver);
-    let walked = std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| writer.work(&receiver));
-        }
-        // The walk owns the queue's sender, so the threads end when the walk ends.
-        let walk = Walk::new(&writer, metadata, root.clone(), sender);
-        walk.run(tree).inspect_err(|error| writer.fail(error.clone()))
-    });
-    if let Some(error) = writer.take_failure() {
+    let writer = ContentWriter::new(repository, piece, &places, metadata);
+    let walked = work(&writer, (&index, tree), &root.place, readers, writers);
+    if let Some(error) = writer.into_failure() {
         return Err(error);
     }
     // All names are in their folders, so the folders' times no longer change. The deepest folders
     // come first, while their parents can still be entered.
-    for (path, meta) in walked? {
-        metadata.set_open(&open_folder(&root, &path)?, &meta, &path)?;
+    for (place, meta) in walked? {
+        let path = place.path();
+        let handle = places.handle(&place).map_err(|error| write_error(&path, &error))?;
+        metadata.set_open(&*handle, &meta, &path)?;
     }
-    rustix::fs::syncfs(&*root).map_err(|error| write_error(target, &io::Error::from(error)))
+    rustix::fs::syncfs(&*root.handle).map_err(|error| failed(error.into()))
+}
+
+/// Runs the walk and the threads that write, until both have ended.
+fn work<'a>(
+    writer: &ContentWriter<'a>,
+    (index, tree): (&Index, TreeId),
+    root: &Arc<Place>,
+    mut readers: Vec<BlobReader<'a>>,
+    writers: usize,
+) -> Result<Vec<CompleteFolder>> {
+    let trees = Trees::new(index);
+    let (sender, receiver) = sync_channel(QUEUE_LENGTH);
+    let receiver = Mutex::new(receiver);
+    let no_reader = || Error::internal("a restore has nothing to read with");
+    let scope = scope::current();
+    thread::scope(|threads| {
+        let _reading = trees.until_dropped();
+        let ahead = readers.split_off(writers + 1);
+        let has_ahead = !ahead.is_empty();
+        let reader = readers.pop().ok_or_else(no_reader)?;
+        for reader in ahead {
+            let work = || trees.read_ahead(reader);
+            let scope = scope.clone();
+            threads.spawn(|| scope::within(scope, work));
+        }
+        for reader in readers {
+            let work = || writer.work(&receiver, reader);
+            let scope = scope.clone();
+            threads.spawn(|| scope::within(scope, work));
+        }
+        let source = Source { index, trees: &trees, reader, ahead: has_ahead };
+        // The walk owns the queue's sender, so the threads end when the walk ends.
+        let walk = Walk::new(writer, source, Arc::clone(root), sender);
+        walk.run(tree).inspect_err(|error| writer.fail(error.clone()))
+    })
 }

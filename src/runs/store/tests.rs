@@ -243,7 +243,8 @@ fn before_backups(store: &Store) {
     let older =
         "ALTER TABLE volumes DROP COLUMN created; ALTER TABLE volumes DROP COLUMN restored_from;
         ALTER TABLE runs DROP COLUMN deleted; ALTER TABLE backups RENAME TO good_backups;
-        DROP TABLE snapshots; DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at; PRAGMA user_version = 4";
+        DROP TABLE snapshots; DROP TABLE sources; DROP TABLE made_backups; DROP TABLE looked_at;
+        DROP TABLE removals; PRAGMA user_version = 4";
     store.raw().execute_batch(&format!("{}{older}", dropped.concat())).unwrap();
 }
 
@@ -892,10 +893,12 @@ fn a_store_of_a_newer_version_is_left_alone() {
     let (_folder, store) = store();
     store.put(&record("run-1", RunStatus::Done));
     store.raw().pragma_update(None, "user_version", 99).unwrap();
+    store.raw().execute("UPDATE needs SET release = '9.0.0'", []).unwrap();
     let other = Store::new(store.path.parent().unwrap());
     for error in [other.list(&Filter::default()).unwrap_err(), other.mend(at(NOON)).unwrap_err()] {
         assert!(
-            error.message.contains("version 99") && error.hint.as_ref().unwrap().contains("update"),
+            error.message.contains("version 99")
+                && error.hint.as_ref().unwrap().contains("update this program to 9.0.0"),
             "{error}"
         );
     }

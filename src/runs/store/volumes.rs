@@ -103,6 +103,7 @@ pub(super) fn learn(
     for observation in observed {
         if let Observation::VolumeSeen { volume, created, .. } = observation {
             learning.forget_another(volume, *created)?;
+            learning.is_not_removed(volume)?;
         }
     }
     observed.iter().try_for_each(|observation| learning.learn(observation))
@@ -172,6 +173,7 @@ impl Learning<'_> {
             Observation::BackupRestored { volume, url } => self.restored_backup(volume, url),
             Observation::BackupDeleted { url, .. } => self.deleted_backup(url),
             Observation::VolumeGone { volume, .. } => {
+                self.removal_is_over(volume)?;
                 let sql = "UPDATE volumes SET removed = ?3 WHERE daemon = ?1 AND name = ?2";
                 self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
             }
@@ -226,6 +228,7 @@ impl Learning<'_> {
         let of_volume = [self.daemon, volume];
         self.execute("DELETE FROM volumes WHERE daemon = ?1 AND name = ?2", of_volume)?;
         self.source_is_good(volume)?;
+        self.removal_is_over(volume)?;
         self.forget_made_backups(volume)?;
         self.forget_backups(volume)
     }

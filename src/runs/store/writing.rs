@@ -225,7 +225,7 @@ pub(super) fn save(
         ON CONFLICT (id) DO UPDATE SET status = excluded.status, started = excluded.started, ended = excluded.ended, took = excluded.took,
             bytes = excluded.bytes, lines_left_out = excluded.lines_left_out, routine = excluded.routine,
             reason = excluded.reason, volumes_done = excluded.volumes_done, error = excluded.error, failures = excluded.failures,
-            plan = excluded.plan, result = excluded.result, deleted = excluded.deleted";
+            plan = excluded.plan, result = excluded.result, deleted = iif(excluded.deleted = '[]', deleted, excluded.deleted)";
     let routine = is_routine(record);
     transaction.prepare_cached(SAVE)?.execute(params![
         record.id,

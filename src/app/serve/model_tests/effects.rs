@@ -100,14 +100,18 @@ impl World {
         }
     }
 
-    /// What is deleted with a volume must be in a backup, unless all of it was to go.
-    fn removed(&mut self, host: usize, name: &str, is_kept: bool) {
-        let Some(number) = self.model.named(host, name) else { return };
-        let volume = &mut self.model.volumes[number];
-        volume.is_there = false;
-        let (content, has_files) = (volume.content, volume.has_files);
-        if is_kept && has_files && self.kind == Kind::BuiltIn {
-            let is_saved = self.model.backups_of(number).any(|it| it.saved.content == content);
+    /// A volume is removed. Returns its number.
+    fn removed(&mut self, host: usize, name: &str) -> Option<usize> {
+        let number = self.model.named(host, name)?;
+        self.model.volumes[number].is_there = false;
+        Some(number)
+    }
+
+    /// What is deleted with a volume must be in a backup, which the same command may have made.
+    fn is_saved(&self, number: usize) {
+        let Volume { host, name, content, has_files, .. } = &self.model.volumes[number];
+        if *has_files && self.kind == Kind::BuiltIn {
+            let is_saved = self.model.backups_of(number).any(|it| it.saved.content == *content);
             assert!(is_saved, "\"{name}\" of host {host} was removed with what no backup has");
         }
     }
@@ -161,17 +165,19 @@ impl World {
             words.next().map(str::to_owned)
         };
         let volume = word("--volume").unwrap_or_default();
+        let mut removed = None;
         match command.script {
             "create" if done => self.new_volume(host, &volume, 0),
             "restore" => {
                 self.restored(host, &volume, &word("--backupurl").unwrap_or_default(), done)
             }
-            "remove" if done => {
-                self.removed(host, &volume, !command.words.ends_with("--all"));
-            }
+            "remove" if done => removed = self.removed(host, &volume),
             _ => {}
         }
         self.observe(host, &packs);
+        if let Some(number) = removed.filter(|_| !command.words.ends_with("--all")) {
+            self.is_saved(number);
+        }
     }
 
     fn new_volume(&mut self, host: usize, name: &str, content: u64) {

@@ -59,6 +59,42 @@ async fn at_ebs_a_volume_that_convoy_does_not_know_has_no_backups() {
 }
 
 #[tokio::test]
+async fn at_ebs_a_deletion_asks_for_the_list_of_its_volume_once_the_volume_is_known() {
+    for daemon in convoys(&["vol1", "vol2"]) {
+        let made = guards(&daemon);
+        let first = back_up(&made, "vol1").await;
+        let second = back_up(&made, "vol1").await;
+        back_up(&made, "vol1").await;
+        back_up(&made, "vol2").await;
+        let lists_of_all = || daemon.calls().iter().filter(|call| *call == "backups").count();
+        // The run that made it knows its volume.
+        made.delete_backup(&first, Even::default()).await.unwrap();
+        assert_eq!(lists_of_all(), 0);
+        // Another run knows it from a list.
+        let other = guards(&daemon);
+        other.backups(&ebs(), None).await.unwrap();
+        other.delete_backup(&second, Even::default()).await.unwrap();
+        assert_eq!(lists_of_all(), 1);
+    }
+}
+
+#[tokio::test]
+async fn guard_3_at_ebs_a_volumes_list_that_lacks_the_backup_just_made_stops_deletions() {
+    for daemon in convoys(&["vol1", "vol2"]) {
+        let guards = guards(&daemon);
+        let first = back_up(&guards, "vol1").await;
+        back_up(&guards, "vol1").await;
+        let lost = back_up(&guards, "vol1").await;
+        daemon.delete_backup(&lost, &[]).await.unwrap();
+        // The list of another volume says nothing of it.
+        guards.backups(&ebs(), Some(&name("vol2"))).await.unwrap();
+        guards.may_delete("it", None).unwrap();
+        let error = guards.delete_backup(&first, Even::default()).await.unwrap_err();
+        assert!(error.message.contains("the list of backups lacks"), "{error}");
+    }
+}
+
+#[tokio::test]
 async fn guard_2_at_ebs_a_newer_backup_that_ended_in_an_error_does_not_count() {
     for daemon in convoys(&["vol1"]) {
         let (first, second) = {

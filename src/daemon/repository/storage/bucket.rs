@@ -118,6 +118,14 @@ impl Storage for Bucket {
         Ok(content.into())
     }
 
+    fn read_stretch(&self, pack: &Id, offset: u32, length: u32) -> Result<Bytes> {
+        read(&self.objects, &file_name(FileType::Pack, pack), Some((offset, length)))
+    }
+
+    fn is_far(&self) -> bool {
+        true
+    }
+
     fn write(&self, kind: FileType, id: &Id, parts: &[Bytes]) -> Result<()> {
         let content = match parts {
             [whole] => whole.clone(),

@@ -4,10 +4,10 @@ use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 /// The size of a hole's unit in bytes. It is the block size of most file systems.
 const HOLE: usize = 4096;
+const ZEROS: [u8; HOLE] = [0; HOLE];
 
 /// Writes all blocks except those of zeros only, and returns whether any were left out.
 pub(super) fn write_with_holes(file: &File, content: &[u8], offset: u64) -> io::Result<bool> {
-    const ZEROS: [u8; HOLE] = [0; HOLE];
     let mut dug = false;
     let mut run = 0..0;
     let mut at = 0;
@@ -25,4 +25,9 @@ pub(super) fn write_with_holes(file: &File, content: &[u8], offset: u64) -> io::
     }
     file.write_all_at(&content[run.clone()], offset + run.start as u64)?;
     Ok(dug)
+}
+
+/// Whether these are zeros only.
+pub(super) fn is_zeros(content: &[u8]) -> bool {
+    content.chunks(HOLE).all(|block| *block == ZEROS[..block.len()])
 }

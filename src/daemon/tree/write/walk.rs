@@ -2,61 +2,79 @@
 //! content of files.
 
 use std::{
-    collections::HashMap,
-    ffi::{CString, OsStr},
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
-    path::{Path, PathBuf},
+    ffi::CString,
+    os::fd::OwnedFd,
+    path::Path,
     sync::{Arc, mpsc::SyncSender},
 };
 
 use rustic_core::{
     TreeId,
-    repofile::{Metadata, Node, NodeType},
+    repofile::{BlobType, Metadata, Node, NodeType},
 };
 use rustix::fs::{AtFlags, Mode};
 
 use super::{
-    content::{ContentWriter, Work},
-    metadata::MetadataWriter,
-    path::{checked_name, failed, open_folder},
+    content::{ContentWriter, Work, missing, with_hint},
+    file::RestoredFile,
+    links::{FirstNames, identity},
+    path::{checked_name, failed},
     special::make_special,
+    trees::Trees,
+    window::Window,
 };
 use crate::{
-    daemon::tree::folder::FOLDER,
+    daemon::{
+        repository::{BlobReader, Hash, HexHash, Index},
+        tree::places::Place,
+    },
     error::{Error, ErrorKind, Result},
+    files::write_error,
 };
 
+/// Among so many entries the walk looks for folders that it comes to soon.
+const LOOKED_AHEAD: usize = 1_000;
+
 /// A folder that is complete except for its metadata.
-pub(super) type CompleteFolder = (PathBuf, Metadata);
+pub(super) type CompleteFolder = (Arc<Place>, Metadata);
 
 /// A folder that is being filled.
 struct Level {
-    handle: Arc<OwnedFd>,
-    path: PathBuf,
+    place: Arc<Place>,
     meta: Metadata,
     nodes: std::vec::IntoIter<Node>,
+}
+
+/// What the walk reads from.
+pub(super) struct Source<'a> {
+    pub(super) index: &'a Index,
+    pub(super) trees: &'a Trees<'a>,
+    pub(super) reader: BlobReader<'a>,
+    /// Whether trees are read ahead.
+    pub(super) ahead: bool,
 }
 
 /// The walk over one backup.
 pub(super) struct Walk<'a> {
     writer: &'a ContentWriter<'a>,
-    metadata: MetadataWriter<'a>,
-    root: Arc<OwnedFd>,
+    source: Source<'a>,
+    root: Arc<Place>,
     queue: SyncSender<Work>,
     levels: Vec<Level>,
-    /// The first name of each file with several names, by device and inode.
-    linked: HashMap<(u64, u64), PathBuf>,
+    firsts: FirstNames,
+    window: Window,
 }
 
 impl<'a> Walk<'a> {
     /// A walk that restores to the folder `root`.
     pub(super) fn new(
         writer: &'a ContentWriter<'a>,
-        metadata: MetadataWriter<'a>,
-        root: Arc<OwnedFd>,
+        source: Source<'a>,
+        root: Arc<Place>,
         queue: SyncSender<Work>,
     ) -> Self {
-        Self { writer, metadata, root, queue, levels: Vec::new(), linked: HashMap::new() }
+        let (levels, firsts, window) = (Vec::new(), FirstNames::default(), Window::default());
+        Self { writer, source, root, queue, levels, firsts, window }
     }
 
     /// Restores the one folder in `tree`. Returns its folders, each after all folders inside it.
@@ -66,18 +84,20 @@ impl<'a> Walk<'a> {
         let mut complete = Vec::new();
         while let Some(level) = self.levels.last_mut() {
             if self.writer.has_failed() {
-                break;
+                return Ok(complete);
             }
             match level.nodes.next() {
                 Some(node) => self.restore(node)?,
-                None => complete.extend(self.levels.pop().map(|level| (level.path, level.meta))),
+                None => complete.extend(self.levels.pop().map(|level| (level.place, level.meta))),
             }
         }
+        self.hand_out();
         Ok(complete)
     }
 
     fn enter_top(&mut self, tree: TreeId) -> Result<()> {
-        let top: Vec<_> = self.writer.nodes(&tree, Path::new("/"))?.collect();
+        let root = Arc::clone(&self.root);
+        let top = self.nodes(&tree, &root)?;
         let [Node { subtree: Some(subtree), meta, .. }] = top.as_slice() else {
             return Err(Error::new(
                 ErrorKind::Repository,
@@ -85,74 +105,137 @@ impl<'a> Walk<'a> {
             )
             .with_hint("it was not made by this program; restore it with \"restic restore\""));
         };
-        let nodes = self.writer.nodes(subtree, Path::new("/"))?;
-        let (handle, path, meta) = (self.root.clone(), PathBuf::new(), meta.clone());
-        self.levels.push(Level { handle, path, meta, nodes });
+        self.push(root, meta.clone(), subtree)
+    }
+
+    /// The entries of a folder in the backup.
+    fn nodes(&mut self, tree: &TreeId, place: &Place) -> Result<Vec<Node>> {
+        let what = || {
+            let path = place.path();
+            let path = if path == Path::new(".") { Path::new("/") } else { &path };
+            format!("cannot read the folder \"{}\" of the backup", path.display())
+        };
+        let source = &mut self.source;
+        source.trees.take(&of_tree(tree), &mut source.reader, &what).map_err(with_hint)
+    }
+
+    /// Puts a folder on top of the stack.
+    fn push(&mut self, place: Arc<Place>, meta: Metadata, subtree: &TreeId) -> Result<()> {
+        let nodes = self.nodes(subtree, &place)?.into_iter();
+        self.levels.push(Level { place, meta, nodes });
+        if self.source.ahead {
+            let levels = self.levels.iter().rev();
+            let next = levels.flat_map(|level| level.nodes.as_slice()).take(LOOKED_AHEAD);
+            self.source.trees.want(next.filter_map(|node| node.subtree.as_ref().map(of_tree)));
+        }
         Ok(())
     }
 
     /// Restores one entry of the folder on top of the stack.
     fn restore(&mut self, node: Node) -> Result<()> {
         let Some(level) = self.levels.last() else { return Ok(()) };
-        let name = checked_name(&node, &level.path)?;
-        let path = level.path.join(OsStr::from_bytes(name.as_bytes()));
-        let folder = level.handle.clone();
-        let hard_link = (node.meta.links > 1).then_some((node.meta.device_id, node.meta.inode));
-        if let Some(first) = hard_link.and_then(|id| self.linked.get(&id)) {
-            return self.link(first, &folder, &name, &path);
+        let place = Arc::clone(&level.place);
+        let name = checked_name(&node, &place)?;
+        let identity = identity(&node);
+        if let Some(first) = identity.and_then(|identity| self.firsts.find(&identity)) {
+            return self.link(first, &place, &name);
         }
-        let first = hard_link.map(|id| (id, path.clone()));
         let made = match &node.node_type {
-            NodeType::Dir => self.enter(&folder, &name, path, node)?,
-            NodeType::File => self.file(folder, name, path, node)?,
-            _ => make_special(self.metadata, &folder, &name, &path, &node)?,
+            NodeType::Dir => return self.enter(&place, &name, node),
+            NodeType::File => {
+                self.file((Arc::clone(&place), name.clone()), node, identity.is_some())?;
+                true
+            }
+            _ => {
+                let folder = self.handle(&place)?;
+                let path = place.path_of(&name);
+                make_special(self.writer.metadata, &folder, &name, &path, &node)?
+            }
         };
-        self.linked.extend(first.filter(|_| made));
+        if let Some(identity) = identity.filter(|_| made) {
+            self.firsts.add(identity, place, name);
+        }
         Ok(())
     }
 
+    fn handle(&self, place: &Arc<Place>) -> Result<Arc<OwnedFd>> {
+        self.writer.places.handle(place).map_err(|error| write_error(&place.path(), &error))
+    }
+
     /// Creates another name for an existing file.
-    fn link(&self, first: &Path, folder: &OwnedFd, name: &CString, path: &Path) -> Result<()> {
-        let of_first = open_folder(&self.root, first.parent().unwrap_or(Path::new("")))?;
-        let first = first.file_name().unwrap_or_default();
-        rustix::fs::linkat(&*of_first, first, folder, name, AtFlags::empty()).map_err(failed(path))
+    fn link(
+        &self,
+        (first, first_name): &(Arc<Place>, CString),
+        place: &Arc<Place>,
+        name: &CString,
+    ) -> Result<()> {
+        let (of_first, folder) = (self.handle(first)?, self.handle(place)?);
+        rustix::fs::linkat(&*of_first, first_name, &*folder, name, AtFlags::empty())
+            .map_err(|error| failed(&place.path_of(name))(error))
     }
 
     /// Creates a folder, and puts it on top of the stack.
-    fn enter(
-        &mut self,
-        parent: &OwnedFd,
-        name: &CString,
-        path: PathBuf,
-        node: Node,
-    ) -> Result<bool> {
-        rustix::fs::mkdirat(parent, name, Mode::RWXU).map_err(failed(&path))?;
-        let handle =
-            rustix::fs::openat(parent, name, FOLDER, Mode::empty()).map_err(failed(&path))?;
+    fn enter(&mut self, above: &Arc<Place>, name: &CString, node: Node) -> Result<()> {
+        let path = || above.path_of(name);
+        rustix::fs::mkdirat(&*self.handle(above)?, name, Mode::RWXU)
+            .map_err(|error| failed(&path())(error))?;
+        let entered = self.writer.places.enter(above, name);
+        let place = entered.map_err(|error| write_error(&path(), &error))?.place;
         let Some(subtree) = &node.subtree else {
-            let message = format!("the folder \"{}\" of the backup has no content", path.display());
+            let message =
+                format!("the folder \"{}\" of the backup has no content", path().display());
             return Err(Error::new(ErrorKind::Repository, message));
         };
-        let nodes = self.writer.nodes(subtree, &path)?;
-        self.levels.push(Level { handle: Arc::new(handle), path, meta: node.meta, nodes });
-        Ok(true)
+        self.push(place, node.meta, subtree)
     }
 
     /// Passes on a file. A file with several names is created here, because its next name is linked
     /// to it.
-    fn file(&self, folder: Arc<OwnedFd>, name: CString, path: PathBuf, node: Node) -> Result<bool> {
-        if node.meta.links <= 1 && ContentWriter::is_small(&node) {
-            self.hand_out(Work::File { folder, name, path, node: Box::new(node) });
-        } else {
-            for part in self.writer.start(&folder, &name, path, node)? {
-                self.hand_out(Work::Part(part));
+    fn file(&mut self, at: (Arc<Place>, CString), node: Node, has_names: bool) -> Result<()> {
+        let content = node.content.unwrap_or_default();
+        let (mut located, mut size) = (Vec::with_capacity(content.len()), 0);
+        for piece in &content {
+            let hex = piece.to_hex();
+            let found = HexHash::parse(hex.as_str())
+                .and_then(|id| Some((id.0, self.source.index.find(BlobType::Data, &id.0)?)));
+            let (id, location) =
+                found.ok_or_else(|| missing(hex.as_str(), &at.0.path_of(&at.1)))?;
+            located.push((id, location, size));
+            size += u64::from(location.content_length());
+        }
+        let mut file = RestoredFile::new(at, node.meta, size, located.len());
+        if has_names {
+            file.make(self.writer.places)?;
+        }
+        let file = Arc::new(file);
+        if located.is_empty() {
+            self.window.add_empty(Arc::clone(&file));
+        }
+        let is_large = located.len() > 1;
+        for (number, piece) in located.into_iter().enumerate() {
+            self.window.add(&file, piece, is_large && number == 0);
+            if self.window.is_full() {
+                self.hand_out();
             }
         }
-        Ok(true)
+        if self.window.is_full() {
+            self.hand_out();
+        }
+        Ok(())
     }
 
-    fn hand_out(&self, work: Work) {
-        // If all threads have ended, one of them has recorded why.
-        let _ = self.queue.send(work);
+    /// Hands out what has gathered.
+    fn hand_out(&mut self) {
+        for work in self.window.take() {
+            // If all threads have ended, one of them has recorded why.
+            if self.writer.has_failed() || self.queue.send(work).is_err() {
+                return;
+            }
+        }
     }
+}
+
+fn of_tree(tree: &TreeId) -> Hash {
+    // What the library writes is what this reads.
+    HexHash::parse(tree.to_hex().as_str()).map(|hash| hash.0).unwrap_or_default()
 }

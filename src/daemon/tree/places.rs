@@ -1,6 +1,6 @@
-//! The folders of a volume on the way down, and their handles. A folder is opened through the
+//! The folders of a tree on the way down, and their handles. A folder is opened through the
 //! handle of the one above it and never through a symlink, so swapping a folder for a symlink can't
-//! lead outside the volume. Only some handles are kept: a volume may be deeper than a process may
+//! lead outside the tree. Only some handles are kept: a volume may be deeper than a process may
 //! have files open.
 
 use std::{
@@ -20,7 +20,7 @@ use crate::{daemon::tree::read::open_at, files::FOLDER, sync::lock};
 const MOST_HANDLES: usize = 200;
 
 /// A folder of the volume.
-pub(super) struct Place {
+pub(in crate::daemon) struct Place {
     above: Option<Arc<Self>>,
     name: CString,
     /// The device and the inode. A folder that is opened again must be the same one.
@@ -29,12 +29,12 @@ pub(super) struct Place {
 }
 
 impl Place {
-    pub(super) fn name(&self) -> &CStr {
+    pub(in crate::daemon) fn name(&self) -> &CStr {
         &self.name
     }
 
     /// The path in the volume; `.` for the volume's own folder.
-    pub(super) fn path(&self) -> PathBuf {
+    pub(in crate::daemon) fn path(&self) -> PathBuf {
         let mut names = Vec::new();
         let mut place = Some(self);
         while let Some(here) = place {
@@ -47,7 +47,7 @@ impl Place {
     }
 
     /// The path in the volume of something in this folder.
-    pub(super) fn path_of(&self, name: &CStr) -> PathBuf {
+    pub(in crate::daemon) fn path_of(&self, name: &CStr) -> PathBuf {
         let name = OsStr::from_bytes(name.to_bytes());
         if self.above.is_none() { PathBuf::from(name) } else { self.path().join(name) }
     }
@@ -65,27 +65,27 @@ impl Drop for Place {
 
 /// The handles of folders that are kept, the oldest first.
 #[derive(Default)]
-pub(super) struct Places {
+pub(in crate::daemon) struct Places {
     kept: Mutex<VecDeque<Weak<Place>>>,
 }
 
 /// A folder that was opened.
-pub(super) struct Opened {
-    pub(super) place: Arc<Place>,
-    pub(super) handle: Arc<OwnedFd>,
-    pub(super) stat: Stat,
+pub(in crate::daemon) struct Opened {
+    pub(in crate::daemon) place: Arc<Place>,
+    pub(in crate::daemon) handle: Arc<OwnedFd>,
+    pub(in crate::daemon) stat: Stat,
 }
 
 impl Places {
     /// Opens the volume's folder, whose handle is always kept.
-    pub(super) fn root(&self, folder: &Path) -> io::Result<Opened> {
+    pub(in crate::daemon) fn root(&self, folder: &Path) -> io::Result<Opened> {
         let folder = CString::new(folder.as_os_str().as_bytes())?;
         let handle = Arc::new(open_at(CWD, &folder, FOLDER)?);
         opened(None, c".", handle)
     }
 
     /// Opens a folder in another one.
-    pub(super) fn enter(&self, above: &Arc<Place>, name: &CStr) -> io::Result<Opened> {
+    pub(in crate::daemon) fn enter(&self, above: &Arc<Place>, name: &CStr) -> io::Result<Opened> {
         let handle = Arc::new(open_at(&*self.handle(above)?, name, FOLDER)?);
         let opened = opened(Some(Arc::clone(above)), name, handle)?;
         self.keep(&opened.place);
@@ -93,7 +93,7 @@ impl Places {
     }
 
     /// The folder's handle. It is opened again if it was not kept.
-    pub(super) fn handle(&self, place: &Arc<Place>) -> io::Result<Arc<OwnedFd>> {
+    pub(in crate::daemon) fn handle(&self, place: &Arc<Place>) -> io::Result<Arc<OwnedFd>> {
         let mut closed: Vec<&Arc<Place>> = Vec::new();
         let mut at = place;
         let mut handle = loop {

@@ -1,0 +1,289 @@
+//! A moment by reflinks, where a file system shares the blocks of copies (XFS, btrfs).
+//!
+//! Copying a whole tree so takes a tenth of a millisecond a file, which is too long for a moment, and
+//! its files would have other inodes and times than the volume's. So only what is **hot**, changed
+//! lately, is kept: the names in such folders, and copies of such files, which have no names and so
+//! leave no traces. All else is read from the volume itself; what changes there after the moment has
+//! a later time, by which the reader tells.
+//!
+//! The copies are not made at one time. So the tree is looked at again and again, and what changed
+//! since it was copied is copied again, until a look finds nothing: then all copies are as their
+//! files were when that look began, which is the moment. A volume in which something changes at
+//! every look has no such moment; what moves is told then.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ffi::{CStr, CString, OsStr},
+    fs::File,
+    io,
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    path::{Path, PathBuf},
+};
+
+use jiff::{SignedDuration, Timestamp};
+use rustix::{
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
+    io::Errno,
+    process::Resource,
+};
+
+use crate::files::FOLDER;
+
+/// What was changed so lately may change again at any time.
+const HOT: SignedDuration = SignedDuration::from_hours(1);
+/// The coarsest times of file systems that have reflinks. Before Linux 6.13, a file that was changed
+/// so shortly before it was copied may have changed once more and look the same.
+const TICK: SignedDuration = SignedDuration::from_millis(10);
+/// How often what changed is copied again.
+const LOOKS: usize = 6;
+
+/// What is kept of a folder.
+#[derive(Debug)]
+pub(in crate::daemon) struct Kept {
+    /// The names in hot folders, by the folders' paths.
+    folders: BTreeMap<PathBuf, (Stat, Vec<CString>)>,
+    files: BTreeMap<PathBuf, KeptFile>,
+    /// What changed at every look.
+    moving: BTreeSet<PathBuf>,
+    /// When the last look began.
+    moment: Timestamp,
+}
+
+/// A file as it was at the moment.
+#[derive(Debug)]
+pub(in crate::daemon) struct KeptFile {
+    /// That of the volume's own file.
+    pub(in crate::daemon) stat: Stat,
+    /// A copy without a name.
+    pub(in crate::daemon) copy: File,
+    /// When it was copied.
+    copied: Timestamp,
+}
+
+impl Kept {
+    /// The names in a folder of the volume, if they are kept. The volume's own folder is `.`.
+    pub(in crate::daemon) fn names(&self, folder: &Path) -> Option<&[CString]> {
+        let folder = if folder == Path::new(".") { Path::new("") } else { folder };
+        self.folders.get(folder).map(|(_, names)| names.as_slice())
+    }
+
+    /// A file of the volume, if it is kept.
+    pub(in crate::daemon) fn file(&self, path: &Path) -> Option<&KeptFile> {
+        self.files.get(path)
+    }
+
+    /// Whether a file that is not kept may have changed since the moment. The time of a new file is
+    /// that of the last tick.
+    pub(in crate::daemon) fn is_later(&self, stat: &Stat) -> bool {
+        changed(stat) >= self.moment.saturating_sub(TICK).unwrap_or(Timestamp::MIN)
+    }
+
+    /// What changed at every look: each of these is of one moment, but not of the same.
+    pub(in crate::daemon) fn moving(&self) -> &BTreeSet<PathBuf> {
+        &self.moving
+    }
+}
+
+/// Whether the files in a folder can be copied so. Nothing is left.
+pub(super) fn is_offered(folder: &Path) -> bool {
+    let tried = open_root(folder).and_then(|root| {
+        let (from, to) = (nameless(&root)?, nameless(&root)?);
+        rustix::fs::ioctl_ficlone(to, from)
+    });
+    tried.is_ok()
+}
+
+/// Keeps what is hot in a folder.
+///
+/// # Errors
+/// If a copy can't be made, as on a full disk. What was made goes away by itself.
+pub(super) fn keep(folder: &Path, now: impl Fn() -> Timestamp) -> io::Result<Kept> {
+    let begun = now();
+    let hot = begun.saturating_sub(HOT).unwrap_or(Timestamp::MIN);
+    let (folders, files) = (BTreeMap::new(), BTreeMap::new());
+    let mut kept = Kept { folders, files, moving: BTreeSet::new(), moment: begun };
+    let root = open_root(folder)?;
+    let (most, tick) = (most_copies(), tick());
+    for _ in 0..LOOKS {
+        kept.moment = now();
+        kept.moving.clear();
+        let seen = BTreeSet::new();
+        Look { root: &root, hot, most, tick, now: &now, kept: &mut kept, seen }.whole()?;
+        if kept.moving.is_empty() {
+            break;
+        }
+    }
+    Ok(kept)
+}
+
+/// How coarse times are here. From Linux 6.13 on, a file that was looked at gets a finer time at the
+/// next change.
+fn tick() -> SignedDuration {
+    let system = rustix::system::uname();
+    let release = system.release().to_string_lossy();
+    let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (6, 13) { SignedDuration::ZERO } else { TICK }
+}
+
+/// A quarter of the files that this process may have open.
+fn most_copies() -> usize {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 4).unwrap_or(usize::MAX).min(4096)
+}
+
+/// One look at the whole tree.
+struct Look<'a> {
+    root: &'a OwnedFd,
+    hot: Timestamp,
+    most: usize,
+    tick: SignedDuration,
+    now: &'a dyn Fn() -> Timestamp,
+    kept: &'a mut Kept,
+    seen: BTreeSet<PathBuf>,
+}
+
+impl Look<'_> {
+    fn whole(mut self) -> io::Result<()> {
+        let mut left = vec![PathBuf::new()];
+        while let Some(path) = left.pop() {
+            // A folder that can't be opened is the reader's to tell.
+            if let Some(handle) = self.open(&path)? {
+                self.folder(&path, &handle, &mut left)?;
+            }
+        }
+        let gone: Vec<_> =
+            self.kept.files.keys().filter(|path| !self.seen.contains(*path)).cloned().collect();
+        for path in gone {
+            self.kept.files.remove(&path);
+            self.kept.moving.insert(path);
+        }
+        Ok(())
+    }
+
+    /// Opens a folder of the volume. No part of its path may be a symbolic link: somebody may put
+    /// one there at any time, to what is not the volume's.
+    fn open(&mut self, path: &Path) -> io::Result<Option<OwnedFd>> {
+        let inside = if path == Path::new("") { Path::new(".") } else { path };
+        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+        match rustix::fs::openat2(self.root, inside, FOLDER, Mode::empty(), resolve) {
+            Ok(handle) => Ok(Some(handle)),
+            Err(error @ Errno::NOSYS) => Err(error.into()),
+            Err(error) => {
+                if error == Errno::NOENT {
+                    self.kept.moving.insert(path.to_owned());
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    fn folder(&mut self, path: &Path, handle: &OwnedFd, left: &mut Vec<PathBuf>) -> io::Result<()> {
+        let stat = rustix::fs::fstat(handle)?;
+        let mut names = Vec::new();
+        for entry in Dir::read_from(handle)? {
+            let name = entry?.file_name().to_owned();
+            if name.as_c_str() == c"." || name.as_c_str() == c".." {
+                continue;
+            }
+            let below = path.join(OsStr::from_bytes(name.as_bytes()));
+            let seen = match rustix::fs::statat(handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(seen) => seen,
+                Err(Errno::NOENT) => {
+                    self.kept.moving.insert(below);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match FileType::from_raw_mode(seen.st_mode) {
+                FileType::Directory => left.push(below),
+                FileType::RegularFile if changed(&seen) >= self.hot => {
+                    self.file(&below, (handle, &name), &seen)?;
+                }
+                _ => {}
+            }
+            names.push(name);
+        }
+        if changed(&stat) < self.hot {
+            return Ok(());
+        }
+        let known = self.kept.folders.get(path);
+        if !known.is_some_and(|(before, known)| same(before, &stat) && *known == names) {
+            self.kept.moving.insert(path.to_owned());
+            self.kept.folders.insert(path.to_owned(), (stat, names));
+        }
+        Ok(())
+    }
+
+    /// Copies a hot file, unless its copy is still what the file is.
+    fn file(
+        &mut self,
+        path: &Path,
+        (folder, name): (&OwnedFd, &CStr),
+        stat: &Stat,
+    ) -> io::Result<()> {
+        self.seen.insert(path.to_owned());
+        if let Some(known) = self.kept.files.get(path)
+            && same(&known.stat, stat)
+            && changed(stat) < known.copied.saturating_sub(self.tick).unwrap_or(Timestamp::MIN)
+        {
+            return Ok(());
+        }
+        let is_known = self.kept.files.contains_key(path);
+        if !is_known && self.kept.files.len() >= self.most {
+            return Ok(());
+        }
+        let copied = (self.now)();
+        let Some((stat, copy)) = copy(self.root, (folder, name), stat)? else { return Ok(()) };
+        self.kept.moving.insert(path.to_owned());
+        self.kept.files.insert(path.to_owned(), KeptFile { stat, copy, copied });
+        Ok(())
+    }
+}
+
+/// A copy of a file, and what the file was meanwhile. `None` of what is gone, or can't be copied: a
+/// file on another file system below, or one without checksums on btrfs.
+fn copy(
+    root: &OwnedFd,
+    (folder, name): (&OwnedFd, &CStr),
+    seen: &Stat,
+) -> io::Result<Option<(Stat, File)>> {
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let Ok(from) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return Ok(None) };
+    // What is written after this look is told by the next one.
+    let stat = rustix::fs::fstat(&from)?;
+    if (stat.st_dev, stat.st_ino) != (seen.st_dev, seen.st_ino) {
+        return Ok(None);
+    }
+    let copy = nameless(root)?;
+    match rustix::fs::ioctl_ficlone(&copy, &from) {
+        Ok(()) => Ok(Some((stat, copy))),
+        Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
+        Err(_) => Ok(None),
+    }
+}
+
+fn open_root(folder: &Path) -> Result<OwnedFd, Errno> {
+    rustix::fs::open(folder, FOLDER, Mode::empty())
+}
+
+/// A file without a name on the folder's own file system. It goes away when it is closed.
+fn nameless(root: &OwnedFd) -> Result<File, Errno> {
+    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
+    Ok(File::from(rustix::fs::openat(root, c".", flags, Mode::RUSR | Mode::WUSR)?))
+}
+
+/// When a file's content or metadata was changed last. No program can set this time.
+fn changed(stat: &Stat) -> Timestamp {
+    #[expect(clippy::cast_possible_truncation, reason = "there are 10^9 of them in a second")]
+    let nanoseconds = stat.st_ctime_nsec as i32;
+    Timestamp::new(stat.st_ctime, nanoseconds).unwrap_or(Timestamp::MAX)
+}
+
+fn same(one: &Stat, other: &Stat) -> bool {
+    let key = |stat: &Stat| {
+        let times = (stat.st_mtime, stat.st_mtime_nsec, stat.st_ctime, stat.st_ctime_nsec);
+        (stat.st_size, times, stat.st_ino, stat.st_dev)
+    };
+    key(one) == key(other)
+}

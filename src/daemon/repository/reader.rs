@@ -1,0 +1,95 @@
+//! Reading blobs by the compact index. A part of a pack is read at once, and what is in it opened
+//! piece by piece.
+
+use rustic_core::{
+    Id,
+    repofile::{BlobType, ConfigFile, Tree},
+};
+
+use super::{
+    cipher::{Coder, Hash, hash},
+    index::{Index, Location},
+    open::OpenRepository,
+};
+use crate::error::{Error, ErrorKind, Result};
+
+/// Reads blobs. Its buffers are used again, so each thread has its own.
+pub(crate) struct BlobReader<'a> {
+    repository: &'a OpenRepository,
+    coder: Coder,
+}
+
+impl<'a> BlobReader<'a> {
+    /// A reader for the repository, which has these settings.
+    ///
+    /// # Errors
+    /// If the settings are not known, or memory is short.
+    pub(crate) fn new(repository: &'a OpenRepository, config: &ConfigFile) -> Result<Self> {
+        Ok(Self { repository, coder: repository.coder(config)? })
+    }
+
+    /// A part of a pack. Less may come if the pack is too short.
+    ///
+    /// # Errors
+    /// If the storage can't read it. [`ErrorKind::Repository`] if the pack is missing.
+    pub(crate) fn stretch(&self, pack: &Id, offset: u32, length: u32) -> Result<Vec<u8>> {
+        self.repository.backend().read_stretch(pack, offset, length).map(Vec::from)
+    }
+
+    /// Opens a piece of a file, and checks that it is what was backed up. A damaged piece is
+    /// remembered, as by [`OpenRepository::piece`].
+    ///
+    /// # Errors
+    /// If the piece is damaged: what was tried (`what`), and why it failed.
+    pub(crate) fn piece<'b>(
+        &'b mut self,
+        sealed: &'b mut [u8],
+        (id, at): (&Hash, &Location),
+        what: &dyn Fn() -> String,
+    ) -> Result<&'b [u8]> {
+        let repository = self.repository;
+        let wrong = |error| repository.lost(id, error);
+        match self.coder.open_blob_in_place(sealed, at.raw_length) {
+            Ok(content) if hash(content) == *id => Ok(content),
+            Ok(_) => Err(wrong(changed(&what()))),
+            Err(error) => Err(wrong(damaged(&what(), &at.pack, &error))),
+        }
+    }
+
+    /// Reads the tree of a folder, and checks that it is what was backed up.
+    ///
+    /// # Errors
+    /// If the tree can't be read: what was tried (`what`), and why it failed.
+    pub(crate) fn tree(
+        &mut self,
+        index: &Index,
+        id: &Hash,
+        what: &dyn Fn() -> String,
+    ) -> Result<Tree> {
+        let Some(at) = index.find(BlobType::Tree, id) else {
+            let message = format!("{}: it is missing in the index", what());
+            return Err(Error::new(ErrorKind::Repository, message));
+        };
+        let sealed = self.repository.backend().read_tree(&at.pack, at.offset, at.length)?;
+        let opened = self.coder.open_blob(&sealed, at.raw_length);
+        let text = opened.map_err(|error| damaged(&what(), &at.pack, &error))?;
+        if hash(&text) != *id {
+            return Err(changed(&what()));
+        }
+        serde_json::from_slice(&text).map_err(|error| {
+            let message = format!("{}: it is no folder: {error}", what());
+            Error::new(ErrorKind::Repository, message)
+        })
+    }
+}
+
+fn changed(what: &str) -> Error {
+    Error::new(ErrorKind::Repository, format!("{what}: it is not what was backed up"))
+}
+
+fn damaged(what: &str, pack: &Id, error: &Error) -> Error {
+    log::debug!("{what}: {error}");
+    let pack = pack.to_hex();
+    let message = format!("{what}: it is damaged in the pack {}", pack.as_str());
+    Error::new(ErrorKind::Repository, message)
+}

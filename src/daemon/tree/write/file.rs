@@ -1,0 +1,108 @@
+//! A file that is being restored. Several threads may write its pieces.
+
+use std::{
+    ffi::{CStr, CString},
+    fs::File,
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+};
+
+use rustic_core::repofile::Metadata;
+use rustix::fs::{Mode, OFlags};
+
+use super::{metadata::MetadataWriter, path::failed};
+use crate::{
+    daemon::tree::places::{Place, Places},
+    error::Result,
+    files::write_error,
+    sync::lock,
+};
+
+/// A file that is being restored.
+pub(super) struct RestoredFile {
+    place: Arc<Place>,
+    name: CString,
+    meta: Metadata,
+    /// The sum of the file's content, in bytes.
+    size: u64,
+    /// Whether the file is there already, because other names are linked to it.
+    is_made: bool,
+    has_holes: AtomicBool,
+    /// The number of pieces that are not written yet. The thread that writes the last one sets the
+    /// metadata.
+    left: AtomicUsize,
+    open: Mutex<Option<Arc<File>>>,
+}
+
+impl RestoredFile {
+    /// A file of `pieces` pieces, which is not made yet.
+    pub(super) fn new(
+        (place, name): (Arc<Place>, CString),
+        meta: Metadata,
+        size: u64,
+        pieces: usize,
+    ) -> Self {
+        Self {
+            place,
+            name,
+            meta,
+            size,
+            is_made: false,
+            has_holes: AtomicBool::new(false),
+            left: AtomicUsize::new(pieces.max(1)),
+            open: Mutex::default(),
+        }
+    }
+
+    /// Makes the file now, so that other names can be linked to it.
+    pub(super) fn make(&mut self, places: &Places) -> Result<()> {
+        self.open_in(places)?;
+        self.is_made = true;
+        Ok(())
+    }
+
+    pub(super) fn path(&self) -> PathBuf {
+        self.place.path_of(&self.name)
+    }
+
+    /// The file, which the first call makes. It stays open until it is finished.
+    pub(super) fn open(&self, places: &Places) -> Result<Arc<File>> {
+        let mut open = lock(&self.open);
+        if let Some(file) = &*open {
+            return Ok(Arc::clone(file));
+        }
+        Ok(Arc::clone(open.insert(Arc::new(self.open_in(places)?))))
+    }
+
+    fn open_in(&self, places: &Places) -> Result<File> {
+        let new = OFlags::CREATE | OFlags::EXCL;
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let flags = if self.is_made { flags } else { flags | new };
+        let folder = places.handle(&self.place);
+        let folder = folder.map_err(|error| write_error(&self.path(), &error))?;
+        let name: &CStr = &self.name;
+        let file = rustix::fs::openat(&*folder, name, flags, Mode::RUSR | Mode::WUSR);
+        file.map(File::from).map_err(|error| failed(&self.path())(error))
+    }
+
+    /// Says that zeros were left out.
+    pub(super) fn left_out(&self) {
+        self.has_holes.store(true, Ordering::Relaxed);
+    }
+
+    /// Counts a piece as written. The last one sets what remains to be set, and closes the file.
+    pub(super) fn written(&self, places: &Places, metadata: MetadataWriter<'_>) -> Result<()> {
+        if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return Ok(());
+        }
+        let file = self.open(places)?;
+        lock(&self.open).take();
+        if self.has_holes.load(Ordering::Relaxed) {
+            file.set_len(self.size).map_err(|error| write_error(&self.path(), &error))?;
+        }
+        metadata.set_open(&*file, &self.meta, &self.path())
+    }
+}
