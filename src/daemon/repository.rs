@@ -10,6 +10,7 @@ mod cipher;
 mod index;
 mod key_file;
 mod open;
+mod packing;
 mod reader;
 mod storage;
 

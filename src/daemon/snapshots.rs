@@ -21,7 +21,7 @@ use std::{
 
 use rustic_core::{
     FileType, WriteBackend as _,
-    repofile::{SnapshotFile, SnapshotId},
+    repofile::{Chunker, SnapshotFile, SnapshotId},
 };
 
 use super::{
@@ -102,7 +102,9 @@ impl LocalRepository {
             }
             OpenRepository::open(self.backend(), self.access.password())?
         } else {
-            OpenRepository::create(self.backend(), self.access.password(), true)?
+            // Copies of the snapshots of several hosts share what is the same in them.
+            let chunker = Chunker::FixedSize;
+            OpenRepository::create(self.backend(), self.access.password(), true, chunker)?
         };
         let key = serde_json::to_vec(repository.key())
             .map_err(|error| Error::internal(error.to_string()))?;

@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use rustic_core::repofile::Chunker;
+
 use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file};
 use crate::{
     convoy::refusal::refused,
@@ -132,12 +134,12 @@ impl DestinationRepository {
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
-        let made =
-            match OpenRepository::create(self.backend(), self.access.password(), alone.is_some()) {
-                Ok(made) => made,
-                // Without locks, another host may have created the repository first.
-                Err(error) => return self.existing()?.ok_or(error),
-            };
+        let (password, alone) = (self.access.password(), alone.is_some());
+        let made = match OpenRepository::create(self.backend(), password, alone, Chunker::Rabin) {
+            Ok(made) => made,
+            // Without locks, another host may have created the repository first.
+            Err(error) => return self.existing()?.ok_or(error),
+        };
         let made = Arc::new(made);
         *lock(&self.open) = Some(made.clone());
         Ok(made)

@@ -7,13 +7,11 @@ use aes256ctr_poly1305aes::{
     Aes256CtrPoly1305Aes, Key, Nonce, Tag,
     aead::{AeadInPlace as _, generic_array::GenericArray},
 };
-use rustic_core::repofile::MasterKey;
+use rustic_core::repofile::{BlobType, MasterKey};
 use sha2::{Digest as _, Sha256};
-use zstd::{
-    bulk::{Compressor, Decompressor},
-    zstd_safe::compress_bound,
-};
+use zstd::{bulk::Decompressor, zstd_safe::compress_bound};
 
+use super::packing::Packing;
 use crate::error::{Error, ErrorKind, Result};
 
 /// The SHA-256 of a blob or a file.
@@ -85,7 +83,7 @@ pub(crate) struct SealedBlob<'a> {
 pub(crate) struct Coder {
     cipher: Cipher,
     /// `None` in repositories of version 1.
-    compressor: Option<Compressor<'static>>,
+    packing: Option<Packing>,
     decompressor: Decompressor<'static>,
     /// Whether each blob is opened again and compared, before it counts.
     verify: bool,
@@ -103,7 +101,7 @@ impl Coder {
         let unusable = |error| Error::internal(format!("zstd can't be used: {error}"));
         Ok(Self {
             cipher: Cipher::new(key)?,
-            compressor: level.map(Compressor::new).transpose().map_err(unusable)?,
+            packing: level.map(Packing::new).transpose().map_err(unusable)?,
             decompressor: Decompressor::new().map_err(unusable)?,
             verify,
             sealed: Vec::new(),
@@ -116,16 +114,20 @@ impl Coder {
     ///
     /// # Errors
     /// If what was sealed can't be opened again.
-    pub(crate) fn seal_blob(&mut self, raw: &[u8]) -> Result<SealedBlob<'_>> {
+    pub(crate) fn seal_blob(&mut self, kind: BlobType, raw: &[u8]) -> Result<SealedBlob<'_>> {
         let too_long = |_| Error::internal("a blob is longer than 4 GiB");
         let length = u32::try_from(raw.len()).map_err(too_long)?;
         let space = compress_bound(raw.len()) + OVERHEAD;
         if self.sealed.len() < space {
             self.sealed.resize(space, 0);
         }
-        let (used, raw_length) = match &mut self.compressor {
-            Some(compressor) => {
-                let used = compressor.compress_to_buffer(raw, &mut self.sealed[NONCE..]);
+        let (used, raw_length) = match &mut self.packing {
+            Some(packing) => {
+                let space = &mut self.sealed[NONCE..];
+                let used = match kind {
+                    BlobType::Data => packing.pack(raw, space),
+                    BlobType::Tree => packing.pack_thoroughly(raw, space),
+                };
                 let used =
                     used.map_err(|error| Error::internal(format!("zstd failed: {error}")))?;
                 (used, NonZeroU32::new(length))
@@ -148,7 +150,7 @@ impl Coder {
         self.opened.clear();
         self.opened.extend_from_slice(&self.sealed[..end]);
         let opened = self.cipher.open(&mut self.opened)?;
-        let same = if self.compressor.is_some() {
+        let same = if self.packing.is_some() {
             if self.unpacked.len() < raw.len() {
                 self.unpacked.resize(raw.len(), 0);
             }
@@ -224,12 +226,13 @@ impl Coder {
     /// # Errors
     /// If memory is short, or there are no random numbers.
     pub(crate) fn seal_file(&mut self, content: &[u8]) -> Result<Vec<u8>> {
-        let Some(compressor) = &mut self.compressor else { return self.seal_header(content) };
-        let packed = compressor
-            .compress(content)
+        let Some(packing) = &mut self.packing else { return self.seal_header(content) };
+        // The version of the form comes first; without it, the content is not compressed.
+        let mut packed = vec![2; 1 + compress_bound(content.len())];
+        let used = packing
+            .pack_thoroughly(content, &mut packed[1..])
             .map_err(|error| Error::internal(format!("zstd failed: {error}")))?;
-        // The version of the form; without it, the content is not compressed.
-        self.seal_header(&[&[2], packed.as_slice()].concat())
+        self.seal_header(&packed[..=used])
     }
 
     /// The content of a file of the repository: an index or a snapshot.
@@ -261,7 +264,7 @@ mod tests {
         for level in [Some(3), None] {
             let mut coder = coder(level);
             let raw = b"some text, some text, some text".repeat(100);
-            let blob = coder.seal_blob(&raw).unwrap();
+            let blob = coder.seal_blob(BlobType::Data, &raw).unwrap();
             let (mut sealed, length) = (blob.sealed.to_vec(), blob.raw_length);
             assert_eq!(length.is_some(), level.is_some());
             assert_eq!(coder.open_blob(&sealed, length).unwrap(), raw);
@@ -278,7 +281,7 @@ mod tests {
     #[test]
     fn a_blob_that_can_not_be_read_again_is_noticed() {
         let mut coder = coder(Some(3));
-        let end = coder.seal_blob(b"as it was read").unwrap().sealed.len();
+        let end = coder.seal_blob(BlobType::Data, b"as it was read").unwrap().sealed.len();
         coder.verify_blob(end, b"as it was read").unwrap();
         let error = coder.verify_blob(end, b"as it was rEad").unwrap_err();
         assert!(error.message.contains("faulty"), "{error}");

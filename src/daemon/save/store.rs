@@ -70,7 +70,7 @@ impl<'a> Store<'a> {
         if !lock(&of_kind.claimed[set]).insert(id) {
             return Ok(id);
         }
-        let blob = coder.seal_blob(raw)?;
+        let blob = coder.seal_blob(kind, raw)?;
         let added = &of_kind.added;
         added.blobs.add(1);
         added.raw.add(raw.len() as u64);

@@ -18,7 +18,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 use rustic_core::{
     CheckOptions, FileType, TreeId,
-    repofile::{Node, SnapshotFile},
+    repofile::{Chunker, Node, SnapshotFile},
 };
 use rustix::fs::{Mode, OFlags};
 use tempfile::TempDir;
@@ -49,7 +49,7 @@ impl Scene {
         fs::create_dir(folder.path().join("volume")).unwrap();
         fs::create_dir(folder.path().join("repository")).unwrap();
         let backend = Backend::in_folder(&folder.path().join("repository"), "host1");
-        let repository = OpenRepository::create(backend, "secret", true).unwrap();
+        let repository = OpenRepository::create(backend, "secret", true, Chunker::Rabin).unwrap();
         Self { folder, repository }
     }
 
