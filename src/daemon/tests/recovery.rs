@@ -234,5 +234,5 @@ async fn what_is_left_of_a_forgotten_volume_is_forgotten_too() {
     let files = scene.volume("vol1").await;
     scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
     scene.restart(|_| fs::remove_dir(files).unwrap());
-    assert_eq!(fs::read_dir(scene.path("root/state")).unwrap().count(), 0);
+    assert!(!scene.path("root/state/vol1.json").exists());
 }
