@@ -20,9 +20,9 @@
 //! snapshots. The next volume of that name gets them back. To remove them, create the volume again
 //! and delete it with its data.
 //!
-//! A backup is a copy of a snapshot in `<destination>/repository/`, in a folder or a bucket. That
-//! is a restic-format repository that several hosts can share ([`backups`] says how). Both kinds of
-//! repository can be read with `restic` and the password. restic opens repositories with an empty
+//! A backup is in `<destination>/repository/`, in a folder or a bucket: a volume that was written
+//! there as it was at one moment, or a copy of a snapshot. That is a restic-format repository that
+//! several hosts can share ([`backups`] says how). Both kinds of repository can be read with `restic` and the password. restic opens repositories with an empty
 //! password from version 0.17 on (`--insecure-no-password`).
 //!
 //! One rule holds everywhere: nothing becomes visible before it is whole, checked and on disk. The

@@ -1,6 +1,6 @@
 //! The one entry point of every run: gives the run an id, a ticket of the queue and a record.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -18,6 +18,7 @@ use super::{
 use crate::{
     run_words::{RunStatus, Trigger},
     scope::{self, Scope},
+    sync::lock,
 };
 
 /// Runs a script as soon as the queue gives a permit. Once the script runs, dropping the future
@@ -40,6 +41,9 @@ pub(crate) struct QueuedRun {
     ticket: Option<Ticket>,
 }
 
+/// Held from a run's id to the beginning of its record, so that records are in the order of ids.
+static ENQUEUING: Mutex<()> = Mutex::new(());
+
 /// Gives a run its id and its ticket, and begins its record; [`QueuedRun::run`] runs it.
 pub(crate) fn enqueue(
     environment: &RunEnvironment,
@@ -51,6 +55,7 @@ pub(crate) fn enqueue(
         (id::next(now), now)
     };
     let read_only = request.dry_run || request.script.read_only;
+    let enqueuing = lock(&ENQUEUING);
     let ((id, started), ticket) =
         match if read_only { &environment.read_queue } else { &environment.queue } {
             Some(queue) => {
@@ -66,6 +71,7 @@ pub(crate) fn enqueue(
     let begin =
         |recorder: &Arc<Recorder>| recorder.begin(record.clone(), cancellation.clone(), !read_only);
     let recording = environment.recorder.as_ref().map(begin);
+    drop(enqueuing);
     QueuedRun { environment: environment.clone(), request, cancellation, record, recording, ticket }
 }
 

@@ -151,13 +151,15 @@ impl DestinationRepository {
         parent: Option<&StoredBackup>,
     ) -> Result<(SnapshotFile, Changed)> {
         let name = volume.name.as_str();
-        let piece = self.access.progress.begin(&format!("backup {name}"), None);
+        let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
+        let piece = self.access.progress.begin(&format!("backup {name}"), before);
         let known = |parent: &StoredBackup| {
             let begun = parent.record.snapshot_created;
             Parent { tree: parent.tree, begun }
         };
         let source = Source { files, volume: name, parent: parent.map(known) };
         let saved = save::save(repository, source, &*piece, &|| false)?;
+        piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {
             time: Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC),
