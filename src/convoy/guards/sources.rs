@@ -9,6 +9,8 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use jiff::Timestamp;
+
 use super::{
     data_look::Seen,
     doubts::{Copy, KnownSources, doubts},
@@ -23,9 +25,25 @@ use crate::{
     error::{Error, Result},
 };
 
+fn taken(known: &KnownBackup) -> Timestamp {
+    known.snapshot_time.unwrap_or(known.proven)
+}
+
+/// The known backups that a later copy of the volume is compared with, the oldest first: those that
+/// runs of this host made since the volume was `created`, and that are not in doubt.
+fn sound(known: impl Iterator<Item = KnownBackup>, created: Option<Timestamp>) -> Vec<KnownBackup> {
+    let is_sound = |it: &KnownBackup| {
+        let is_its_own = created.is_none_or(|created| taken(it) >= created);
+        it.doubt.is_none() && it.made_here && !it.former && is_its_own
+    };
+    let mut sound: Vec<_> = known.filter(is_sound).collect();
+    sound.sort_by_key(taken);
+    sound
+}
+
 fn copy_of(known: KnownBackup) -> Copy {
     Copy {
-        taken: known.snapshot_time.or(Some(known.proven)),
+        taken: Some(taken(&known)),
         extent: Extent { files: known.files, bytes: known.bytes, mounts: None },
         known_doubt: None,
     }
@@ -35,7 +53,7 @@ fn copy_of(known: KnownBackup) -> Copy {
 struct Doubted<'a> {
     volume: &'a str,
     source: String,
-    taken: Option<jiff::Timestamp>,
+    taken: Option<Timestamp>,
     extent: Extent,
     why: &'a str,
 }
@@ -157,21 +175,15 @@ impl Guards {
     }
 
     /// By the volume's backups that runs of this host made: no snapshot of them may have stayed.
-    fn doubt_after_backups(&self, volume: &Volume, taken: &Snapshot) -> Option<String> {
-        let mut known: Vec<_> = self.known_backups(&volume.name).ok()?.into_values().collect();
-        let (created, now) = (volume.created_time.timestamp(), self.clock.now());
-        // Without files, the bytes are those of packed data, which a snapshot does not tell.
-        known.retain(|other| other.files.is_some());
-        known.retain(|other| {
-            let is_sound = other.doubt.is_none() && other.made_here && !other.former;
-            let taken = other.snapshot_time.unwrap_or(other.proven);
-            // A date in the future does not tell whether the backup is of this volume.
-            let is_credible = !is_in_future(taken, now);
-            is_sound && is_credible && created.is_none_or(|created| taken >= created)
-        });
-        known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
+    fn doubt_after_backups(&self, volume: &Volume, snapshot: &Snapshot) -> Option<String> {
+        let known = self.known_backups(&volume.name).ok()?;
+        let mut known = sound(known.into_values(), volume.created_time.timestamp());
+        let now = self.clock.now();
+        // Without files, the bytes are those of packed data, which a snapshot does not tell. A date
+        // in the future does not tell whether the backup is of this volume.
+        known.retain(|other| other.files.is_some() && !is_in_future(taken(other), now));
         let before = known.into_iter().map(copy_of);
-        let this = Copy { taken: taken.order().0, extent: taken.extent(), known_doubt: None };
+        let this = Copy { taken: snapshot.order().0, extent: snapshot.extent(), known_doubt: None };
         let sources = self.known_sources();
         let accepted = sources.accepted(&volume.name, &volume.source());
         doubts(before.chain([this]), accepted).pop().flatten()
@@ -285,16 +297,11 @@ impl Guards {
         if known.get(url).is_some_and(|known| known.doubt.is_some()) {
             return None;
         }
-        let mut known: Vec<_> = known.into_values().collect();
-        known.retain(|other| other.doubt.is_none() && other.made_here && !other.former);
         // Only the end of a run tells the memory that another volume has the name now.
         let volume = Name::volume(backup.volume()).ok()?;
         let created = self.volume(&volume).await.ok().and_then(|it| it.created_time.timestamp());
-        known.retain(|other| {
-            let taken = other.snapshot_time.unwrap_or(other.proven);
-            created.is_none_or(|created| taken >= created) && !is_of_another(other, backup, listed)
-        });
-        known.sort_by_key(|other| other.snapshot_time.unwrap_or(other.proven));
+        let mut known = sound(known.into_values(), created);
+        known.retain(|other| !is_of_another(other, backup, listed));
         if let Some(newest) = known.last_mut().filter(|newest| newest.bytes.is_none()) {
             newest.bytes = self.size_seen(&newest.url).await;
         }

@@ -3,12 +3,11 @@
 
 use std::path::Path;
 
-use jiff::Timestamp;
+use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::SnapshotFile;
 
 use super::{
     catalogue::StoredBackup,
-    create::LEFTOVER_AGE,
     destination::DestinationRepository,
     prove::prove,
     record::{Record, StoredUrl},
@@ -41,21 +40,16 @@ impl DestinationRepository {
         reader: Reader<'_>,
         now: impl Fn() -> Timestamp,
     ) -> Result<Name> {
-        self.refuse_roots()?;
-        self.access.warn_of_plain_backups();
-        let _gate = self.without_deletes();
-        let _writing = self.one_backup();
-        let repository = self.existing_or_new()?;
-        let _lock = self.lock_file(false)?;
-        repository.backend().remove_leftovers(LEFTOVER_AGE);
+        let writing = self.begin_backup()?;
+        let repository = &writing.repository;
         // A failure of an earlier call is not this one's.
         repository.backend().take_failure();
-        let parent = self.newest_of(&repository, volume, now())?;
+        let parent = self.newest_of(repository, volume, now())?;
         let begun = now();
         let write = |reading: &Reading<'_>| {
             let files = reading.moment.files();
             let (written, changed) =
-                self.write_whole(&repository, volume, files, parent.as_ref())?;
+                self.write_whole(repository, volume, files, parent.as_ref())?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
             Ok((written, extent, changed.held(reading.moment.kind().as_str())))
         };
@@ -63,7 +57,8 @@ impl DestinationRepository {
         let (written, extent, held) = reader.read(volume, write, |_| ())?;
         let snapshot = (snapshot.as_str(), begun);
         let record = Record { held, ..self.record(volume, snapshot, now(), extent)? };
-        let file = SnapshotFile { tags: record.tags(), ..written };
+        let time = begun.to_zoned(TimeZone::UTC);
+        let file = SnapshotFile { tags: record.tags(), time, ..written };
         guarded("the backup", || {
             repository
                 .plain()?
@@ -96,8 +91,8 @@ impl DestinationRepository {
         }
     }
 
-    /// The newest backup of this volume that this daemon made. What others wrote is not believed, nor
-    /// a date in the future: it would be the parent for years.
+    /// The newest backup of this volume, without those that another daemon says it made, and those
+    /// that are dated in the future: such a one would be the parent for years.
     fn newest_of(
         &self,
         repository: &OpenRepository,
@@ -162,7 +157,6 @@ impl DestinationRepository {
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {
-            time: Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC),
             hostname: self.access.host.clone(),
             tree: saved.tree,
             summary: Some(*saved.summary),

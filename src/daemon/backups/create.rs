@@ -1,7 +1,5 @@
 //! Making a backup. A snapshot is copied and proven whole. Only then the backup becomes visible.
 
-use std::time::Duration;
-
 use jiff::Timestamp;
 use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
@@ -16,9 +14,6 @@ use crate::{
     error::{ErrorKind, Result},
 };
 
-/// Unfinished files that are older than this were left by a process that has ended.
-pub(super) const LEFTOVER_AGE: Duration = Duration::from_hours(24);
-
 impl DestinationRepository {
     /// Copies a snapshot to the destination, and returns the backup's name.
     ///
@@ -31,21 +26,16 @@ impl DestinationRepository {
         (snapshot, state): (&str, &SnapshotState),
         now: Timestamp,
     ) -> Result<Name> {
-        self.refuse_roots()?;
-        self.access.warn_of_plain_backups();
-        let _gate = self.without_deletes();
-        let _writing = self.one_backup();
-        let repository = self.existing_or_new()?;
-        let _lock = self.lock_file(false)?;
+        let writing = self.begin_backup()?;
+        let repository = &writing.repository;
         let _reading = local.reading();
         let (source, mut file) = local.source(state)?;
-        repository.backend().remove_leftovers(LEFTOVER_AGE);
         let extent = Extent { mounts: state.mounts.clone(), ..Extent::default() };
         let record = self.record(volume, (snapshot, state.created), now, extent)?;
         let record = Record { held: state.held(), ..record };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 
-        let copy = || self.copy_and_prove(&source, &file, &repository, &volume.name);
+        let copy = || self.copy_and_prove(&source, &file, repository, &volume.name);
         // The first copy skips data that the destination already has. If some of that is missing in
         // the check, another host has marked it as unused or removed it. The second copy writes it
         // again.

@@ -49,6 +49,18 @@ pub(in crate::daemon) struct DestinationRepository {
     pub(super) damage: Damage,
 }
 
+/// Unfinished files that are older than this were left by a process that has ended.
+const LEFTOVER_AGE: Duration = Duration::from_hours(24);
+
+/// A repository that a backup is being written to. Deletions and other backups wait until it is
+/// dropped.
+pub(super) struct Writing<'a> {
+    pub(super) repository: Arc<OpenRepository>,
+    _gate: RwLockReadGuard<'a, ()>,
+    _one: MutexGuard<'a, ()>,
+    _lock: Option<File>,
+}
+
 impl DestinationRepository {
     pub(super) fn new(
         location: Location,
@@ -126,7 +138,7 @@ impl DestinationRepository {
     }
 
     /// The repository, created if there is none.
-    pub(super) fn existing_or_new(&self) -> Result<Arc<OpenRepository>> {
+    fn existing_or_new(&self) -> Result<Arc<OpenRepository>> {
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
@@ -145,6 +157,20 @@ impl DestinationRepository {
         Ok(made)
     }
 
+    /// Takes what a backup needs: the repository, made if there is none, and all its locks.
+    ///
+    /// # Errors
+    /// If the destination is a daemon's own folder, can't be written, or is locked for too long.
+    pub(super) fn begin_backup(&self) -> Result<Writing<'_>> {
+        self.refuse_roots()?;
+        self.access.warn_of_plain_backups();
+        let (gate, one) = (self.without_deletes(), self.one_backup());
+        let repository = self.existing_or_new()?;
+        let lock = self.lock_file(false)?;
+        repository.backend().remove_leftovers(LEFTOVER_AGE);
+        Ok(Writing { repository, _gate: gate, _one: one, _lock: lock })
+    }
+
     /// Holds off deletions in this process while the guard lives.
     pub(super) fn without_deletes(&self) -> RwLockReadGuard<'_, ()> {
         sync::read(&self.gate)
@@ -156,7 +182,7 @@ impl DestinationRepository {
     }
 
     /// Holds off other backups in this process while the guard lives.
-    pub(super) fn one_backup(&self) -> MutexGuard<'_, ()> {
+    fn one_backup(&self) -> MutexGuard<'_, ()> {
         lock(&self.writing)
     }
 
