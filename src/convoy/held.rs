@@ -12,6 +12,10 @@ pub(crate) const CHANGED_FILES: &str = "ChangedFiles";
 /// The field with the paths of some of them, as a JSON list.
 pub(crate) const CHANGED_PATHS: &str = "ChangedPaths";
 
+/// The field that says for how long the programs that write to the volume were held still, in
+/// milliseconds.
+pub(crate) const HELD_MILLISECONDS: &str = "HeldMilliseconds";
+
 /// How the files of a backup were held. A daemon that does not tell leaves all of it empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Held {
@@ -22,6 +26,9 @@ pub(crate) struct Held {
     pub(crate) changed_files: u64,
     /// The paths of the first of them, in the volume.
     pub(crate) changed_paths: Vec<String>,
+    /// How long the programs that write to the volume were held still, in milliseconds; `None` if
+    /// they were not.
+    pub(crate) stood: Option<u64>,
 }
 
 impl Held {
@@ -37,6 +44,7 @@ impl Held {
             changed_paths: paths
                 .and_then(|paths| serde_json::from_str(paths).ok())
                 .unwrap_or_default(),
+            stood: fields.get(HELD_MILLISECONDS).and_then(|stood| stood.parse().ok()),
         }
     }
 
@@ -44,6 +52,7 @@ impl Held {
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = Vec::new();
         fields.extend(self.kind.clone().map(|kind| (MOMENT, kind)));
+        fields.extend(self.stood.map(|stood| (HELD_MILLISECONDS, stood.to_string())));
         if self.changed_files > 0 {
             fields.push((CHANGED_FILES, self.changed_files.to_string()));
             fields.push((CHANGED_PATHS, json!(self.changed_paths).to_string()));
@@ -80,8 +89,10 @@ mod tests {
     fn how_files_were_held_comes_back_from_its_fields_and_names_what_changed() {
         let still = Held { kind: Some("btrfs".into()), ..Held::default() };
         let paths = vec!["db/main.sqlite".to_owned(), "a \"b\"".to_owned()];
-        let torn = Held { kind: Some("live".into()), changed_files: 3, changed_paths: paths };
-        for moment in [&still, &torn, &Held::default()] {
+        let kind = Some("live".to_owned());
+        let torn = Held { kind, changed_files: 3, changed_paths: paths, ..Held::default() };
+        let stood = Held { stood: Some(312), ..still.clone() };
+        for moment in [&still, &torn, &stood, &Held::default()] {
             let fields = moment.fields().into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
             assert_eq!(Held::of(&fields), *moment);

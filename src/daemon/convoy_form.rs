@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     convoy::{
-        ApiTime, DriverInfo, Info, MOMENT, MOMENT_NOTE, PROBLEM, SNAPSHOT_SIZE, Snapshot,
+        ApiTime, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, PROBLEM, SNAPSHOT_SIZE, Snapshot,
         VOLUME_ID, Volume,
     },
     error::{Error, Result},
@@ -72,7 +72,8 @@ impl ConvoyForm<'_> {
             ("VolumeName", volume.name.clone()),
         ];
         let note = offer.why.map(|why| (MOMENT_NOTE, why));
-        fields(always.into_iter().chain(note).chain(problem))
+        let hold = self.moments.holds(&volume.name).then(|| (HOLD, "command".to_owned()));
+        fields(always.into_iter().chain(note).chain(hold).chain(problem))
     }
 
     /// A volume with its snapshots.

@@ -64,6 +64,7 @@ impl Operations {
         let local = LocalRepository::new(root.clone(), access.clone());
         let disk = OnDisk { root: &root, driver: &drivers.vfs, state: &state };
         let moments = Moments::new(&root, options.moment, options.clock.clone());
+        let moments = moments.holding(options.hold);
         let mut sentences = moments.undo_left();
         sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
         sentences.extend(found::take_up(&drivers, &state, &mut volumes, options.clock.now())?);

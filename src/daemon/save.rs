@@ -65,7 +65,7 @@ use self::{
     writer::{PackWriter, WRITERS},
 };
 use super::{
-    moment::{Files, Kept},
+    moment::{Files, Kept, Still},
     repository::{Coder, Hash, HexHash, Index, OpenRepository, guarded},
     tree::{places::Places, read::ReadFailures},
 };
@@ -157,6 +157,8 @@ fn save_watched(
     after_reading: &(dyn Fn(&CStr) + Sync),
 ) -> Result<Saved> {
     let started = Zoned::now();
+    let still = source.files.still;
+    let cancelled = &|| cancelled() || still.is_some_and(Still::is_over);
     let config = repository.config()?;
     let coder = || repository.coder(&config);
     let backend = repository.backend();
@@ -176,6 +178,7 @@ fn save_watched(
         counts: Counts::default(),
         failures: ReadFailures::default(),
         kept: source.files.kept,
+        still: source.files.still,
         racy: source.parent.map(|parent| parent.racy()),
         after_reading,
         failure: Mutex::default(),
@@ -187,6 +190,7 @@ fn save_watched(
     let known = source
         .parent
         .and_then(|parent| known_root(&parent, source.volume, &index, repository, &config));
+    still.map_or(Ok(()), Still::hold)?;
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
@@ -248,6 +252,7 @@ fn work<'a>(
                 run.fail(Error::internal("a worker has ended"));
             }
         }
+        run.release();
         // What was read and packed is for the next run, also after a failure.
         if let Err(error) = run.store.finish() {
             run.fail(error);

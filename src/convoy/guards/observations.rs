@@ -54,6 +54,8 @@ pub(crate) enum Observation {
         files: Option<u64>,
         /// The number of files that changed while it was made, if the daemon tells it.
         changed_files: Option<u64>,
+        /// How long the programs that write to the volume were held still, in milliseconds.
+        stood: Option<u64>,
         /// Whether this run made it.
         made: bool,
         /// Whether its data was looked at, and not only its description.
@@ -199,6 +201,7 @@ impl Observations {
                 let held = backup.held();
                 held.kind.map(|_| held.changed_files)
             },
+            stood: backup.held().stood,
             made,
             verified,
         });

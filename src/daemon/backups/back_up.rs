@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     clock::is_in_future,
-    convoy::{Changes, Extent, Name, Origin},
+    convoy::{Changes, Extent, Held, Name, Origin},
     daemon::{
-        moment::Files,
+        moment::{Files, Still},
         reading::{Reader, Reading},
         repository::{OpenRepository, guarded},
         save::{self, Changed, Parent, Source},
@@ -47,11 +47,11 @@ impl DestinationRepository {
         let parent = self.newest_of(repository, volume, now())?;
         let begun = now();
         let write = |reading: &Reading<'_>| {
-            let files = reading.moment.files();
             let (written, changed) =
-                self.write_whole(repository, volume, files, parent.as_ref())?;
+                self.write_whole(repository, volume, reading.files(), parent.as_ref())?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
-            Ok((written, extent, changed.held(reading.moment.kind().as_str())))
+            let held = changed.held(reading.moment.kind().as_str());
+            Ok((written, extent, Held { stood: reading.stood(), ..held }))
         };
         // What is written names nothing yet, so there is nothing to undo.
         let (written, extent, held) = reader.read(volume, write, |_| ())?;
@@ -152,7 +152,14 @@ impl DestinationRepository {
             let begun = parent.record.snapshot_created;
             Parent { tree: parent.tree, begun }
         };
-        let source = Source { files, volume: name, parent: parent.map(known) };
+        let mut source = Source { files, volume: name, parent: parent.map(known) };
+        if source.parent.is_none() && files.still.is_some_and(Still::is_wanted) {
+            // All of it is read: that takes longer than anything may be held.
+            let (begun, unheld) = (Timestamp::now(), Files { still: None, ..files });
+            let read = Source { files: unheld, ..source };
+            let tree = save::save(repository, read, &*piece, &|| false)?.tree;
+            source.parent = Some(Parent { tree, begun });
+        }
         let saved = save::save(repository, source, &*piece, &|| false)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));

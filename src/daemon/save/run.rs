@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     daemon::{
-        moment::Kept,
+        moment::{Kept, Still},
         repository::{Backend, Hash, Index},
         tree::{places::Places, read::ReadFailures},
     },
@@ -55,6 +55,8 @@ pub(super) struct Run<'a> {
     pub(super) failures: ReadFailures,
     /// What is read in place of what is in the folder now.
     pub(super) kept: Option<&'a Kept>,
+    /// What is held still while files are read.
+    pub(super) still: Option<&'a Still<'a>>,
     /// Files that changed at this time or later are read again, whatever the parent says; `None` if
     /// there is no parent.
     pub(super) racy: Option<Timestamp>,
@@ -66,6 +68,13 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Lets what writes to the files go on. If it went on too early, that is why the run fails.
+    pub(super) fn release(&self) {
+        if let Err(error) = self.still.map_or(Ok(()), Still::release) {
+            *lock(&self.failure) = Some(error);
+        }
+    }
+
     /// Ends the run with this error, if it is the first.
     pub(super) fn fail(&self, error: Error) {
         lock(&self.failure).get_or_insert(error);

@@ -52,6 +52,7 @@ impl LocalRepository {
             files: Some(saved.files),
             mounts: None,
             moment: None,
+            stood: None,
             changed_files: saved.changed.count,
             changed_paths: saved.changed.held("").changed_paths,
         })

@@ -147,6 +147,7 @@ impl Learning<'_> {
                 bytes,
                 files,
                 changed_files,
+                stood: _,
                 made,
                 verified,
             } => {
