@@ -33,6 +33,7 @@ mod entry;
 mod extents;
 mod level;
 mod listing;
+mod needs;
 mod node;
 mod packer;
 mod packs;
@@ -57,7 +58,7 @@ use self::{
     chunks::Chunks,
     content::ContentReader,
     counts::Counts,
-    parent::ParentFolder,
+    parent::{Known, ParentFolder},
     queue::Queue,
     run::Run,
     store::Store,
@@ -77,6 +78,7 @@ use crate::{
     text::counted,
 };
 pub(in crate::daemon) use counts::Changed;
+pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
 
 /// More workers need memory and gain little: the disk is the limit.
@@ -110,6 +112,7 @@ pub(in crate::daemon) struct Saved {
     /// Files and folders that vanished before they could be read.
     pub(in crate::daemon) vanished: u64,
     pub(in crate::daemon) changed: Changed,
+    pub(in crate::daemon) needs: Needs,
     /// The same in restic's words.
     pub(in crate::daemon) summary: Box<SnapshotSummary>,
 }
@@ -164,6 +167,10 @@ fn save_watched(
     let writer = PackWriter::new(backend);
     let store = Store::new(&index, &config, &writer);
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
+    let known = source
+        .parent
+        .and_then(|parent| known_trees(&parent, source.volume, &index, repository, &config));
+    let (known_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
     let run = Run {
         volume: source.volume,
         backend,
@@ -177,6 +184,7 @@ fn save_watched(
         failures: ReadFailures::default(),
         kept: source.files.kept,
         racy: source.parent.map(|parent| parent.racy()),
+        known_top,
         after_reading,
         failure: Mutex::default(),
         tree: Mutex::default(),
@@ -184,23 +192,21 @@ fn save_watched(
     for path in source.files.kept.into_iter().flat_map(Kept::moving) {
         run.counts.changed(path.clone());
     }
-    let known = source
-        .parent
-        .and_then(|parent| known_root(&parent, source.volume, &index, repository, &config));
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
-    saved(&run, started)
+    saved(&run, &writer, started)
 }
 
-/// The tree of the volume's folder in the parent. A parent that can't be read is none.
-fn known_root(
+/// The tree of the parent, and that of the volume's folder in it. A parent that can't be read is
+/// none.
+fn known_trees(
     parent: &Parent,
     volume: &str,
     index: &Index,
     repository: &OpenRepository,
     config: &ConfigFile,
-) -> Option<Hash> {
+) -> Option<(Hash, Option<Hash>)> {
     let read = || {
         let tree = HexHash::parse(parent.tree.to_hex().as_str())?.0;
         let mut coder = repository.coder(config).ok()?;
@@ -208,7 +214,8 @@ fn known_root(
         let top = top.inspect_err(|error| {
             log::warn!("volume \"{volume}\": all files are read, because the last snapshot can't be: {error}");
         });
-        top.ok()?.find(volume.as_bytes())?.subtree()
+        let root = top.ok()?.find(volume.as_bytes()).and_then(Known::subtree);
+        Some((tree, root))
     };
     read()
 }
@@ -266,7 +273,7 @@ fn work<'a>(
 }
 
 /// What the run has saved, if everything could be read.
-fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
+fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved> {
     if let Some(error) = run.failures.error(run.volume) {
         return Err(error);
     }
@@ -290,6 +297,7 @@ fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
         bytes_added: summary.data_added_packed,
         vanished: run.failures.vanished(),
         changed: counts.take_changed(),
+        needs: Needs::of(run.index, run.store, writer),
         summary,
     })
 }

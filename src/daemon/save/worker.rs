@@ -9,7 +9,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rustic_core::repofile::{BlobType, NodeType};
+use rustic_core::repofile::NodeType;
 
 use super::{
     assembly::Assembly,
@@ -205,7 +205,7 @@ impl<'a> Worker<'a> {
         let mut complete = level;
         loop {
             let text = lock(&complete.assembly).take();
-            let tree = self.tree(&text, complete.known_tree)?;
+            let tree = self.tree(&text, &complete)?;
             let mut entry = Vec::new();
             let name = complete.place.name().to_bytes();
             let Some((above, number)) = &complete.above else {
@@ -220,11 +220,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn tree(&mut self, text: &[u8], known: Option<Hash>) -> Result<Hash> {
+    fn tree(&mut self, text: &[u8], level: &Level) -> Result<Hash> {
         let counts = &self.run.counts;
         counts.bytes_of_folders.add(text.len() as u64);
-        let tree = self.run.store.keep(&mut self.coder, BlobType::Tree, text)?;
-        let counter = match known {
+        let tree = self.run.store.keep_tree(&mut self.coder, text, level.read_tree())?;
+        let counter = match level.known_tree {
             None => &counts.folders.new,
             Some(known) if known == tree => &counts.folders.unchanged,
             Some(_) => &counts.folders.changed,
@@ -240,7 +240,8 @@ impl<'a> Worker<'a> {
         node::write(&mut entry, name, &NodeType::Dir, &root.metadata, &refers)?;
         let mut top = Assembly::new(1);
         top.put(0..1, entry);
-        let top = self.run.store.keep(&mut self.coder, BlobType::Tree, &top.take())?;
+        let known = self.run.known_top;
+        let top = self.run.store.keep_tree(&mut self.coder, &top.take(), known)?;
         *lock(&self.run.tree) = Some(top);
         self.run.queue.close();
         Ok(())
