@@ -4,7 +4,7 @@
 //! workers (one a core)                              writers (three threads)
 //!   folders: names, metadata        [`worker`]
 //!   files: chunks, hashes           [`content`]
-//!   new blobs: zstd, cipher, check  [`store`]  ──►  packs: hash, write, sync   [`writer`]
+//!   new blobs: zstd, cipher, check  [`blob_writer`]  ──►  packs: hash, write, sync   [`pack_writer`]
 //!   complete folders: trees         [`worker`]      index files, as packs are on disk
 //! ```
 //!
@@ -26,24 +26,24 @@
 //! Nothing here knows volumes' states, snapshots or destinations.
 
 mod assembly;
+mod blob_writer;
 mod chunks;
 mod content;
 mod counts;
 mod entry;
-mod extents;
-mod level;
+mod holes;
 mod listing;
 mod node;
-mod packer;
-mod packs;
+mod open_pack;
+mod pack_filler;
+mod pack_writer;
 mod parent;
 mod queue;
 mod run;
-mod store;
 #[cfg(test)]
 mod tests;
+mod unfinished_folder;
 mod worker;
-mod writer;
 
 use std::{ffi::CStr, num::NonZero, path::Path, sync::Mutex, thread};
 
@@ -54,20 +54,20 @@ use rustic_core::{
 };
 
 use self::{
+    blob_writer::BlobWriter,
     chunks::Chunks,
     content::ContentReader,
     counts::Counts,
+    pack_writer::{PackWriter, WRITERS},
     parent::ParentFolder,
     queue::Queue,
     run::Run,
-    store::Store,
     worker::Worker,
-    writer::{PackWriter, WRITERS},
 };
 use super::{
-    moment::{Files, Kept},
+    moment::{Copies, Files},
     repository::{Coder, Hash, HexHash, Index, OpenRepository, guarded},
-    tree::{places::Places, read::ReadFailures},
+    tree::{folder_handles::FolderHandles, read::ReadFailures},
 };
 use crate::{
     error::{Error, Result},
@@ -162,26 +162,26 @@ fn save_watched(
     let backend = repository.backend();
     let index = Index::load(backend, &coder)?;
     let writer = PackWriter::new(backend);
-    let store = Store::new(&index, &config, &writer);
+    let blobs = BlobWriter::new(&index, &config, &writer);
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
     let run = Run {
         volume: source.volume,
         backend,
         index: &index,
-        store: &store,
-        content: ContentReader::new(&store, Chunks::new(&config)?, piece, cancelled),
+        blobs: &blobs,
+        content: ContentReader::new(&blobs, Chunks::new(&config)?, piece, cancelled),
         piece,
-        places: Places::default(),
+        folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
         failures: ReadFailures::default(),
-        kept: source.files.kept,
-        racy: source.parent.map(|parent| parent.racy()),
+        copies: source.files.copies,
+        settled_before: source.parent.map(|parent| parent.settled_before()),
         after_reading,
         failure: Mutex::default(),
         tree: Mutex::default(),
     };
-    for path in source.files.kept.into_iter().flat_map(Kept::moving) {
+    for path in source.files.copies.into_iter().flat_map(Copies::moving) {
         run.counts.changed(path.clone());
     }
     let known = source
@@ -249,7 +249,7 @@ fn work<'a>(
             }
         }
         // What was read and packed is for the next run, also after a failure.
-        if let Err(error) = run.store.finish() {
+        if let Err(error) = run.blobs.finish() {
             run.fail(error);
         }
         writer.end();
@@ -297,7 +297,8 @@ fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
 /// What restic tells of a snapshot.
 fn summary(run: &Run<'_>, started: Zoned) -> SnapshotSummary {
     let (files, folders) = (&run.counts.files, &run.counts.folders);
-    let number = |kind, of: fn(&store::Added) -> &counts::Counter| of(run.store.added(kind)).get();
+    let number =
+        |kind, of: fn(&blob_writer::Added) -> &counts::Counter| of(run.blobs.added(kind)).get();
     let [data, trees] = [BlobType::Data, BlobType::Tree];
     let (raw, packed) = (number(data, |it| &it.raw), number(data, |it| &it.packed));
     let (raw_trees, packed_trees) = (number(trees, |it| &it.raw), number(trees, |it| &it.packed));

@@ -17,7 +17,7 @@ use crate::{
     convoy::{Changes, Extent, Name, Origin},
     daemon::{
         moment::Files,
-        reading::{Reader, Reading},
+        reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
         save::{self, Changed, Parent, Source},
         state::VolumeState,
@@ -46,17 +46,17 @@ impl DestinationRepository {
         repository.backend().take_failure();
         let parent = self.newest_of(repository, volume, now())?;
         let begun = now();
-        let write = |reading: &Reading<'_>| {
+        let write = |reading: &VolumeReading<'_>| {
             let files = reading.moment.files();
             let (written, changed) =
                 self.write_whole(repository, volume, files, parent.as_ref())?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
-            Ok((written, extent, changed.held(reading.moment.kind().as_str())))
+            Ok((written, extent, changed.moment(reading.moment.kind().as_str())))
         };
         // What is written names nothing yet, so there is nothing to undo.
-        let (written, extent, held) = reader.read(volume, write, |_| ())?;
+        let (written, extent, moment) = reader.read(volume, write, |_| ())?;
         let snapshot = (snapshot.as_str(), begun);
-        let record = Record { held, ..self.record(volume, snapshot, now(), extent)? };
+        let record = Record { moment, ..self.record(volume, snapshot, now(), extent)? };
         let time = begun.to_zoned(TimeZone::UTC);
         let file = SnapshotFile { tags: record.tags(), time, ..written };
         guarded("the backup", || {

@@ -261,8 +261,8 @@ fn what_was_changed_just_before_the_parent_was_begun_is_read_again() {
     let scene = Scene::new();
     scene.write("f", b"some content");
     let saved = scene.save(None);
-    let racy = Parent { tree: saved.tree, begun: Timestamp::now() };
-    assert_eq!(scene.save(Some(racy)).bytes_read, 12);
+    let unsettled = Parent { tree: saved.tree, begun: Timestamp::now() };
+    assert_eq!(scene.save(Some(unsettled)).bytes_read, 12);
     assert_eq!(scene.save(settled(&saved)).bytes_read, 0);
 }
 

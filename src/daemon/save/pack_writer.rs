@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
-use super::packs::{IndexedPack, Pack};
+use super::open_pack::{IndexedPack, OpenPack};
 use crate::{
     daemon::repository::{Backend, Coder, guarded, hash},
     error::{Error, ErrorKind, Result},
@@ -32,8 +32,8 @@ const INTERVAL: Duration = Duration::from_mins(1);
 /// Writes packs and the index of them.
 pub(super) struct PackWriter<'a> {
     backend: &'a Backend,
-    packs: Mutex<Option<SyncSender<Pack>>>,
-    queue: Mutex<Receiver<Pack>>,
+    packs: Mutex<Option<SyncSender<OpenPack>>>,
+    queue: Mutex<Receiver<OpenPack>>,
     /// Buffers of packs that were written.
     buffers: Mutex<Vec<Vec<u8>>>,
     index: Mutex<Pending>,
@@ -83,7 +83,7 @@ impl<'a> PackWriter<'a> {
     ///
     /// # Errors
     /// If an earlier pack could not be written.
-    pub(super) fn write(&self, pack: Pack) -> Result<()> {
+    pub(super) fn write(&self, pack: OpenPack) -> Result<()> {
         if let Some(error) = &*lock(&self.failure) {
             return Err(error.clone());
         }
@@ -110,7 +110,7 @@ impl<'a> PackWriter<'a> {
         }
     }
 
-    fn write_pack(&self, pack: Pack, coder: &mut Coder) -> Result<()> {
+    fn write_pack(&self, pack: OpenPack, coder: &mut Coder) -> Result<()> {
         let (id, content, indexed) = pack.finish(coder)?;
         let content = Bytes::from(content);
         let length = content.len() as u64;
