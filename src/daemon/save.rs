@@ -43,9 +43,10 @@ mod run;
 #[cfg(test)]
 mod tests;
 mod unfinished_folder;
+mod work;
 mod worker;
 
-use std::{ffi::CStr, num::NonZero, path::Path, sync::Mutex, thread};
+use std::{ffi::CStr, num::NonZero, sync::Mutex, thread};
 
 use jiff::Zoned;
 use rustic_core::{
@@ -54,25 +55,17 @@ use rustic_core::{
 };
 
 use self::{
-    blob_writer::BlobWriter,
-    chunks::Chunks,
-    content::ContentReader,
-    counts::Counts,
-    pack_writer::{PackWriter, WRITERS},
-    parent::ParentFolder,
-    queue::Queue,
-    run::Run,
-    worker::Worker,
+    blob_writer::BlobWriter, chunks::Chunks, content::ContentReader, counts::Counts,
+    pack_writer::PackWriter, parent::ParentFolder, queue::Queue, run::Run, work::work,
 };
 use super::{
     moment::{Copies, Files},
-    repository::{Coder, Hash, HexHash, Index, OpenRepository, guarded},
+    repository::{Hash, HexHash, Index, OpenRepository},
     tree::{folder_handles::FolderHandles, read::ReadFailures},
 };
 use crate::{
     error::{Error, Result},
     progress::Piece,
-    scope,
     sync::lock,
     text::counted,
 };
@@ -211,58 +204,6 @@ fn known_root(
         top.ok()?.find(volume.as_bytes())?.subtree()
     };
     read()
-}
-
-/// Runs the workers and the writers until all is written.
-fn work<'a>(
-    run: &'a Run<'a>,
-    writer: &PackWriter<'_>,
-    (folder, known): (&Path, Option<Hash>),
-    workers: usize,
-    coder: &(dyn Fn() -> Result<Coder> + Sync),
-) -> Result<()> {
-    let mut coders = (0..workers + WRITERS).map(|_| coder()).collect::<Result<Vec<_>>>()?;
-    let scope = scope::current();
-    thread::scope(|threads| {
-        let mut writers = Vec::new();
-        for mut coder in coders.split_off(workers) {
-            let work = || scope::within(scope.clone(), move || writer.run(&mut coder));
-            writers.push(threads.spawn(work));
-        }
-        let mut working = Vec::new();
-        for (number, coder) in coders.into_iter().enumerate() {
-            let work = move || {
-                let mut worker = Worker::new(run, coder);
-                if number == 0
-                    && let Err(error) = guarded("reading the volume", || worker.root(folder, known))
-                {
-                    return run.fail(error);
-                }
-                worker.work();
-            };
-            let scope = scope.clone();
-            working.push(threads.spawn(move || scope::within(scope, work)));
-        }
-        for worker in working {
-            if worker.join().is_err() {
-                run.fail(Error::internal("a worker has ended"));
-            }
-        }
-        // What was read and packed is for the next run, also after a failure.
-        if let Err(error) = run.blobs.finish() {
-            run.fail(error);
-        }
-        writer.end();
-        for writer in writers {
-            if writer.join().is_err() {
-                run.fail(Error::internal("a writer has ended"));
-            }
-        }
-    });
-    if let Err(error) = writer.finish(&mut coder()?) {
-        run.fail(error);
-    }
-    lock(&run.failure).take().map_or(Ok(()), Err)
 }
 
 /// What the run has saved, if everything could be read.

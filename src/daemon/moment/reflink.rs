@@ -34,6 +34,8 @@ const HOT: SignedDuration = SignedDuration::from_hours(1);
 /// The coarsest times of file systems that have reflinks. Before Linux 6.13, a file that was changed
 /// so shortly before it was copied may have changed once more and look the same.
 const TICK: SignedDuration = SignedDuration::from_millis(10);
+/// The most bytes that the system returns for an attribute, or for the names of all attributes.
+const LARGEST_ATTRIBUTE: usize = 64 * 1024;
 /// How often what changed is copied again.
 const LOOKS: usize = 6;
 
@@ -54,6 +56,8 @@ pub(in crate::daemon) struct Copies {
 pub(in crate::daemon) struct CopiedFile {
     /// That of the volume's own file.
     pub(in crate::daemon) stat: Stat,
+    /// Its extended attributes.
+    pub(in crate::daemon) attributes: Vec<(CString, Vec<u8>)>,
     /// A copy without a name.
     pub(in crate::daemon) copy: File,
     /// When it was copied.
@@ -61,10 +65,10 @@ pub(in crate::daemon) struct CopiedFile {
 }
 
 impl Copies {
-    /// The names in a folder of the volume, if they are known. The volume's own folder is `.`.
-    pub(in crate::daemon) fn names(&self, folder: &Path) -> Option<&[CString]> {
+    /// A hot folder of the volume and the names in it. The volume's own folder is `.`.
+    pub(in crate::daemon) fn folder(&self, folder: &Path) -> Option<(&Stat, &[CString])> {
         let folder = if folder == Path::new(".") { Path::new("") } else { folder };
-        self.folders.get(folder).map(|(_, names)| names.as_slice())
+        self.folders.get(folder).map(|(stat, names)| (stat, names.as_slice()))
     }
 
     /// A file of the volume, if it was copied.
@@ -234,9 +238,9 @@ impl Look<'_> {
             return Ok(());
         }
         let copied = (self.now)();
-        let Some((stat, copy)) = copy(self.root, (folder, name), stat)? else { return Ok(()) };
+        let Some(copy) = copy(self.root, (folder, name), stat, copied)? else { return Ok(()) };
         self.copies.moving.insert(path.to_owned());
-        self.copies.files.insert(path.to_owned(), CopiedFile { stat, copy, copied });
+        self.copies.files.insert(path.to_owned(), copy);
         Ok(())
     }
 }
@@ -247,7 +251,8 @@ fn copy(
     root: &OwnedFd,
     (folder, name): (&OwnedFd, &CStr),
     seen: &Stat,
-) -> io::Result<Option<(Stat, File)>> {
+    copied: Timestamp,
+) -> io::Result<Option<CopiedFile>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(from) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return Ok(None) };
     // What is written after this look is told by the next one.
@@ -257,10 +262,31 @@ fn copy(
     }
     let copy = nameless(root)?;
     match rustix::fs::ioctl_ficlone(&copy, &from) {
-        Ok(()) => Ok(Some((stat, copy))),
+        Ok(()) => Ok(Some(CopiedFile { stat, attributes: attributes(&from)?, copy, copied })),
         Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
         Err(_) => Ok(None),
     }
+}
+
+/// The extended attributes of a file. What is changed after this look is told by the next one.
+fn attributes(file: &OwnedFd) -> io::Result<Vec<(CString, Vec<u8>)>> {
+    let mut buffer = vec![0; LARGEST_ATTRIBUTE];
+    let length = match rustix::fs::flistxattr(file, &mut buffer[..]) {
+        Err(Errno::NOTSUP) => 0,
+        length => length?,
+    };
+    let names: Vec<_> = buffer[..length].split_inclusive(|byte| *byte == 0).collect();
+    let names = names.into_iter().filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    let names: Vec<_> = names.map(CStr::to_owned).collect();
+    let mut found = Vec::new();
+    for name in names {
+        match rustix::fs::fgetxattr(file, &name, &mut buffer[..]) {
+            // It was removed after it was listed.
+            Err(Errno::NODATA) => {}
+            length => found.push((name, buffer[..length?].to_vec())),
+        }
+    }
+    Ok(found)
 }
 
 fn open_root(folder: &Path) -> Result<OwnedFd, Errno> {

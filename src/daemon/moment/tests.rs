@@ -244,7 +244,7 @@ fn on_xfs_what_was_changed_lately_is_kept_as_it_was_and_leaves_no_traces() {
         let file = copies.file(Path::new(path)).unwrap();
         assert_eq!((content(&file.copy), file.stat.st_size), ("before".into(), 6), "{path}");
     }
-    assert_eq!(copies.names(Path::new("dir")).unwrap(), [c"b".to_owned()]);
+    assert_eq!(copies.folder(Path::new("dir")).unwrap().1, [c"b".to_owned()]);
     let new = rustix::fs::stat(place.folder.join("dir/c")).unwrap();
     assert!(copies.is_later(&new) && copies.file(Path::new("dir/c")).is_none());
     assert_eq!((inside(), notes(&disk.path()), snapshots(&disk)), (2, 0, 0));
@@ -257,7 +257,7 @@ fn what_was_not_changed_lately_is_not_copied() {
     let Some((_disk, _moments, place)) = on_xfs() else { return };
     let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
     let copies = reflink::copy_hot(&place.folder, || tomorrow).unwrap();
-    assert!(copies.file(Path::new("a")).is_none() && copies.names(Path::new(".")).is_none());
+    assert!(copies.file(Path::new("a")).is_none() && copies.folder(Path::new(".")).is_none());
 }
 
 #[test]
@@ -273,8 +273,8 @@ fn what_lies_behind_a_symbolic_link_is_not_copied() {
     for path in ["link/key", "key"] {
         assert!(copies.file(Path::new(path)).is_none(), "{path}");
     }
-    assert_eq!(copies.names(Path::new(".")).unwrap().len(), 3);
-    assert!(copies.names(Path::new("link")).is_none());
+    assert_eq!(copies.folder(Path::new(".")).unwrap().1.len(), 3);
+    assert!(copies.folder(Path::new("link")).is_none());
     // A folder that becomes a link while the tree is looked at.
     fs::create_dir(place.folder.join("dir")).unwrap();
     fs::write(place.folder.join("dir/key"), "own").unwrap();

@@ -35,6 +35,8 @@ const BUFFERS: usize = 8;
 pub(super) enum Unread {
     /// The file can't be read; the run goes on.
     File(io::Error),
+    /// Something else has the file's name by now.
+    Replaced,
     /// The run can't go on.
     Run(Error),
 }
@@ -47,7 +49,7 @@ impl From<Error> for Unread {
 
 impl From<Errno> for Unread {
     fn from(error: Errno) -> Self {
-        Self::File(error.into())
+        if error == Errno::STALE { Self::Replaced } else { Self::File(error.into()) }
     }
 }
 

@@ -3,7 +3,10 @@
 use std::{ffi::CStr, fs::File, io, os::fd::OwnedFd};
 
 use rustic_core::repofile::{Metadata, NodeType};
-use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use rustix::{
+    fs::{AtFlags, FileType, OFlags, Stat},
+    io::Errno,
+};
 
 use super::{
     content::{Content, Unread},
@@ -59,7 +62,14 @@ impl<'a> Entries<'a> {
     ) -> Result<Option<ParentTree>> {
         self.run.content.goes_on(&self.run.queue)?;
         let known = self.unfinished.known.as_ref().and_then(|known| known.find(name.to_bytes()));
-        let read = self.try_read(coder, metadata, (name, known), text);
+        let mut tried = 0;
+        let read = loop {
+            tried += 1;
+            match self.try_read(coder, metadata, (name, known), text) {
+                Err(Unread::Replaced) if tried < TRIES => {}
+                read => break read,
+            }
+        };
         if std::mem::take(&mut metadata.capped) {
             self.run.counts.capped.add(1);
         }
@@ -67,7 +77,11 @@ impl<'a> Entries<'a> {
             Ok(folder) => Ok(folder),
             Err(Unread::Run(error)) => Err(error),
             Err(Unread::File(error)) => {
-                self.run.failures.record(&self.unfinished.folder.path_of(name), &error);
+                self.run.unread(&self.unfinished.folder.path_of(name), &error);
+                Ok(None)
+            }
+            Err(Unread::Replaced) => {
+                self.run.counts.changed(self.unfinished.folder.path_of(name));
                 Ok(None)
             }
         }
@@ -86,18 +100,19 @@ impl<'a> Entries<'a> {
             Some(copied) => copied.stat,
             None => rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)?,
         };
-        let kind = kind_of(&stat, self.folder, name).map_err(Unread::File)?;
+        let kind = kind_of(&stat, self.folder, name).map_err(unread)?;
         if kind == NodeType::Dir {
             return Ok(Some(known.and_then(ParentEntry::subtree)));
         }
-        let mut meta = match metadata.read(&stat, self.folder, name) {
-            Err(error) if copied.is_some() && error.kind() == io::ErrorKind::NotFound => {
-                // The name is gone since the moment, and with it the attributes.
-                self.run.counts.changed(self.unfinished.folder.path_of(name));
-                metadata.without_attributes(&stat)
-            }
-            read => read.map_err(Unread::File)?,
+        let meta = match copied {
+            Some(copied) => metadata.with_attributes(&stat, &copied.attributes),
+            None => metadata.read(&stat, self.folder, name),
         };
+        let mut meta = meta.map_err(unread)?;
+        let is_later = self.run.copies.is_some_and(|copies| copies.is_later(&stat));
+        if kind != NodeType::File && is_later {
+            self.run.counts.changed(self.unfinished.folder.path_of(name));
+        }
         let unchanged = known
             .zip(self.run.settled_before)
             .and_then(|(known, settled_before)| known.unchanged(&meta, settled_before))
@@ -161,8 +176,7 @@ impl<'a> Entries<'a> {
             let file = self.open(name)?;
             let before = rustix::fs::fstat(&file)?;
             if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
-                let error = io::Error::other("it was replaced by something that is no file");
-                return Err(Unread::File(error));
+                return Err(Unread::Replaced);
             }
             let read = &self.run.content;
             let content = read.read(&self.run.queue, coder, (&file, &before), tried == 0)?;
@@ -190,7 +204,11 @@ impl<'a> Entries<'a> {
 
     fn open(&self, name: &CStr) -> Result<File, Unread> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(open_at(self.folder, name, flags)?.into())
+        match open_at(self.folder, name, flags) {
+            // It is a symbolic link or a socket by now.
+            Err(Errno::LOOP | Errno::NXIO) => Err(Unread::Replaced),
+            opened => Ok(opened?.into()),
+        }
     }
 
     /// The metadata of a file that changed after it was listed. If its name is gone by now, its
@@ -206,6 +224,15 @@ impl<'a> Entries<'a> {
             extended_attributes: listed.extended_attributes.clone(),
             ..metadata.without_attributes(stat)
         })
+    }
+}
+
+/// Why an entry can't be read. What was a link and is none is invalid, and what a server has replaced
+/// is stale.
+fn unread(error: io::Error) -> Unread {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::INVAL | Errno::STALE) => Unread::Replaced,
+        _ => Unread::File(error),
     }
 }
 

@@ -18,7 +18,7 @@ use rustic_core::{FileType, Id};
 use super::open_pack::{IndexedPack, OpenPack};
 use crate::{
     daemon::repository::{Backend, Coder, guarded, hash},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     sync::lock,
 };
 
@@ -127,7 +127,12 @@ impl<'a> PackWriter<'a> {
             index.packs.push(indexed);
             if index.is_due() { self.take(&mut index) } else { Vec::new() }
         };
-        self.write_index(&due, coder)
+        let written = self.write_index(&due, coder);
+        if written.is_err() {
+            // Perhaps the end of the run can.
+            lock(&self.index).packs.extend(due);
+        }
+        written
     }
 
     fn take(&self, index: &mut Pending) -> Vec<IndexedPack> {
@@ -151,18 +156,15 @@ impl<'a> PackWriter<'a> {
     }
 
     /// Writes what is still missing in the index, and returns how many bytes were written. After a
-    /// failure of the run, what is on disk is still put into the index, for the next run; if the
-    /// storage failed, nothing more is written.
+    /// failure, also one of the storage, what is on disk is still put into the index where that can
+    /// be done: the next run uses it.
     ///
     /// # Errors
     /// If anything could not be written.
     pub(super) fn finish(&self, coder: &mut Coder) -> Result<u64> {
         let failure = lock(&self.failure).clone();
         let packs = self.take(&mut lock(&self.index));
-        let indexed = match &failure {
-            Some(error) if error.kind == ErrorKind::Io => Ok(()),
-            _ => self.write_index(&packs, coder),
-        };
+        let indexed = self.write_index(&packs, coder);
         failure.map_or(Ok(()), Err)?;
         indexed?;
         Ok(self.written.load(Ordering::Relaxed))

@@ -1,6 +1,10 @@
 //! What the workers of one run share.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use jiff::Timestamp;
 
@@ -66,6 +70,26 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Records that something could not be read. What is gone is no failure: of files that are read
+    /// as they are it is counted; but the moment had it, so it is told.
+    pub(super) fn unread(&self, path: &Path, error: &io::Error) {
+        if self.copies.is_some() {
+            self.lost(path, error);
+        } else {
+            self.failures.record(path, error);
+        }
+    }
+
+    /// Records that what was there when it was listed could not be read. What is gone is told as
+    /// changed.
+    pub(super) fn lost(&self, path: &Path, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound {
+            self.counts.changed(path.to_owned());
+        } else {
+            self.failures.fail(path, error);
+        }
+    }
+
     /// Ends the run with this error, if it is the first.
     pub(super) fn fail(&self, error: Error) {
         lock(&self.failure).get_or_insert(error);

@@ -2,6 +2,7 @@
 //! complete.
 
 use std::{
+    ffi::CStr,
     io,
     ops::Range,
     os::fd::OwnedFd,
@@ -10,6 +11,7 @@ use std::{
 };
 
 use rustic_core::repofile::{BlobType, NodeType};
+use rustix::{fs::Stat, io::Errno};
 
 use super::{
     assembly::Assembly,
@@ -46,7 +48,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Works until everything is done, or the run has failed.
-    pub(super) fn work(mut self) {
+    pub(super) fn work(&mut self) {
         let run = self.run;
         loop {
             let next = run.queue.next();
@@ -90,11 +92,28 @@ impl<'a> Worker<'a> {
         let opened = self.run.folders.enter(&above.folder, &name);
         match opened.and_then(|opened| self.list(&opened, known)) {
             Ok(listed) => self.begin(Some((above, number)), listed),
+            Err(error) if is_no_folder(&error) => self.replaced(&above, number, &name),
             Err(error) => {
-                self.run.failures.record(&above.folder.path_of(&name), &error);
+                self.run.unread(&above.folder.path_of(&name), &error);
                 self.put(&above, number..number + 1, Vec::new())
             }
         }
+    }
+
+    /// Reads what has the name of a folder now. If that is a folder again, it is left out and told.
+    fn replaced(&mut self, above: &Arc<UnfinishedFolder>, number: u32, name: &CStr) -> Result<()> {
+        let mut text = Vec::new();
+        match self.run.folders.handle(&above.folder) {
+            Ok(handle) => {
+                let mut entries = Entries::new(self.run, above, &handle);
+                let read = entries.read(&mut self.coder, &mut self.metadata, name, &mut text)?;
+                if read.is_some() {
+                    self.run.counts.changed(above.folder.path_of(name));
+                }
+            }
+            Err(error) => self.run.lost(&above.folder.path_of(name), &error),
+        }
+        self.put(above, number..number + 1, text)
     }
 
     /// Reads a folder's metadata, its names, and what the parent knows of it.
@@ -103,12 +122,8 @@ impl<'a> Worker<'a> {
         opened: &OpenedFolder,
         known: Option<Hash>,
     ) -> io::Result<(UnfinishedFolder, Listing)> {
-        let metadata = self.metadata.read(&opened.stat, &opened.handle, c".")?;
-        let names = self.run.copies.and_then(|copies| copies.names(&opened.folder.path()));
-        let listing = match names {
-            Some(names) => Listing::of(names)?,
-            None => Listing::read(&opened.handle)?,
-        };
+        let (stat, listing) = self.names(opened)?;
+        let metadata = self.metadata.read(&stat, &opened.handle, c".")?;
         let unfinished = UnfinishedFolder {
             above: None,
             folder: Arc::clone(&opened.folder),
@@ -119,6 +134,27 @@ impl<'a> Worker<'a> {
             folders: Mutex::default(),
         };
         Ok((unfinished, listing))
+    }
+
+    /// What a folder is, and the names in it: at the moment, or now.
+    fn names(&self, opened: &OpenedFolder) -> io::Result<(Stat, Listing)> {
+        let Some(copies) = self.run.copies else {
+            return Ok((opened.stat, Listing::read(&opened.handle)?));
+        };
+        let path = opened.folder.path();
+        let Some((stat, names)) = copies.folder(&path) else {
+            let listing = Listing::read(&opened.handle)?;
+            let changed = copies.is_later(&rustix::fs::fstat(&*opened.handle)?);
+            if changed {
+                self.run.counts.changed(path);
+            }
+            return Ok((opened.stat, listing));
+        };
+        if (stat.st_dev, stat.st_ino) != (opened.stat.st_dev, opened.stat.st_ino) {
+            // Another folder was moved here since.
+            self.run.counts.changed(path);
+        }
+        Ok((*stat, Listing::of(names)?))
     }
 
     /// What the parent knows of a folder. If its tree can't be read, the folder is read as a new
@@ -166,7 +202,7 @@ impl<'a> Worker<'a> {
         match self.run.folders.handle(&unfinished.folder) {
             Ok(handle) => self.batch(unfinished, listing, &handle, range.clone())?,
             Err(error) => {
-                self.run.failures.record(&unfinished.path(), &error);
+                self.run.lost(&unfinished.path(), &error);
                 self.put(unfinished, range.clone(), Vec::new())?;
             }
         }
@@ -266,4 +302,10 @@ impl<'a> Worker<'a> {
             self.run.counts.capped.add(1);
         }
     }
+}
+
+/// Whether a name is no folder's any more.
+fn is_no_folder(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotADirectory
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }

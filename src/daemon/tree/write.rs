@@ -40,11 +40,13 @@ use self::{
 };
 use super::folder_handles::{FolderHandles, TreeFolder};
 use crate::{
-    daemon::repository::{BlobReader, Index, OpenRepository},
+    daemon::{
+        repository::{BlobReader, Index, OpenRepository},
+        threads,
+    },
     error::{Error, Result},
     files::write_error,
     progress::Piece,
-    scope,
 };
 pub(in crate::daemon) use warnings::RestoreWarnings;
 
@@ -109,21 +111,16 @@ fn work<'a>(
     let (sender, receiver) = sync_channel(QUEUE_LENGTH);
     let receiver = Mutex::new(receiver);
     let no_reader = || Error::internal("a restore has nothing to read with");
-    let scope = scope::current();
     thread::scope(|threads| {
         let _reading = trees.until_dropped();
         let ahead = readers.split_off(writers + 1);
         let has_ahead = !ahead.is_empty();
         let reader = readers.pop().ok_or_else(no_reader)?;
         for reader in ahead {
-            let work = || trees.read_ahead(reader);
-            let scope = scope.clone();
-            threads.spawn(|| scope::within(scope, work));
+            threads::spawn(threads, "reader", || trees.read_ahead(reader))?;
         }
         for reader in readers {
-            let work = || writer.work(&receiver, reader);
-            let scope = scope.clone();
-            threads.spawn(|| scope::within(scope, work));
+            threads::spawn(threads, "writer", || writer.work(&receiver, reader))?;
         }
         let source = Source { index, trees: &trees, reader, ahead: has_ahead };
         // The walk owns the queue's sender, so the threads end when the walk ends.
