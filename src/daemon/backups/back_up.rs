@@ -17,7 +17,7 @@ use crate::{
     convoy::{Changes, Extent, Name, Origin},
     daemon::{
         moment::Files,
-        reading::{Reader, Reading},
+        reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
         save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
@@ -53,7 +53,7 @@ impl DestinationRepository {
         repository.backend().take_failure();
         let parent = self.newest_of(repository, volume, now())?;
         let begun = now();
-        let write = |reading: &Reading<'_>| {
+        let write = |reading: &VolumeReading<'_>| {
             let files = reading.moment.files();
             let written = self.write_whole(repository, volume, files, parent.as_ref())?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
@@ -63,8 +63,8 @@ impl DestinationRepository {
         let (Written { file, changed, needs }, extent, kind) =
             reader.read(volume, write, |_| ())?;
         let snapshot = (snapshot.as_str(), begun);
-        let held = changed.held(kind);
-        let record = Record { held, ..self.record(volume, snapshot, now(), extent)? };
+        let moment = changed.moment(kind);
+        let record = Record { moment, ..self.record(volume, snapshot, now(), extent)? };
         let time = begun.to_zoned(TimeZone::UTC);
         let file = SnapshotFile { tags: record.tags(), time, ..file };
         let tree = file.tree;

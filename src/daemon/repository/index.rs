@@ -18,8 +18,8 @@ use super::{
     cipher::{Coder, Hash, OVERHEAD},
 };
 use crate::{
+    daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
-    scope,
     sync::lock,
 };
 
@@ -91,7 +91,6 @@ impl Index {
     ) -> Result<Self> {
         let files = backend.files(FileType::Index)?;
         let (next, found) = (AtomicUsize::new(0), Mutex::new(Self::default()));
-        let scope = scope::current();
         let read = || -> Result<()> {
             let coder = coder()?;
             while let Some((id, _)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -104,8 +103,8 @@ impl Index {
         };
         thread::scope(|threads| {
             let readers: Vec<_> = (0..READERS.min(files.len()))
-                .map(|_| threads.spawn(|| scope::within(scope.clone(), read)))
-                .collect();
+                .map(|_| spawn(threads, "index", read))
+                .collect::<Result<_>>()?;
             readers.into_iter().try_for_each(|reader| {
                 reader.join().unwrap_or_else(|_| Err(Error::internal("reading the index failed")))
             })

@@ -10,7 +10,7 @@ use std::collections::{HashMap, HashSet};
 
 use rustic_core::{FileType, Id, repofile::BlobType};
 
-use super::{store::Store, writer::PackWriter};
+use super::{blob_writer::BlobWriter, pack_writer::PackWriter};
 use crate::{
     daemon::repository::{BlobReader, Hash, Index, Location, OpenRepository},
     error::Result,
@@ -27,11 +27,11 @@ pub(in crate::daemon) struct Needs {
 }
 
 impl Needs {
-    pub(super) fn of(index: &Index, store: &Store<'_>, writer: &PackWriter<'_>) -> Self {
+    pub(super) fn of(index: &Index, blobs: &BlobWriter<'_>, writer: &PackWriter<'_>) -> Self {
         let written = writer.take_written();
-        let mut packs = store.needed();
+        let mut packs = blobs.needed();
         packs.extend(written.packs);
-        let unread = store.unread();
+        let unread = blobs.unread();
         let found = |tree| Some((tree, index.find(BlobType::Tree, &tree)?));
         Self {
             index_files: index.files().iter().copied().chain(written.index_files).collect(),

@@ -13,7 +13,7 @@ use rustic_core::{
     repofile::{BlobType, ConfigFile},
 };
 
-use super::{counts::Counter, packer::Packer, writer::PackWriter};
+use super::{counts::Counter, pack_filler::PackFiller, pack_writer::PackWriter};
 use crate::{
     daemon::repository::{Coder, Hash, Index, hash},
     error::Result,
@@ -35,14 +35,14 @@ pub(super) struct Added {
 
 /// The blobs of one kind.
 struct Kind<'a> {
-    packer: Packer<'a>,
+    filler: PackFiller<'a>,
     /// What this run writes.
     claimed: [Mutex<HashSet<Hash>>; SETS],
     added: Added,
 }
 
 /// Keeps the blobs of one run.
-pub(super) struct Store<'a> {
+pub(super) struct BlobWriter<'a> {
     index: &'a Index,
     data: Kind<'a>,
     trees: Kind<'a>,
@@ -52,10 +52,10 @@ pub(super) struct Store<'a> {
     unread: Mutex<HashSet<Hash>>,
 }
 
-impl<'a> Store<'a> {
+impl<'a> BlobWriter<'a> {
     pub(super) fn new(index: &'a Index, config: &ConfigFile, writer: &'a PackWriter<'a>) -> Self {
         let kind = |kind| Kind {
-            packer: Packer::new(kind, config.packsize(kind).0 as usize, writer),
+            filler: PackFiller::new(kind, config.packsize(kind).0 as usize, writer),
             claimed: Default::default(),
             added: Added::default(),
         };
@@ -90,7 +90,7 @@ impl<'a> Store<'a> {
         added.blobs.add(1);
         added.raw.add(raw.len() as u64);
         added.packed.add(blob.sealed.len() as u64);
-        of_kind.packer.add(id, &blob)?;
+        of_kind.filler.add(id, &blob)?;
         Ok(id)
     }
 
@@ -145,7 +145,7 @@ impl<'a> Store<'a> {
     /// # Errors
     /// If an earlier one could not be written.
     pub(super) fn finish(&self) -> Result<()> {
-        self.data.packer.finish()?;
-        self.trees.packer.finish()
+        self.data.filler.finish()?;
+        self.trees.filler.finish()
     }
 }

@@ -14,10 +14,10 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
-use super::packs::{IndexedPack, Pack};
+use super::open_pack::{IndexedPack, OpenPack};
 use crate::{
     daemon::repository::{Backend, Coder, guarded, hash},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     sync::lock,
 };
 
@@ -31,8 +31,8 @@ const INTERVAL: Duration = Duration::from_mins(1);
 /// Writes packs and the index of them.
 pub(super) struct PackWriter<'a> {
     backend: &'a Backend,
-    packs: Mutex<Option<SyncSender<Pack>>>,
-    queue: Mutex<Receiver<Pack>>,
+    packs: Mutex<Option<SyncSender<OpenPack>>>,
+    queue: Mutex<Receiver<OpenPack>>,
     /// Buffers of packs that were written.
     buffers: Mutex<Vec<Vec<u8>>>,
     index: Mutex<Pending>,
@@ -90,7 +90,7 @@ impl<'a> PackWriter<'a> {
     ///
     /// # Errors
     /// If an earlier pack could not be written.
-    pub(super) fn write(&self, pack: Pack) -> Result<()> {
+    pub(super) fn write(&self, pack: OpenPack) -> Result<()> {
         if let Some(error) = &*lock(&self.failure) {
             return Err(error.clone());
         }
@@ -117,7 +117,7 @@ impl<'a> PackWriter<'a> {
         }
     }
 
-    fn write_pack(&self, pack: Pack, coder: &mut Coder) -> Result<()> {
+    fn write_pack(&self, pack: OpenPack, coder: &mut Coder) -> Result<()> {
         let (id, content, indexed) = pack.finish(coder)?;
         let content = Bytes::from(content);
         let length = content.len() as u64;
@@ -134,7 +134,12 @@ impl<'a> PackWriter<'a> {
             index.packs.push(indexed);
             if index.is_due() { self.take(&mut index) } else { Vec::new() }
         };
-        self.write_index(&due, coder)
+        let written = self.write_index(&due, coder);
+        if written.is_err() {
+            // Perhaps the end of the run can.
+            lock(&self.index).packs.extend(due);
+        }
+        written
     }
 
     fn take(&self, index: &mut Pending) -> Vec<IndexedPack> {
@@ -159,18 +164,15 @@ impl<'a> PackWriter<'a> {
         lock(&self.packs).take();
     }
 
-    /// Writes what is still missing in the index. After a failure of the run, what is on disk is
-    /// still put into the index, for the next run; if the storage failed, nothing more is written.
+    /// Writes what is still missing in the index. After a failure, also one of the storage, what is on disk is still put into the index where that can
+    /// be done: the next run uses it.
     ///
     /// # Errors
     /// If anything could not be written.
     pub(super) fn finish(&self, coder: &mut Coder) -> Result<()> {
         let failure = lock(&self.failure).clone();
         let packs = self.take(&mut lock(&self.index));
-        let indexed = match &failure {
-            Some(error) if error.kind == ErrorKind::Io => Ok(()),
-            _ => self.write_index(&packs, coder),
-        };
+        let indexed = self.write_index(&packs, coder);
         failure.map_or(Ok(()), Err)?;
         indexed
     }
