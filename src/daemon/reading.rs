@@ -18,14 +18,14 @@ pub(super) struct Reader<'a> {
 }
 
 /// A volume that is being read.
-pub(super) struct Reading<'a> {
+pub(super) struct VolumeReading<'a> {
     pub(super) moment: Moment<'a>,
     /// What is mounted in the volume's folder.
     pub(super) mounts: Option<Vec<SourceMount>>,
     still: &'a Still<'a>,
 }
 
-impl Reading<'_> {
+impl VolumeReading<'_> {
     /// The files to read. What writes to them is held still meanwhile, if it must be.
     pub(super) fn files(&self) -> Files<'_> {
         let is_live = self.moment.kind() == Kind::Live;
@@ -47,7 +47,7 @@ impl Reader<'_> {
     pub(super) fn read<T>(
         self,
         volume: &VolumeState,
-        read: impl FnOnce(&Reading<'_>) -> Result<T>,
+        read: impl FnOnce(&VolumeReading<'_>) -> Result<T>,
         undo: impl FnOnce(&T),
     ) -> Result<T> {
         let name = volume.name.as_str();
@@ -69,7 +69,7 @@ impl Reader<'_> {
             moment.kind().as_str(),
             moment.took().as_millis()
         );
-        let reading = Reading { moment, mounts, still: &still };
+        let reading = VolumeReading { moment, mounts, still: &still };
         let made = read(&reading)?;
         // The others hold all that was read.
         if matches!(reading.moment.kind(), Kind::Live | Kind::Reflink) {

@@ -198,10 +198,10 @@ impl Observations {
             bytes: backup.field("BackupSize").parse().ok(),
             files: backup.field("FileCount").parse().ok(),
             changed_files: {
-                let held = backup.held();
-                held.kind.map(|_| held.changed_files)
+                let moment = backup.moment();
+                moment.kind.map(|_| moment.changed_files)
             },
-            stood: backup.held().stood,
+            stood: backup.moment().stood,
             made,
             verified,
         });

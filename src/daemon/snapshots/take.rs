@@ -54,7 +54,7 @@ impl LocalRepository {
             moment: None,
             stood: None,
             changed_files: saved.changed.count,
-            changed_paths: saved.changed.held("").changed_paths,
+            changed_paths: saved.changed.moment("").changed_paths,
         })
     }
 

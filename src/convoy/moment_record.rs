@@ -1,4 +1,4 @@
-//! How the files of a backup were held while they were read, and which of them changed meanwhile.
+//! Of what moment the files of a backup are, and which of them changed while they were read.
 
 use std::collections::BTreeMap;
 
@@ -16,9 +16,9 @@ pub(crate) const CHANGED_PATHS: &str = "ChangedPaths";
 /// milliseconds.
 pub(crate) const HELD_MILLISECONDS: &str = "HeldMilliseconds";
 
-/// How the files of a backup were held. A daemon that does not tell leaves all of it empty.
+/// Of what moment the files of a backup are. A daemon that does not tell leaves all of it empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct MomentRecord {
     /// The kind: `live`, `reflink`, `btrfs` or `command`.
     pub(crate) kind: Option<String>,
     /// The number of files that changed while they were read. What the backup has of them may be
@@ -31,7 +31,7 @@ pub(crate) struct Held {
     pub(crate) stood: Option<u64>,
 }
 
-impl Held {
+impl MomentRecord {
     /// Reads the fields of a backup.
     pub(crate) fn of(fields: &BTreeMap<String, String>) -> Self {
         let paths = fields.get(CHANGED_PATHS);
@@ -86,16 +86,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_files_were_held_comes_back_from_its_fields_and_names_what_changed() {
-        let still = Held { kind: Some("btrfs".into()), ..Held::default() };
+    fn the_moment_comes_back_from_its_fields_and_names_what_changed() {
+        let still = MomentRecord { kind: Some("btrfs".into()), ..MomentRecord::default() };
         let paths = vec!["db/main.sqlite".to_owned(), "a \"b\"".to_owned()];
         let kind = Some("live".to_owned());
-        let torn = Held { kind, changed_files: 3, changed_paths: paths, ..Held::default() };
-        let stood = Held { stood: Some(312), ..still.clone() };
-        for moment in [&still, &torn, &stood, &Held::default()] {
+        let torn = MomentRecord {
+            kind,
+            changed_files: 3,
+            changed_paths: paths,
+            ..MomentRecord::default()
+        };
+        let stood = MomentRecord { stood: Some(312), ..still.clone() };
+        for moment in [&still, &torn, &stood, &MomentRecord::default()] {
             let fields = moment.fields().into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
-            assert_eq!(Held::of(&fields), *moment);
+            assert_eq!(MomentRecord::of(&fields), *moment);
         }
         assert_eq!(still.warning(), None);
         assert_eq!(
