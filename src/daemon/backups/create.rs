@@ -5,7 +5,7 @@ use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
 use super::{destination::DestinationRepository, prove::prove, record::Record};
 use crate::{
-    convoy::{Extent, Held, Name},
+    convoy::{Extent, MomentRecord, Name},
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::LocalRepository,
@@ -32,7 +32,7 @@ impl DestinationRepository {
         let (source, mut file) = local.source(state)?;
         let extent = Extent { mounts: state.mounts.clone(), ..Extent::default() };
         let record = self.record(volume, (snapshot, state.created), now, extent)?;
-        let record = Record { held: state.held(), ..record };
+        let record = Record { moment: state.moment(), ..record };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 
         let copy = || self.copy_and_prove(&source, &file, repository, &volume.name);
@@ -71,7 +71,7 @@ impl DestinationRepository {
             snapshot_created,
             created: now,
             extent,
-            held: Held::default(),
+            moment: MomentRecord::default(),
             driver: volume.driver.clone(),
         })
     }

@@ -53,7 +53,7 @@ impl LocalRepository {
             mounts: None,
             moment: None,
             changed_files: saved.changed.count,
-            changed_paths: saved.changed.held("").changed_paths,
+            changed_paths: saved.changed.moment("").changed_paths,
         })
     }
 
