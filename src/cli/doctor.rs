@@ -21,6 +21,7 @@ use crate::{
     config::{DaemonChoice, DaemonDecision, SystemSettings},
     convoy::Daemon,
     error::{Error, Result},
+    files::look_at,
     logging,
     notify::{NO_CHANNEL, NO_CHANNEL_LONG_HINT},
     progress,
@@ -32,6 +33,9 @@ use crate::{
 
 /// Less free space than this is a warning, in bytes.
 const LITTLE_SPACE: u64 = 1 << 30;
+
+/// How long the folder of a destination may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// How long a syslog server may take to be resolved and reached.
 const SYSLOG_TIMEOUT: Duration = Duration::from_secs(10);
@@ -354,6 +358,44 @@ fn socket(path: &Path) -> Check {
     }
 }
 
+fn silent(folder: &Path) -> Check {
+    failed(
+        "destination",
+        format!("\"{}\" does not answer", folder.display()),
+        "the server of its share may be down",
+    )
+}
+
+/// Checks the folder of a destination; the error is a check after which no other makes sense.
+fn destination_folder(folder: &Path) -> std::result::Result<Vec<Check>, Check> {
+    let shown = folder.display();
+    match std::fs::metadata(folder) {
+        Err(error) => {
+            let hint = "make the folder (mount the share) first; beside Convoy it must be there for Convoy, too";
+            return Err(failed("destination", format!("\"{shown}\": {error}"), hint));
+        }
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(failed(
+                "destination",
+                format!("\"{shown}\" is not a folder"),
+                "set BKUP_BACKUP_URL to a folder",
+            ));
+        }
+        Ok(_) => {}
+    }
+    Ok(match tempfile_in(folder) {
+        Ok(()) => vec![
+            ok("destination", format!("\"{shown}\" can be written")),
+            space("destination", folder),
+        ],
+        Err(error) => vec![failed(
+            "destination",
+            format!("\"{shown}\" can't be written: {error}"),
+            "look at its owner and mount options",
+        )],
+    })
+}
+
 /// Checks the destination: it is configured, exists, is writable, has space, and the daemon can
 /// list it.
 async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
@@ -366,32 +408,11 @@ async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
     };
     let mut checks = Vec::new();
     if let Some(folder) = destination.folder() {
-        let shown = folder.display();
-        match std::fs::metadata(folder) {
-            Err(error) => {
-                let hint = "make the folder (mount the share) first; beside Convoy it must be there for Convoy, too";
-                return vec![failed("destination", format!("\"{shown}\": {error}"), hint)];
-            }
-            Ok(metadata) if !metadata.is_dir() => {
-                return vec![failed(
-                    "destination",
-                    format!("\"{shown}\" is not a folder"),
-                    "set BKUP_BACKUP_URL to a folder",
-                )];
-            }
-            Ok(_) => match tempfile_in(folder) {
-                Ok(()) => checks.extend([
-                    ok("destination", format!("\"{shown}\" can be written")),
-                    space("destination", folder),
-                ]),
-                Err(error) => {
-                    checks.push(failed(
-                        "destination",
-                        format!("\"{shown}\" can't be written: {error}"),
-                        "look at its owner and mount options",
-                    ));
-                }
-            },
+        let path = folder.to_owned();
+        let looked = look_at(folder, ANSWERS_WITHIN, move || destination_folder(&path));
+        match looked.unwrap_or_else(|| Err(silent(folder))) {
+            Ok(found) => checks.extend(found),
+            Err(failed) => return vec![failed],
         }
     }
     match daemon.backups(destination, None).await {

@@ -9,7 +9,7 @@ use std::{
 
 use rustic_core::repofile::Chunker;
 
-use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file};
+use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written::Written};
 use crate::{
     convoy::refusal::refused,
     daemon::{
@@ -47,6 +47,14 @@ pub(in crate::daemon) struct DestinationRepository {
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    pub(super) written: Written,
+}
+
+/// What is known of a destination's backups.
+pub(super) struct Remembered {
+    pub(super) catalogue: Catalogue,
+    pub(super) damage: Damage,
+    pub(super) written: Written,
 }
 
 /// Unfinished files that are older than this were left by a process that has ended.
@@ -67,8 +75,9 @@ impl DestinationRepository {
         root: Root,
         access: Access,
         lock_timeout: Duration,
-        (catalogue, damage): (Catalogue, Damage),
+        remembered: Remembered,
     ) -> Self {
+        let Remembered { catalogue, damage, written } = remembered;
         Self {
             location,
             root,
@@ -79,6 +88,7 @@ impl DestinationRepository {
             writing: Mutex::default(),
             open: Mutex::default(),
             catalogue,
+            written,
         }
     }
 

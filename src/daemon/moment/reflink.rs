@@ -18,6 +18,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -58,6 +59,27 @@ pub(in crate::daemon) struct KeptFile {
     pub(in crate::daemon) copy: File,
     /// When it was copied.
     copied: Timestamp,
+    _counted: Counted,
+}
+
+/// The copies that this process holds, of all moments.
+static COPIES: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a copy until it is dropped.
+#[derive(Debug)]
+struct Counted;
+
+impl Counted {
+    fn one() -> Self {
+        COPIES.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COPIES.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Kept {
@@ -126,7 +148,7 @@ fn tick() -> SignedDuration {
     if version >= (6, 13) { SignedDuration::ZERO } else { TICK }
 }
 
-/// A quarter of the files that this process may have open.
+/// A quarter of the files that this process may have open. That many copies may all moments have.
 fn most_copies() -> usize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit / 4).unwrap_or(usize::MAX).min(4096)
@@ -230,13 +252,15 @@ impl Look<'_> {
             return Ok(());
         }
         let is_known = self.kept.files.contains_key(path);
-        if !is_known && self.kept.files.len() >= self.most {
+        if !is_known && COPIES.load(Ordering::Relaxed) >= self.most {
             return Ok(());
         }
         let copied = (self.now)();
         let Some((stat, copy)) = copy(self.root, (folder, name), stat)? else { return Ok(()) };
         self.kept.moving.insert(path.to_owned());
-        self.kept.files.insert(path.to_owned(), KeptFile { stat, copy, copied });
+        self.kept
+            .files
+            .insert(path.to_owned(), KeptFile { stat, copy, copied, _counted: Counted::one() });
         Ok(())
     }
 }
