@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ApiTime, BackupUrl, Extent, Held, Origin, Snapshot, Volume,
+    ApiTime, BackupUrl, Extent, MomentRecord, Origin, Snapshot, Volume,
     extensions::{ORIGIN, ROOT_ID, VOLUME_ID},
     extent::{BACKUP_SIZE, DOUBT},
     names,
@@ -151,8 +151,8 @@ impl Backup {
     }
 
     /// How the volume's files were held while they were read.
-    pub(crate) fn held(&self) -> Held {
-        Held::of(&self.fields)
+    pub(crate) fn moment(&self) -> MomentRecord {
+        MomentRecord::of(&self.fields)
     }
 
     /// Why the backup's source is in doubt, if the guards found it so.

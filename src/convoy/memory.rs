@@ -14,7 +14,7 @@ use async_trait::async_trait;
 
 use super::{
     ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, Extent, Held, Info, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE,
+    DriverInfo, Extent, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE,
     Snapshot, VOLUME_ID, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
     refusal::required_is_missing,
@@ -409,8 +409,8 @@ impl State {
         let id = volume.id().map(|id| (VOLUME_ID, id.to_owned()));
         let origin = id.as_ref().map(|_| (ORIGIN, Origin::Here.as_str().to_owned()));
         let fields = fields.into_iter().chain(id).chain(origin);
-        let held = Held { changed_files: self.changing_files, ..Held::default() };
-        let fields = fields.chain(held.fields());
+        let moment = MomentRecord { changed_files: self.changing_files, ..MomentRecord::default() };
+        let fields = fields.chain(moment.fields());
         let fields = fields.chain(snapshot.extent().fields(BACKUP_SIZE));
         let backup = Backup::new(fields.map(|(key, value)| (key.to_owned(), value)).collect());
         self.stored().push((url.clone(), backup));

@@ -15,7 +15,6 @@ pub(crate) mod ebs;
 mod extensions;
 mod extent;
 pub(crate) mod guards;
-mod held;
 pub(crate) mod identity;
 mod inspected;
 mod loss;
@@ -24,6 +23,7 @@ pub(crate) mod memory;
 #[cfg(test)]
 pub(crate) mod memory_look;
 mod model;
+mod moment_record;
 pub(crate) mod names;
 pub(crate) mod object_store;
 pub(crate) mod refusal;
@@ -39,10 +39,10 @@ pub(crate) use extensions::{
     REQUIRED, ROOT_ID, VOLUME_ID, route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
-pub(crate) use held::Held;
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub(crate) use moment_record::MomentRecord;
 pub(crate) use names::{Name, snapshot_time};
 pub(crate) use source_mounts::source_mounts;
 pub use time::ApiTime;

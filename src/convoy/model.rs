@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ApiTime, BackupUrl, Extent, Held, Name, VOLUME_ID,
+    ApiTime, BackupUrl, Extent, MomentRecord, Name, VOLUME_ID,
     extent::{DOUBT, SNAPSHOT_SIZE},
     names,
 };
@@ -150,8 +150,8 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// How the volume's files were held while they were read.
-    pub(crate) fn held(&self) -> Held {
-        self.driver_info.as_ref().map_or_else(Held::default, Held::of)
+    pub(crate) fn moment(&self) -> MomentRecord {
+        self.driver_info.as_ref().map_or_else(MomentRecord::default, MomentRecord::of)
     }
 
     /// How much the volume had.

@@ -122,7 +122,7 @@ impl ConvoyForm<'_> {
             ("VolumeUUID", volume.name.clone()),
         ];
         let extent = state.extent().fields(SNAPSHOT_SIZE);
-        let driver_info = fields(always.into_iter().chain(state.held().fields()).chain(extent));
+        let driver_info = fields(always.into_iter().chain(state.moment().fields()).chain(extent));
         Snapshot {
             name: name.to_owned(),
             created_time: created,

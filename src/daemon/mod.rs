@@ -34,7 +34,7 @@
 //! # Layout
 //! Each file uses only those above it in this list.
 //!
-//! - [`root`]: every path in a root, the owner's lock, and the names in `volumes/.staging/`.
+//! - [`threads`]: starting threads. [`root`]: every path in a root, the owner's lock, and the names in `volumes/.staging/`.
 //! - [`format`]: the format of a root's files; a newer one is refused.
 //! - [`identity`]: the root's id, and what becomes of it where a root is moved or copied.
 //! - [`moment`]: one point in time of a folder's files. Each kind of moment has a file.
@@ -71,6 +71,7 @@ mod snapshots;
 mod state;
 #[cfg(test)]
 mod tests;
+mod threads;
 mod tree;
 mod volumes;
 

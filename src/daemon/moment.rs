@@ -47,7 +47,7 @@ use facts::Facts;
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Files, Kind, Place};
 pub(in crate::daemon) use plan::Offer;
-pub(in crate::daemon) use reflink::{Kept, KeptFile};
+pub(in crate::daemon) use reflink::{CopiedFile, Copies};
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -80,8 +80,8 @@ pub(in crate::daemon) struct Moment<'a> {
     folder: PathBuf,
     begun: Timestamp,
     ended: Timestamp,
-    /// What is kept of the folder, where files change that are read from it.
-    kept: Option<Kept>,
+    /// Copies of what may change, where files are read from the folder.
+    copies: Option<Copies>,
     /// What is to be undone; `None` for nothing, or if it was.
     note: Option<Note>,
 }
@@ -196,8 +196,8 @@ impl Moments {
     fn live(&self, place: &Place) -> Moment<'_> {
         let now = self.clock.now();
         let folder = place.folder.clone();
-        let (kind, kept, note) = (Kind::Live, None, None);
-        Moment { moments: self, kind, folder, begun: now, ended: now, kept, note }
+        let (kind, copies, note) = (Kind::Live, None, None);
+        Moment { moments: self, kind, folder, begun: now, ended: now, copies, note }
     }
 
     fn by_btrfs(&self, place: &Place, into: Option<&Path>) -> Result<Moment<'_>> {
@@ -219,17 +219,17 @@ impl Moments {
     /// Copies have no names, so there is nothing to undo.
     fn by_reflink(&self, place: &Place) -> Result<Moment<'_>> {
         let begun = self.clock.now();
-        let kept = reflink::keep(&place.folder, || self.clock.now()).map_err(|error| {
+        let copies = reflink::copy_hot(&place.folder, || self.clock.now()).map_err(|error| {
             Error::io(format!("cannot copy files of \"{}\"", place.folder.display()), &error)
         })?;
-        if !kept.moving().is_empty() {
+        if !copies.moving().is_empty() {
             let paths: Vec<_> =
-                kept.moving().iter().take(NAMED).map(|path| format!("{path:?}")).collect();
+                copies.moving().iter().take(NAMED).map(|path| format!("{path:?}")).collect();
             log::warn!(
                 "volume \"{}\": {} while the moment was taken, so not all of its files are of the same one: {}",
                 place.volume,
                 counted(
-                    kept.moving().len(),
+                    copies.moving().len(),
                     "file changed all the time",
                     "files changed all the time"
                 ),
@@ -237,7 +237,7 @@ impl Moments {
             );
         }
         let (kind, folder, ended) = (Kind::Reflink, place.folder.clone(), self.clock.now());
-        Ok(Moment { moments: self, kind, folder, begun, ended, kept: Some(kept), note: None })
+        Ok(Moment { moments: self, kind, folder, begun, ended, copies: Some(copies), note: None })
     }
 
     /// A command that fails may have made something, so its other half runs whatever happens.
@@ -259,14 +259,14 @@ impl Moments {
         self.notes.write(&note)?;
         let now = self.clock.now();
         let (folder, note) = (note.path.clone(), Some(note));
-        Ok(Moment { moments: self, kind, folder, begun: now, ended: now, kept: None, note })
+        Ok(Moment { moments: self, kind, folder, begun: now, ended: now, copies: None, note })
     }
 }
 
 impl Moment<'_> {
     /// The files to read, with the inodes and times that they had in the volume.
     pub(in crate::daemon) fn files(&self) -> Files<'_> {
-        Files { folder: &self.folder, kept: self.kept.as_ref() }
+        Files { folder: &self.folder, copies: self.copies.as_ref() }
     }
 
     pub(in crate::daemon) fn kind(&self) -> Kind {

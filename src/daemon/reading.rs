@@ -18,7 +18,7 @@ pub(super) struct Reader<'a> {
 }
 
 /// A volume that is being read.
-pub(super) struct Reading<'a> {
+pub(super) struct VolumeReading<'a> {
     pub(super) moment: Moment<'a>,
     /// What is mounted in the volume's folder.
     pub(super) mounts: Option<Vec<SourceMount>>,
@@ -34,7 +34,7 @@ impl Reader<'_> {
     pub(super) fn read<T>(
         self,
         volume: &VolumeState,
-        read: impl FnOnce(&Reading<'_>) -> Result<T>,
+        read: impl FnOnce(&VolumeReading<'_>) -> Result<T>,
         undo: impl FnOnce(&T),
     ) -> Result<T> {
         let name = volume.name.as_str();
@@ -48,7 +48,7 @@ impl Reader<'_> {
             moment.kind().as_str(),
             moment.took().as_millis()
         );
-        let reading = Reading { moment, mounts };
+        let reading = VolumeReading { moment, mounts };
         let made = read(&reading)?;
         // The others hold all that was read.
         if matches!(reading.moment.kind(), Kind::Live | Kind::Reflink) {

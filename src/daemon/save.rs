@@ -4,7 +4,7 @@
 //! workers (one a core)                              writers (three threads)
 //!   folders: names, metadata        [`worker`]
 //!   files: chunks, hashes           [`content`]
-//!   new blobs: zstd, cipher, check  [`store`]  ──►  packs: hash, write, sync   [`writer`]
+//!   new blobs: zstd, cipher, check  [`blob_writer`]  ──►  packs: hash, write, sync   [`pack_writer`]
 //!   complete folders: trees         [`worker`]      index files, as packs are on disk
 //! ```
 //!
@@ -26,26 +26,28 @@
 //! Nothing here knows volumes' states, snapshots or destinations.
 
 mod assembly;
+mod blob_writer;
 mod chunks;
 mod content;
 mod counts;
 mod entry;
-mod extents;
-mod level;
+mod holes;
 mod listing;
+mod needs;
 mod node;
-mod packer;
-mod packs;
+mod open_pack;
+mod pack_filler;
+mod pack_writer;
 mod parent;
 mod queue;
 mod run;
-mod store;
 #[cfg(test)]
 mod tests;
+mod unfinished_folder;
+mod work;
 mod worker;
-mod writer;
 
-use std::{ffi::CStr, num::NonZero, path::Path, sync::Mutex, thread};
+use std::{ffi::CStr, num::NonZero, sync::Mutex, thread};
 
 use jiff::Zoned;
 use rustic_core::{
@@ -54,29 +56,29 @@ use rustic_core::{
 };
 
 use self::{
+    blob_writer::BlobWriter,
     chunks::Chunks,
     content::ContentReader,
     counts::Counts,
-    parent::ParentFolder,
+    pack_writer::PackWriter,
+    parent::{ParentEntry, ParentFolder},
     queue::Queue,
     run::Run,
-    store::Store,
-    worker::Worker,
-    writer::{PackWriter, WRITERS},
+    work::work,
 };
 use super::{
-    moment::{Files, Kept},
-    repository::{Coder, Hash, HexHash, Index, OpenRepository, guarded},
-    tree::{places::Places, read::ReadFailures},
+    moment::{Copies, Files},
+    repository::{Hash, HexHash, Index, OpenRepository},
+    tree::{folder_handles::FolderHandles, read::ReadFailures},
 };
 use crate::{
     error::{Error, Result},
     progress::Piece,
-    scope,
     sync::lock,
     text::counted,
 };
 pub(in crate::daemon) use counts::Changed;
+pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
 
 /// More workers need memory and gain little: the disk is the limit.
@@ -110,6 +112,7 @@ pub(in crate::daemon) struct Saved {
     /// Files and folders that vanished before they could be read.
     pub(in crate::daemon) vanished: u64,
     pub(in crate::daemon) changed: Changed,
+    pub(in crate::daemon) needs: Needs,
     /// The same in restic's words.
     pub(in crate::daemon) summary: Box<SnapshotSummary>,
 }
@@ -162,35 +165,37 @@ fn save_watched(
     let backend = repository.backend();
     let index = Index::load(backend, &coder)?;
     let writer = PackWriter::new(backend);
-    let store = Store::new(&index, &config, &writer);
+    let blobs = BlobWriter::new(&index, &config, &writer);
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
+    let known = source
+        .parent
+        .and_then(|parent| known_trees(&parent, source.volume, &index, repository, &config));
+    let (parent_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
     let run = Run {
         volume: source.volume,
         backend,
         index: &index,
-        store: &store,
-        content: ContentReader::new(&store, Chunks::new(&config)?, piece, cancelled),
+        blobs: &blobs,
+        content: ContentReader::new(&blobs, Chunks::new(&config)?, piece, cancelled),
         piece,
-        places: Places::default(),
+        folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
         failures: ReadFailures::default(),
-        kept: source.files.kept,
-        racy: source.parent.map(|parent| parent.racy()),
+        copies: source.files.copies,
+        settled_before: source.parent.map(|parent| parent.settled_before()),
+        parent_top,
         after_reading,
         failure: Mutex::default(),
         tree: Mutex::default(),
     };
-    for path in source.files.kept.into_iter().flat_map(Kept::moving) {
+    for path in source.files.copies.into_iter().flat_map(Copies::moving) {
         run.counts.changed(path.clone());
     }
-    let known = source
-        .parent
-        .and_then(|parent| known_root(&parent, source.volume, &index, repository, &config));
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
-    saved(&run, started)
+    saved(&run, &writer, started)
 }
 
 /// Keeps trees, for tests that forge some. The result has their ids.
@@ -203,14 +208,14 @@ pub(in crate::daemon) fn keep_trees(
     let coder = || repository.coder(&config);
     let index = Index::load(repository.backend(), &coder)?;
     let writer = PackWriter::new(repository.backend());
-    let store = Store::new(&index, &config, &writer);
+    let blobs = BlobWriter::new(&index, &config, &writer);
     let mut coders = [coder()?, coder()?];
     let kept = thread::scope(|threads| {
         let [own, writers] = &mut coders;
         let writing = threads.spawn(|| writer.run(writers));
-        let keep = |tree: &String| store.keep(own, BlobType::Tree, tree.as_bytes());
+        let keep = |tree: &String| blobs.keep(own, BlobType::Tree, tree.as_bytes());
         let kept: Result<Vec<_>> = trees.iter().map(keep).collect();
-        let finished = store.finish();
+        let finished = blobs.finish();
         writer.end();
         _ = writing.join();
         finished.and(kept)
@@ -220,14 +225,15 @@ pub(in crate::daemon) fn keep_trees(
     Ok(kept.into_iter().map(|id| TreeId::from(Id::new(id))).collect())
 }
 
-/// The tree of the volume's folder in the parent. A parent that can't be read is none.
-fn known_root(
+/// The tree of the parent, and that of the volume's folder in it. A parent that can't be read is
+/// none.
+fn known_trees(
     parent: &Parent,
     volume: &str,
     index: &Index,
     repository: &OpenRepository,
     config: &ConfigFile,
-) -> Option<Hash> {
+) -> Option<(Hash, Option<Hash>)> {
     let read = || {
         let tree = HexHash::parse(parent.tree.to_hex().as_str())?.0;
         let mut coder = repository.coder(config).ok()?;
@@ -235,65 +241,14 @@ fn known_root(
         let top = top.inspect_err(|error| {
             log::warn!("volume \"{volume}\": all files are read, because the last snapshot can't be: {error}");
         });
-        top.ok()?.find(volume.as_bytes())?.subtree()
+        let root = top.ok()?.find(volume.as_bytes()).and_then(ParentEntry::subtree);
+        Some((tree, root))
     };
     read()
 }
 
-/// Runs the workers and the writers until all is written.
-fn work<'a>(
-    run: &'a Run<'a>,
-    writer: &PackWriter<'_>,
-    (folder, known): (&Path, Option<Hash>),
-    workers: usize,
-    coder: &(dyn Fn() -> Result<Coder> + Sync),
-) -> Result<()> {
-    let mut coders = (0..workers + WRITERS).map(|_| coder()).collect::<Result<Vec<_>>>()?;
-    let scope = scope::current();
-    thread::scope(|threads| {
-        let mut writers = Vec::new();
-        for mut coder in coders.split_off(workers) {
-            let work = || scope::within(scope.clone(), move || writer.run(&mut coder));
-            writers.push(threads.spawn(work));
-        }
-        let mut working = Vec::new();
-        for (number, coder) in coders.into_iter().enumerate() {
-            let work = move || {
-                let mut worker = Worker::new(run, coder);
-                if number == 0
-                    && let Err(error) = guarded("reading the volume", || worker.root(folder, known))
-                {
-                    return run.fail(error);
-                }
-                worker.work();
-            };
-            let scope = scope.clone();
-            working.push(threads.spawn(move || scope::within(scope, work)));
-        }
-        for worker in working {
-            if worker.join().is_err() {
-                run.fail(Error::internal("a worker has ended"));
-            }
-        }
-        // What was read and packed is for the next run, also after a failure.
-        if let Err(error) = run.store.finish() {
-            run.fail(error);
-        }
-        writer.end();
-        for writer in writers {
-            if writer.join().is_err() {
-                run.fail(Error::internal("a writer has ended"));
-            }
-        }
-    });
-    if let Err(error) = writer.finish(&mut coder()?) {
-        run.fail(error);
-    }
-    lock(&run.failure).take().map_or(Ok(()), Err)
-}
-
 /// What the run has saved, if everything could be read.
-fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
+fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved> {
     if let Some(error) = run.failures.error(run.volume) {
         return Err(error);
     }
@@ -317,6 +272,7 @@ fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
         bytes_added: summary.data_added_packed,
         vanished: run.failures.vanished(),
         changed: counts.take_changed(),
+        needs: Needs::of(run.index, run.blobs, writer),
         summary,
     })
 }
@@ -324,7 +280,8 @@ fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
 /// What restic tells of a snapshot.
 fn summary(run: &Run<'_>, started: Zoned) -> SnapshotSummary {
     let (files, folders) = (&run.counts.files, &run.counts.folders);
-    let number = |kind, of: fn(&store::Added) -> &counts::Counter| of(run.store.added(kind)).get();
+    let number =
+        |kind, of: fn(&blob_writer::Added) -> &counts::Counter| of(run.blobs.added(kind)).get();
     let [data, trees] = [BlobType::Data, BlobType::Tree];
     let (raw, packed) = (number(data, |it| &it.raw), number(data, |it| &it.packed));
     let (raw_trees, packed_trees) = (number(trees, |it| &it.raw), number(trees, |it| &it.packed));

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{driver::Vfs, root::STOPS_0_1_0};
 use crate::{
-    convoy::{Extent, Held, SourceMount},
+    convoy::{Extent, MomentRecord, SourceMount},
     error::{Error, Result},
     files::{sync_folder, write_error, write_whole},
 };
@@ -126,8 +126,8 @@ fn is_none(count: &u64) -> bool {
 
 impl SnapshotState {
     /// How the volume's files were held.
-    pub(crate) fn held(&self) -> Held {
-        Held {
+    pub(crate) fn moment(&self) -> MomentRecord {
+        MomentRecord {
             kind: self.moment.clone(),
             changed_files: self.changed_files,
             changed_paths: self.changed_paths.clone(),

@@ -185,7 +185,7 @@ impl Guards {
         let source = source.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(source.into()));
-        if let Some(warning) = proven.held().warning() {
+        if let Some(warning) = proven.moment().warning() {
             log::warn!("\"{volume}\": {warning}");
         }
         let (verified, bytes) = self.verify(&url, volume).await?;

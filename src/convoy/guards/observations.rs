@@ -196,8 +196,8 @@ impl Observations {
             bytes: backup.field("BackupSize").parse().ok(),
             files: backup.field("FileCount").parse().ok(),
             changed_files: {
-                let held = backup.held();
-                held.kind.map(|_| held.changed_files)
+                let moment = backup.moment();
+                moment.kind.map(|_| moment.changed_files)
             },
             made,
             verified,

@@ -41,7 +41,7 @@ impl Guards {
         }?;
         let (snapshot, seen_here) = self.with_extent_seen(&source, snapshot).await;
         let taken = snapshot.taken().unwrap_or_else(|| self.clock.now());
-        if let Some(warning) = snapshot.held().warning() {
+        if let Some(warning) = snapshot.moment().warning() {
             log::warn!("\"{volume}\": {warning}");
         }
         self.memory().observations.add_snapshot(volume.as_str(), &snapshot, taken, seen_here);

@@ -17,14 +17,21 @@ use crate::{
     convoy::{Changes, Extent, Name},
     daemon::{
         moment::Files,
-        reading::{Reader, Reading},
+        reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
-        save::{self, Changed, Parent, Source},
+        save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
         tree::read,
     },
     error::{ErrorKind, Result},
 };
+
+/// A volume's files that were written, and no backup yet.
+struct Written {
+    file: SnapshotFile,
+    changed: Changed,
+    needs: Needs,
+}
 
 impl DestinationRepository {
     /// Takes a moment of the volume and writes it to the destination, as a backup of the snapshot
@@ -46,18 +53,20 @@ impl DestinationRepository {
         repository.backend().take_failure();
         let parent = self.newest_of(repository, volume, now())?;
         let begun = now();
-        let write = |reading: &Reading<'_>| {
+        let write = |reading: &VolumeReading<'_>| {
             let files = reading.moment.files();
-            let (written, changed) = self.write_whole(repository, volume, files, parent)?;
+            let written = self.write_whole(repository, volume, files, parent)?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
-            Ok((written, extent, changed.held(reading.moment.kind().as_str())))
+            Ok((written, extent, reading.moment.kind().as_str()))
         };
         // What is written names nothing yet, so there is nothing to undo.
-        let (written, extent, held) = reader.read(volume, write, |_| ())?;
+        let (Written { file, changed, needs }, extent, kind) =
+            reader.read(volume, write, |_| ())?;
         let snapshot = (snapshot.as_str(), begun);
-        let record = Record { held, ..self.record(volume, snapshot, now(), extent)? };
+        let moment = changed.moment(kind);
+        let record = Record { moment, ..self.record(volume, snapshot, now(), extent)? };
         let time = begun.to_zoned(TimeZone::UTC);
-        let file = SnapshotFile { tags: record.tags(), time, ..written };
+        let file = SnapshotFile { tags: record.tags(), time, ..file };
         let tree = file.tree;
         guarded("the backup", || {
             repository
@@ -65,7 +74,8 @@ impl DestinationRepository {
                 .save_snapshots(vec![file])
                 .map_err(|error| repository.failure("cannot write the backup", &error))
         })?;
-        self.written.add(&volume.id(), tree, begun);
+        self.written_here.add(&volume.id(), tree, begun);
+        self.proven(tree, needs);
         Ok(record.backup)
     }
 
@@ -76,10 +86,13 @@ impl DestinationRepository {
         volume: &VolumeState,
         files: Files<'_>,
         parent: Option<Parent>,
-    ) -> Result<(SnapshotFile, Changed)> {
-        let prove = |(written, changed): (SnapshotFile, Changed)| {
-            guarded("checking the backup", || prove(repository, &self.damage, written.tree))
-                .map(|()| (written, changed))
+    ) -> Result<Written> {
+        let prove = |written: Written| {
+            guarded("checking the backup", || match self.has_all(repository, &written.needs) {
+                true => Ok(()),
+                false => prove(repository, &self.damage, written.file.tree),
+            })
+            .map(|()| written)
         };
         match prove(self.write(repository, volume, files, parent)?) {
             Err(error) if error.kind == ErrorKind::Repository => {
@@ -100,7 +113,7 @@ impl DestinationRepository {
         volume: &VolumeState,
         now: Timestamp,
     ) -> Result<Option<Parent>> {
-        let written = self.written.of(&volume.id());
+        let written = self.written_here.of(&volume.id());
         let all = self.catalogue.all(repository)?;
         let known = all.iter().filter_map(|backup| {
             let begun = *written.get(&backup.tree)?;
@@ -130,7 +143,7 @@ impl DestinationRepository {
         let _lock = self.reading_lock()?;
         // What another member of the repository may have written says nothing of when: then the
         // content of all files is compared.
-        let written = self.written.of(&volume.id());
+        let written = self.written_here.of(&volume.id());
         let begun = written.get(&found.tree).copied().unwrap_or(Timestamp::MIN);
         repository.forget_index();
         let difference = guarded("the comparison", || {
@@ -148,7 +161,7 @@ impl DestinationRepository {
         volume: &VolumeState,
         files: Files<'_>,
         parent: Option<Parent>,
-    ) -> Result<(SnapshotFile, Changed)> {
+    ) -> Result<Written> {
         let name = volume.name.as_str();
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
         let piece = self.access.progress.begin(&format!("backup {name}"), before);
@@ -164,6 +177,6 @@ impl DestinationRepository {
         };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
         file.paths.add(format!("/{name}"));
-        Ok((file, saved.changed))
+        Ok(Written { file, changed: saved.changed, needs: saved.needs })
     }
 }

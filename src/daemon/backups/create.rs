@@ -5,7 +5,7 @@ use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
 
 use super::{destination::DestinationRepository, prove::prove, record::Record};
 use crate::{
-    convoy::{Extent, Held, Name},
+    convoy::{Extent, MomentRecord, Name},
     daemon::{
         repository::{OpenRepository, guarded},
         snapshots::LocalRepository,
@@ -32,7 +32,7 @@ impl DestinationRepository {
         let (source, mut file) = local.source(state)?;
         let extent = Extent { mounts: state.mounts.clone(), ..Extent::default() };
         let record = self.record(volume, (snapshot, state.created), now, extent)?;
-        let record = Record { held: state.held(), ..record };
+        let record = Record { moment: state.moment(), ..record };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 
         let copy = || self.copy_and_prove(&source, &file, repository, &volume.name);
@@ -46,7 +46,7 @@ impl DestinationRepository {
         let published = copied.and_then(|()| repository.backend().publish());
         repository.backend().discard();
         published?;
-        self.written.add(&volume.id(), file.tree, state.created);
+        self.written_here.add(&volume.id(), file.tree, state.created);
         Ok(record.backup)
     }
 
@@ -72,7 +72,7 @@ impl DestinationRepository {
             snapshot_created,
             created: now,
             extent,
-            held: Held::default(),
+            moment: MomentRecord::default(),
             driver: volume.driver.clone(),
         })
     }

@@ -7,14 +7,15 @@ use std::{
     time::Duration,
 };
 
-use rustic_core::repofile::Chunker;
+use rustic_core::{TreeId, repofile::Chunker};
 
-use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written::Written};
+use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written::WrittenHere};
 use crate::{
     convoy::refusal::refused,
     daemon::{
         repository::{Access, Backend, Bucket, OpenRepository},
         root::Root,
+        save::Needs,
     },
     error::{Error, ErrorKind, Result},
     sync::{self, lock},
@@ -47,14 +48,16 @@ pub(in crate::daemon) struct DestinationRepository {
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
-    pub(super) written: Written,
+    pub(super) written_here: WrittenHere,
+    /// The tree of the backup that was made and proven last, until it is inspected.
+    proven: Mutex<Option<(TreeId, Needs)>>,
 }
 
 /// What is known of a destination's backups.
 pub(super) struct Remembered {
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
-    pub(super) written: Written,
+    pub(super) written_here: WrittenHere,
 }
 
 /// Unfinished files that are older than this were left by a process that has ended.
@@ -77,7 +80,7 @@ impl DestinationRepository {
         lock_timeout: Duration,
         remembered: Remembered,
     ) -> Self {
-        let Remembered { catalogue, damage, written } = remembered;
+        let Remembered { catalogue, damage, written_here } = remembered;
         Self {
             location,
             root,
@@ -88,7 +91,8 @@ impl DestinationRepository {
             writing: Mutex::default(),
             open: Mutex::default(),
             catalogue,
-            written,
+            written_here,
+            proven: Mutex::default(),
         }
     }
 
@@ -179,6 +183,24 @@ impl DestinationRepository {
         let lock = self.lock_file(false)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
         Ok(Writing { repository, _gate: gate, _one: one, _lock: lock })
+    }
+
+    /// Remembers that a new backup was proven whole.
+    pub(super) fn proven(&self, tree: TreeId, needs: Needs) {
+        *lock(&self.proven) = Some((tree, needs));
+    }
+
+    /// Whether the tree is that of a new backup, and all that it was proven by is still there. Every
+    /// proof counts once.
+    pub(super) fn is_new_and_whole(&self, repository: &OpenRepository, tree: TreeId) -> bool {
+        let proven = lock(&self.proven).take();
+        proven.is_some_and(|(of, needs)| of == tree && self.has_all(repository, &needs))
+    }
+
+    /// Whether all that a tree relies on is there, and none of it is known to be damaged. If not, or
+    /// if that can't be read, a proof tells why.
+    pub(super) fn has_all(&self, repository: &OpenRepository, needs: &Needs) -> bool {
+        self.damage.is_empty() && needs.are_met(repository).unwrap_or_default()
     }
 
     /// Holds off deletions in this process while the guard lives.

@@ -11,7 +11,7 @@ use super::{
     catalogue::Catalogue,
     damage::Damage,
     destination::{DestinationRepository, Location, Remembered},
-    written::Written,
+    written::WrittenHere,
 };
 use crate::{
     convoy::{
@@ -104,7 +104,7 @@ impl Destinations {
             Remembered {
                 catalogue: Catalogue::new(self.identity.clone()),
                 damage: Damage::in_file(self.root.damage(&key)),
-                written: Written::in_file(self.root.written(&key)),
+                written_here: WrittenHere::in_file(self.root.written(&key)),
             },
         );
         Ok(lock(&self.known).entry(key).or_insert_with(|| Arc::new(repository)).clone())

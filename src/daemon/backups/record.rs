@@ -8,8 +8,8 @@ use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
     convoy::{
-        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, Held, Name, ORIGIN, Origin, ROOT_ID,
-        VOLUME_ID, mounts_text,
+        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, MomentRecord, Name, ORIGIN, Origin,
+        ROOT_ID, VOLUME_ID, mounts_text,
         refusal::{no_backup, refused},
     },
     daemon::{
@@ -50,7 +50,7 @@ pub(in crate::daemon) struct Record {
     /// counts them. No tag has the host either: the file itself does.
     pub(in crate::daemon) extent: Extent,
     /// How its files were held while they were read.
-    pub(in crate::daemon) held: Held,
+    pub(in crate::daemon) moment: MomentRecord,
     /// The name of the volume's driver.
     pub(in crate::daemon) driver: String,
 }
@@ -70,14 +70,14 @@ impl Record {
         all.extend(self.root.clone().map(|root| ("root", root)));
         all.extend(self.copy_of.clone().map(|root| ("copy-of", root)));
         all.extend(self.extent.mounts.as_deref().map(|mounts| (MOUNTS, mounts_text(mounts))));
-        all.extend(self.held.kind.clone().map(|kind| ("moment", kind)));
+        all.extend(self.moment.kind.clone().map(|kind| ("moment", kind)));
         // Older versions have one driver, and no tag.
         if self.driver != Vfs::NAME {
             all.push(("driver", self.driver.clone()));
         }
-        if self.held.changed_files > 0 {
-            all.push((CHANGED, self.held.changed_files.to_string()));
-            all.push((CHANGED_PATHS, serde_json::json!(self.held.changed_paths).to_string()));
+        if self.moment.changed_files > 0 {
+            all.push((CHANGED, self.moment.changed_files.to_string()));
+            all.push((CHANGED_PATHS, serde_json::json!(self.moment.changed_paths).to_string()));
         }
         tags(&all.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
     }
@@ -124,7 +124,7 @@ impl Record {
                 bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
                 mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
             },
-            held: Held {
+            moment: MomentRecord {
                 kind: text("moment"),
                 changed_files: tags.get(CHANGED).and_then(|it| it.parse().ok()).unwrap_or_default(),
                 changed_paths: tags
@@ -160,8 +160,10 @@ impl Record {
         let extent = self.extent.fields(BACKUP_SIZE);
         let root = self.root.clone().map(|root| (ROOT_ID, root));
         let origin = origin.map(|origin| (ORIGIN, origin.as_str().to_owned()));
-        let held = self.held.fields();
-        Backup::new(fields(always.into_iter().chain(extent).chain(held).chain(root).chain(origin)))
+        let moment = self.moment.fields();
+        Backup::new(fields(
+            always.into_iter().chain(extent).chain(moment).chain(root).chain(origin),
+        ))
     }
 }
 

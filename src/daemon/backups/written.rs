@@ -14,7 +14,7 @@ use crate::{files::write_whole, sync::lock};
 const MOST: usize = 4;
 
 /// The newest backups that this daemon wrote at one destination.
-pub(super) struct Written {
+pub(super) struct WrittenHere {
     file: PathBuf,
     /// Held while the file is changed.
     changing: Mutex<()>,
@@ -31,7 +31,7 @@ struct OneWritten {
     begun: Timestamp,
 }
 
-impl Written {
+impl WrittenHere {
     /// What is remembered in this file, which need not exist.
     pub(super) fn in_file(file: PathBuf) -> Self {
         Self { file, changing: Mutex::default() }
@@ -85,7 +85,7 @@ mod tests {
     #[test]
     fn the_newest_backups_of_each_volume_are_remembered() {
         let folder = tempfile::tempdir().unwrap();
-        let written = Written::in_file(folder.path().join("written/d"));
+        let written = WrittenHere::in_file(folder.path().join("written/d"));
         let tree = |number: u8| TreeId::from(Id::new([number; 32]));
         for number in 0..9 {
             written.add("vol1", tree(number), Timestamp::UNIX_EPOCH);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::reflink::Kept;
+use super::reflink::Copies;
 
 /// How a moment is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,14 +33,14 @@ impl Kind {
 pub(in crate::daemon) struct Files<'a> {
     pub(in crate::daemon) folder: &'a Path,
     /// What is to be read in place of what is in the folder now.
-    pub(in crate::daemon) kept: Option<&'a Kept>,
+    pub(in crate::daemon) copies: Option<&'a Copies>,
 }
 
 #[cfg(test)]
 impl<'a> Files<'a> {
     /// The files in a folder as they are.
     pub(in crate::daemon) fn live(folder: &'a Path) -> Self {
-        Self { folder, kept: None }
+        Self { folder, copies: None }
     }
 }
 

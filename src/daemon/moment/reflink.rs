@@ -2,7 +2,7 @@
 //!
 //! Copying a whole tree so takes a tenth of a millisecond a file, which is too long for a moment, and
 //! its files would have other inodes and times than the volume's. So only what is **hot**, changed
-//! lately, is kept: the names in such folders, and copies of such files, which have no names and so
+//! lately, is copied: the names in such folders, and copies of such files, which have no names and so
 //! leave no traces. All else is read from the volume itself; what changes there after the moment has
 //! a later time, by which the reader tells.
 //!
@@ -35,15 +35,17 @@ const HOT: SignedDuration = SignedDuration::from_hours(1);
 /// The coarsest times of file systems that have reflinks. Before Linux 6.13, a file that was changed
 /// so shortly before it was copied may have changed once more and look the same.
 const TICK: SignedDuration = SignedDuration::from_millis(10);
+/// The most bytes that the system returns for an attribute, or for the names of all attributes.
+const LARGEST_ATTRIBUTE: usize = 64 * 1024;
 /// How often what changed is copied again.
 const LOOKS: usize = 6;
 
-/// What is kept of a folder.
+/// The copies of what is hot in a folder.
 #[derive(Debug)]
-pub(in crate::daemon) struct Kept {
+pub(in crate::daemon) struct Copies {
     /// The names in hot folders, by the folders' paths.
     folders: BTreeMap<PathBuf, (Stat, Vec<CString>)>,
-    files: BTreeMap<PathBuf, KeptFile>,
+    files: BTreeMap<PathBuf, CopiedFile>,
     /// What changed at every look.
     moving: BTreeSet<PathBuf>,
     /// When the last look began.
@@ -52,9 +54,11 @@ pub(in crate::daemon) struct Kept {
 
 /// A file as it was at the moment.
 #[derive(Debug)]
-pub(in crate::daemon) struct KeptFile {
+pub(in crate::daemon) struct CopiedFile {
     /// That of the volume's own file.
     pub(in crate::daemon) stat: Stat,
+    /// Its extended attributes.
+    pub(in crate::daemon) attributes: Vec<(CString, Vec<u8>)>,
     /// A copy without a name.
     pub(in crate::daemon) copy: File,
     /// When it was copied.
@@ -82,19 +86,19 @@ impl Drop for Counted {
     }
 }
 
-impl Kept {
-    /// The names in a folder of the volume, if they are kept. The volume's own folder is `.`.
-    pub(in crate::daemon) fn names(&self, folder: &Path) -> Option<&[CString]> {
+impl Copies {
+    /// A hot folder of the volume and the names in it. The volume's own folder is `.`.
+    pub(in crate::daemon) fn folder(&self, folder: &Path) -> Option<(&Stat, &[CString])> {
         let folder = if folder == Path::new(".") { Path::new("") } else { folder };
-        self.folders.get(folder).map(|(_, names)| names.as_slice())
+        self.folders.get(folder).map(|(stat, names)| (stat, names.as_slice()))
     }
 
-    /// A file of the volume, if it is kept.
-    pub(in crate::daemon) fn file(&self, path: &Path) -> Option<&KeptFile> {
+    /// A file of the volume, if it was copied.
+    pub(in crate::daemon) fn file(&self, path: &Path) -> Option<&CopiedFile> {
         self.files.get(path)
     }
 
-    /// Whether a file that is not kept may have changed since the moment. The time of a new file is
+    /// Whether a file that was not copied may have changed since the moment. The time of a new file is
     /// that of the last tick.
     pub(in crate::daemon) fn is_later(&self, stat: &Stat) -> bool {
         changed(stat) >= self.moment.saturating_sub(TICK).unwrap_or(Timestamp::MIN)
@@ -119,23 +123,23 @@ pub(super) fn is_offered(folder: &Path) -> bool {
 ///
 /// # Errors
 /// If a copy can't be made, as on a full disk. What was made goes away by itself.
-pub(super) fn keep(folder: &Path, now: impl Fn() -> Timestamp) -> io::Result<Kept> {
+pub(super) fn copy_hot(folder: &Path, now: impl Fn() -> Timestamp) -> io::Result<Copies> {
     let begun = now();
     let hot = begun.saturating_sub(HOT).unwrap_or(Timestamp::MIN);
     let (folders, files) = (BTreeMap::new(), BTreeMap::new());
-    let mut kept = Kept { folders, files, moving: BTreeSet::new(), moment: begun };
+    let mut copies = Copies { folders, files, moving: BTreeSet::new(), moment: begun };
     let root = open_root(folder)?;
     let (most, tick) = (most_copies(), tick());
     for _ in 0..LOOKS {
-        kept.moment = now();
-        kept.moving.clear();
+        copies.moment = now();
+        copies.moving.clear();
         let seen = BTreeSet::new();
-        Look { root: &root, hot, most, tick, now: &now, kept: &mut kept, seen }.whole()?;
-        if kept.moving.is_empty() {
+        Look { root: &root, hot, most, tick, now: &now, copies: &mut copies, seen }.whole()?;
+        if copies.moving.is_empty() {
             break;
         }
     }
-    Ok(kept)
+    Ok(copies)
 }
 
 /// How coarse times are here. From Linux 6.13 on, a file that was looked at gets a finer time at the
@@ -161,7 +165,7 @@ struct Look<'a> {
     most: usize,
     tick: SignedDuration,
     now: &'a dyn Fn() -> Timestamp,
-    kept: &'a mut Kept,
+    copies: &'a mut Copies,
     seen: BTreeSet<PathBuf>,
 }
 
@@ -175,10 +179,10 @@ impl Look<'_> {
             }
         }
         let gone: Vec<_> =
-            self.kept.files.keys().filter(|path| !self.seen.contains(*path)).cloned().collect();
+            self.copies.files.keys().filter(|path| !self.seen.contains(*path)).cloned().collect();
         for path in gone {
-            self.kept.files.remove(&path);
-            self.kept.moving.insert(path);
+            self.copies.files.remove(&path);
+            self.copies.moving.insert(path);
         }
         Ok(())
     }
@@ -193,7 +197,7 @@ impl Look<'_> {
             Err(error @ Errno::NOSYS) => Err(error.into()),
             Err(error) => {
                 if error == Errno::NOENT {
-                    self.kept.moving.insert(path.to_owned());
+                    self.copies.moving.insert(path.to_owned());
                 }
                 Ok(None)
             }
@@ -212,7 +216,7 @@ impl Look<'_> {
             let seen = match rustix::fs::statat(handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
                 Ok(seen) => seen,
                 Err(Errno::NOENT) => {
-                    self.kept.moving.insert(below);
+                    self.copies.moving.insert(below);
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -229,10 +233,10 @@ impl Look<'_> {
         if changed(&stat) < self.hot {
             return Ok(());
         }
-        let known = self.kept.folders.get(path);
+        let known = self.copies.folders.get(path);
         if !known.is_some_and(|(before, known)| same(before, &stat) && *known == names) {
-            self.kept.moving.insert(path.to_owned());
-            self.kept.folders.insert(path.to_owned(), (stat, names));
+            self.copies.moving.insert(path.to_owned());
+            self.copies.folders.insert(path.to_owned(), (stat, names));
         }
         Ok(())
     }
@@ -245,22 +249,20 @@ impl Look<'_> {
         stat: &Stat,
     ) -> io::Result<()> {
         self.seen.insert(path.to_owned());
-        if let Some(known) = self.kept.files.get(path)
+        if let Some(known) = self.copies.files.get(path)
             && same(&known.stat, stat)
             && changed(stat) < known.copied.saturating_sub(self.tick).unwrap_or(Timestamp::MIN)
         {
             return Ok(());
         }
-        let is_known = self.kept.files.contains_key(path);
+        let is_known = self.copies.files.contains_key(path);
         if !is_known && COPIES.load(Ordering::Relaxed) >= self.most {
             return Ok(());
         }
         let copied = (self.now)();
-        let Some((stat, copy)) = copy(self.root, (folder, name), stat)? else { return Ok(()) };
-        self.kept.moving.insert(path.to_owned());
-        self.kept
-            .files
-            .insert(path.to_owned(), KeptFile { stat, copy, copied, _counted: Counted::one() });
+        let Some(copy) = copy(self.root, (folder, name), stat, copied)? else { return Ok(()) };
+        self.copies.moving.insert(path.to_owned());
+        self.copies.files.insert(path.to_owned(), copy);
         Ok(())
     }
 }
@@ -271,7 +273,8 @@ fn copy(
     root: &OwnedFd,
     (folder, name): (&OwnedFd, &CStr),
     seen: &Stat,
-) -> io::Result<Option<(Stat, File)>> {
+    copied: Timestamp,
+) -> io::Result<Option<CopiedFile>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
     let Ok(from) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return Ok(None) };
     // What is written after this look is told by the next one.
@@ -281,10 +284,34 @@ fn copy(
     }
     let copy = nameless(root)?;
     match rustix::fs::ioctl_ficlone(&copy, &from) {
-        Ok(()) => Ok(Some((stat, copy))),
+        Ok(()) => {
+            let (attributes, _counted) = (attributes(&from)?, Counted::one());
+            Ok(Some(CopiedFile { stat, attributes, copy, copied, _counted }))
+        }
         Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
         Err(_) => Ok(None),
     }
+}
+
+/// The extended attributes of a file. What is changed after this look is told by the next one.
+fn attributes(file: &OwnedFd) -> io::Result<Vec<(CString, Vec<u8>)>> {
+    let mut buffer = vec![0; LARGEST_ATTRIBUTE];
+    let length = match rustix::fs::flistxattr(file, &mut buffer[..]) {
+        Err(Errno::NOTSUP) => 0,
+        length => length?,
+    };
+    let names: Vec<_> = buffer[..length].split_inclusive(|byte| *byte == 0).collect();
+    let names = names.into_iter().filter_map(|name| CStr::from_bytes_with_nul(name).ok());
+    let names: Vec<_> = names.map(CStr::to_owned).collect();
+    let mut found = Vec::new();
+    for name in names {
+        match rustix::fs::fgetxattr(file, &name, &mut buffer[..]) {
+            // It was removed after it was listed.
+            Err(Errno::NODATA) => {}
+            length => found.push((name, buffer[..length?].to_vec())),
+        }
+    }
+    Ok(found)
 }
 
 fn open_root(folder: &Path) -> Result<OwnedFd, Errno> {

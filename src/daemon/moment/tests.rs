@@ -271,18 +271,18 @@ fn on_xfs_what_was_changed_lately_is_kept_as_it_was_and_leaves_no_traces() {
     assert_eq!(moments.offered(&place).kind, Kind::Reflink);
     let inside = || fs::read_dir(&place.folder).unwrap().count();
     let moment = take(&moments, &place).unwrap();
-    let kept = moment.files().kept.unwrap();
-    assert!(kept.moving().is_empty());
+    let copies = moment.files().copies.unwrap();
+    assert!(copies.moving().is_empty());
     fs::write(place.folder.join("a"), "after").unwrap();
     fs::remove_file(place.folder.join("dir/b")).unwrap();
     fs::write(place.folder.join("dir/c"), "new").unwrap();
     for path in ["a", "dir/b"] {
-        let file = kept.file(Path::new(path)).unwrap();
+        let file = copies.file(Path::new(path)).unwrap();
         assert_eq!((content(&file.copy), file.stat.st_size), ("before".into(), 6), "{path}");
     }
-    assert_eq!(kept.names(Path::new("dir")).unwrap(), [c"b".to_owned()]);
+    assert_eq!(copies.folder(Path::new("dir")).unwrap().1, [c"b".to_owned()]);
     let new = rustix::fs::stat(place.folder.join("dir/c")).unwrap();
-    assert!(kept.is_later(&new) && kept.file(Path::new("dir/c")).is_none());
+    assert!(copies.is_later(&new) && copies.file(Path::new("dir/c")).is_none());
     assert_eq!((inside(), notes(&disk.path()), snapshots(&disk)), (2, 0, 0));
     moment.end().unwrap();
     assert_eq!(inside(), 2);
@@ -292,8 +292,8 @@ fn on_xfs_what_was_changed_lately_is_kept_as_it_was_and_leaves_no_traces() {
 fn what_was_not_changed_lately_is_not_copied() {
     let Some((_disk, _moments, place)) = on_xfs() else { return };
     let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
-    let kept = reflink::keep(&place.folder, || tomorrow).unwrap();
-    assert!(kept.file(Path::new("a")).is_none() && kept.names(Path::new(".")).is_none());
+    let copies = reflink::copy_hot(&place.folder, || tomorrow).unwrap();
+    assert!(copies.file(Path::new("a")).is_none() && copies.folder(Path::new(".")).is_none());
 }
 
 #[test]
@@ -305,17 +305,17 @@ fn what_lies_behind_a_symbolic_link_is_not_copied() {
     for (name, to) in [("link", secret.clone()), ("key", secret.join("key"))] {
         std::os::unix::fs::symlink(to, place.folder.join(name)).unwrap();
     }
-    let kept = reflink::keep(&place.folder, jiff::Timestamp::now).unwrap();
+    let copies = reflink::copy_hot(&place.folder, jiff::Timestamp::now).unwrap();
     for path in ["link/key", "key"] {
-        assert!(kept.file(Path::new(path)).is_none(), "{path}");
+        assert!(copies.file(Path::new(path)).is_none(), "{path}");
     }
-    assert_eq!(kept.names(Path::new(".")).unwrap().len(), 3);
-    assert!(kept.names(Path::new("link")).is_none());
+    assert_eq!(copies.folder(Path::new(".")).unwrap().1.len(), 3);
+    assert!(copies.folder(Path::new("link")).is_none());
     // A folder that becomes a link while the tree is looked at.
     fs::create_dir(place.folder.join("dir")).unwrap();
     fs::write(place.folder.join("dir/key"), "own").unwrap();
     let looks = std::cell::Cell::new(0);
-    let kept = reflink::keep(&place.folder, || {
+    let copies = reflink::copy_hot(&place.folder, || {
         looks.set(looks.get() + 1);
         if looks.get() == 3 {
             fs::remove_dir_all(place.folder.join("dir")).unwrap();
@@ -323,22 +323,22 @@ fn what_lies_behind_a_symbolic_link_is_not_copied() {
         }
         jiff::Timestamp::now()
     });
-    let kept = kept.unwrap();
-    let file = kept.file(Path::new("dir/key"));
-    assert!(file.is_none_or(|file| content(&file.copy) == "own"), "{kept:?}");
+    let copies = copies.unwrap();
+    let file = copies.file(Path::new("dir/key"));
+    assert!(file.is_none_or(|file| content(&file.copy) == "own"), "{copies:?}");
 }
 
 #[test]
 fn what_changes_at_every_look_is_told() {
     let Some((_disk, _moments, place)) = on_xfs() else { return };
     let number = std::cell::Cell::new(0);
-    let kept = reflink::keep(&place.folder, || {
+    let copies = reflink::copy_hot(&place.folder, || {
         number.set(number.get() + 1);
         fs::write(place.folder.join("a"), number.get().to_string()).unwrap();
         jiff::Timestamp::now()
     });
-    let kept = kept.unwrap();
-    assert!(kept.moving().contains(Path::new("a")), "{kept:?}");
+    let copies = copies.unwrap();
+    assert!(copies.moving().contains(Path::new("a")), "{copies:?}");
 }
 
 #[test]
@@ -365,11 +365,11 @@ fn files_that_are_written_together_are_kept_together() {
         let mut settled = 0;
         for _ in 0..20 {
             let moment = take(&moments, &place).unwrap();
-            let kept = moment.files().kept.unwrap();
-            if kept.moving().is_empty() {
+            let copies = moment.files().copies.unwrap();
+            if copies.moving().is_empty() {
                 settled += 1;
                 let [a, b] =
-                    ["a", "b"].map(|name| content(&kept.file(Path::new(name)).unwrap().copy));
+                    ["a", "b"].map(|name| content(&copies.file(Path::new(name)).unwrap().copy));
                 // The file "b" is written after "a", and may be empty while it is.
                 let (a, b): (i64, i64) = (a.parse().unwrap_or(-1), b.parse().unwrap_or(-1));
                 assert!(a == b || a == b + 1 || a == -1 || b == -1, "{a} {b}");

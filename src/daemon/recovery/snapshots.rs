@@ -8,7 +8,7 @@ use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::super::{
-    reading::{Reader, Reading},
+    reading::{Reader, VolumeReading},
     root::Root,
     snapshots::LocalRepository,
     state::{SnapshotState, VolumeState},
@@ -38,11 +38,11 @@ pub(in crate::daemon) fn create(
         let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
         let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
         let time = now();
-        let take = |reading: &Reading<'_>| {
+        let take = |reading: &VolumeReading<'_>| {
             let moment = &reading.moment;
             let taken = turn.take(moment.files(), volume, name, parent, &time)?;
-            let held = Some(moment.kind().as_str().to_owned());
-            Ok(SnapshotState { mounts: reading.mounts.clone(), moment: held, ..taken })
+            let kind = Some(moment.kind().as_str().to_owned());
+            Ok(SnapshotState { mounts: reading.mounts.clone(), moment: kind, ..taken })
         };
         let remove = |taken: &SnapshotState| _ = local.delete(std::slice::from_ref(&taken.id));
         let snapshot = reader.read(&state, take, remove)?;

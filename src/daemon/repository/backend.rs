@@ -32,7 +32,7 @@ const YOUNG_KEY: Duration = Duration::from_hours(1);
 pub(crate) struct Backend {
     storage: Box<dyn Storage>,
     /// `Some` while snapshot files are held back.
-    held: Mutex<Option<Vec<(Id, Bytes)>>>,
+    held_back: Mutex<Option<Vec<(Id, Bytes)>>>,
     failure: Mutex<Option<Error>>,
     /// Keys written by this process.
     keys: Mutex<Vec<Id>>,
@@ -48,7 +48,7 @@ impl Backend {
     pub(crate) fn new(storage: impl Storage + 'static) -> Self {
         Self {
             storage: Box::new(storage),
-            held: Mutex::default(),
+            held_back: Mutex::default(),
             failure: Mutex::default(),
             keys: Mutex::default(),
             config: Mutex::default(),
@@ -94,17 +94,17 @@ impl Backend {
 
     /// From now on, keeps snapshot files in memory instead of writing them.
     pub(crate) fn hold_snapshots(&self) {
-        *lock(&self.held) = Some(Vec::new());
+        *lock(&self.held_back) = Some(Vec::new());
         *lock(&self.failure) = None;
     }
 
     /// Writes the snapshot file that was held back, which makes the snapshot visible.
     pub(crate) fn publish(&self) -> Result<SnapshotId> {
-        let held = lock(&self.held).take().unwrap_or_default();
-        let [(id, content)] = held.as_slice() else {
+        let held_back = lock(&self.held_back).take().unwrap_or_default();
+        let [(id, content)] = held_back.as_slice() else {
             return Err(Error::internal(format!(
                 "{} snapshot files were held back instead of one",
-                held.len()
+                held_back.len()
             )));
         };
         self.kept(self.storage.write(FileType::Snapshot, id, std::slice::from_ref(content)))?;
@@ -113,7 +113,7 @@ impl Backend {
 
     /// Discards the snapshot files that were held back.
     pub(crate) fn discard(&self) {
-        *lock(&self.held) = None;
+        *lock(&self.held_back) = None;
     }
 
     /// Takes the first failure since snapshots were held back, in the system's words.
@@ -284,9 +284,9 @@ impl WriteBackend for Backend {
         content: BytesList,
     ) -> RusticResult<()> {
         if kind == FileType::Snapshot
-            && let Some(held) = &mut *lock(&self.held)
+            && let Some(held_back) = &mut *lock(&self.held_back)
         {
-            held.push((*id, content.into_vec().concat().into()));
+            held_back.push((*id, content.into_vec().concat().into()));
             return Ok(());
         }
         match kind {

@@ -14,10 +14,10 @@ use rustic_core::repofile::BlobType;
 use rustix::{fs::Stat, io::Errno};
 
 use super::{
+    blob_writer::BlobWriter,
     chunks::Chunks,
-    extents::Extents,
+    holes::Holes,
     queue::{Next, Queue},
-    store::Store,
 };
 use crate::{
     daemon::repository::{Coder, Hash},
@@ -35,6 +35,8 @@ const BUFFERS: usize = 8;
 pub(super) enum Unread {
     /// The file can't be read; the run goes on.
     File(io::Error),
+    /// Something else has the file's name by now.
+    Replaced,
     /// The run can't go on.
     Run(Error),
 }
@@ -47,7 +49,7 @@ impl From<Error> for Unread {
 
 impl From<Errno> for Unread {
     fn from(error: Errno) -> Self {
-        Self::File(error.into())
+        if error == Errno::STALE { Self::Replaced } else { Self::File(error.into()) }
     }
 }
 
@@ -123,7 +125,7 @@ impl LargeFile {
 
 /// Reads the content of files.
 pub(super) struct ContentReader<'a> {
-    store: &'a Store<'a>,
+    blobs: &'a BlobWriter<'a>,
     chunks: Chunks,
     piece: &'a dyn Piece,
     cancelled: &'a (dyn Fn() -> bool + Sync),
@@ -134,13 +136,13 @@ pub(super) struct ContentReader<'a> {
 
 impl<'a> ContentReader<'a> {
     pub(super) fn new(
-        store: &'a Store<'a>,
+        blobs: &'a BlobWriter<'a>,
         chunks: Chunks,
         piece: &'a dyn Piece,
         cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Self {
         let (zeros, buffers) = (OnceLock::new(), Mutex::default());
-        Self { store, chunks, piece, cancelled, zeros, buffers }
+        Self { blobs, chunks, piece, cancelled, zeros, buffers }
     }
 
     /// Whether the run goes on.
@@ -166,7 +168,7 @@ impl<'a> ContentReader<'a> {
     ) -> Result<Content, Unread> {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         if size > self.chunks.shortest() as u64 {
-            return Reading::new(self, queue, (file, stat), first).run(coder);
+            return LargeFileReader::new(self, queue, (file, stat), first).run(coder);
         }
         if size == 0 {
             return Ok(Content { chunks: Vec::new(), bytes: 0 });
@@ -176,7 +178,7 @@ impl<'a> ContentReader<'a> {
         let bytes = data.filled as u64;
         let mut chunks = Vec::new();
         if bytes > 0 {
-            chunks.push(self.store.keep(coder, BlobType::Data, data.content())?);
+            chunks.push(self.blobs.keep(coder, BlobType::Data, data.content())?);
         }
         self.recycle(data);
         if first {
@@ -192,7 +194,7 @@ impl<'a> ContentReader<'a> {
         coder: &mut Coder,
         work: ChunkWork,
     ) -> Result<()> {
-        let id = self.store.keep(coder, BlobType::Data, work.data.content())?;
+        let id = self.blobs.keep(coder, BlobType::Data, work.data.content())?;
         self.recycle(work.data);
         if let Some(chunk) = lock(&work.file.chunks).get_mut(work.number) {
             *chunk = id;
@@ -209,7 +211,7 @@ impl<'a> ContentReader<'a> {
             return Ok(*id);
         }
         let zeros = vec![0; self.chunks.longest()];
-        let id = self.store.keep(coder, BlobType::Data, &zeros)?;
+        let id = self.blobs.keep(coder, BlobType::Data, &zeros)?;
         Ok(*self.zeros.get_or_init(|| id))
     }
 
@@ -227,11 +229,11 @@ impl<'a> ContentReader<'a> {
 }
 
 /// A large file that is being read.
-struct Reading<'a, T> {
+struct LargeFileReader<'a, T> {
     reader: &'a ContentReader<'a>,
     queue: &'a Queue<ChunkWork, T>,
     file: &'a File,
-    extents: Extents<'a>,
+    holes: Holes<'a>,
     size: u64,
     first: bool,
     /// Where the next chunk starts.
@@ -241,24 +243,24 @@ struct Reading<'a, T> {
     chunked: Arc<LargeFile>,
 }
 
-impl<'a, T> Reading<'a, T> {
+impl<'a, T> LargeFileReader<'a, T> {
     fn new(
         reader: &'a ContentReader<'a>,
         queue: &'a Queue<ChunkWork, T>,
         (file, stat): (&'a File, &Stat),
         first: bool,
     ) -> Self {
-        let extents = Extents::new(file, stat);
+        let holes = Holes::new(file, stat);
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let (data, chunked) = (reader.buffer(), Arc::default());
-        Self { reader, queue, file, extents, size, first, start: 0, data, chunked }
+        Self { reader, queue, file, holes, size, first, start: 0, data, chunked }
     }
 
     fn run(mut self, coder: &mut Coder) -> Result<Content, Unread> {
         let longest = self.reader.chunks.longest() as u64;
         while self.start < self.size {
             self.reader.goes_on(self.queue)?;
-            if self.extents.is_hole(self.start..self.start + longest) {
+            if self.holes.is_hole(self.start..self.start + longest) {
                 self.chunked.add(self.reader.zeros(coder)?);
                 self.data.filled = 0;
                 self.passed(longest);

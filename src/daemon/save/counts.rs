@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use crate::{convoy::Held, sync::lock};
+use crate::{convoy::MomentRecord, sync::lock};
 
 /// So many paths are kept of files that changed while they were read.
 const NAMED: usize = 10;
@@ -85,8 +85,8 @@ pub(in crate::daemon) struct Changed {
 
 impl Changed {
     /// The same for the API, of files that were held by a moment of this kind.
-    pub(in crate::daemon) fn held(&self, kind: &str) -> Held {
-        Held {
+    pub(in crate::daemon) fn moment(&self, kind: &str) -> MomentRecord {
+        MomentRecord {
             kind: Some(kind.to_owned()),
             changed_files: self.count,
             changed_paths: self.paths.iter().map(|path| path.display().to_string()).collect(),

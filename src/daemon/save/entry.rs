@@ -3,18 +3,21 @@
 use std::{ffi::CStr, fs::File, io, os::fd::OwnedFd};
 
 use rustic_core::repofile::{Metadata, NodeType};
-use rustix::fs::{AtFlags, FileType, OFlags, Stat};
+use rustix::{
+    fs::{AtFlags, FileType, OFlags, Stat},
+    io::Errno,
+};
 
 use super::{
     content::{Content, Unread},
-    level::Level,
     node::{self, Refers},
-    parent::Known,
+    parent::ParentEntry,
     run::Run,
+    unfinished_folder::UnfinishedFolder,
 };
 use crate::{
     daemon::{
-        moment::KeptFile,
+        moment::CopiedFile,
         repository::{Coder, Hash},
         tree::read::{MetadataReader, kind_of, open_at},
     },
@@ -27,18 +30,22 @@ const TRIES_OF_LARGE: u32 = 2;
 const LARGE: u64 = 1 << 30;
 
 /// The tree of a folder in the parent, if that knows the folder.
-pub(super) type KnownTree = Option<Hash>;
+pub(super) type ParentTree = Option<Hash>;
 
 /// Reads entries of one folder.
 pub(super) struct Entries<'a> {
     run: &'a Run<'a>,
-    level: &'a Level,
+    unfinished: &'a UnfinishedFolder,
     folder: &'a OwnedFd,
 }
 
 impl<'a> Entries<'a> {
-    pub(super) fn new(run: &'a Run<'a>, level: &'a Level, folder: &'a OwnedFd) -> Self {
-        Self { run, level, folder }
+    pub(super) fn new(
+        run: &'a Run<'a>,
+        unfinished: &'a UnfinishedFolder,
+        folder: &'a OwnedFd,
+    ) -> Self {
+        Self { run, unfinished, folder }
     }
 
     /// Adds an entry to `text`, unless it is a folder: then its tree in the parent comes back. What
@@ -52,10 +59,17 @@ impl<'a> Entries<'a> {
         metadata: &mut MetadataReader,
         name: &CStr,
         text: &mut Vec<u8>,
-    ) -> Result<Option<KnownTree>> {
+    ) -> Result<Option<ParentTree>> {
         self.run.content.goes_on(&self.run.queue)?;
-        let known = self.level.known.as_ref().and_then(|known| known.find(name.to_bytes()));
-        let read = self.try_read(coder, metadata, (name, known), text);
+        let known = self.unfinished.known.as_ref().and_then(|known| known.find(name.to_bytes()));
+        let mut tried = 0;
+        let read = loop {
+            tried += 1;
+            match self.try_read(coder, metadata, (name, known), text) {
+                Err(Unread::Replaced) if tried < TRIES => {}
+                read => break read,
+            }
+        };
         if std::mem::take(&mut metadata.capped) {
             self.run.counts.capped.add(1);
         }
@@ -63,7 +77,11 @@ impl<'a> Entries<'a> {
             Ok(folder) => Ok(folder),
             Err(Unread::Run(error)) => Err(error),
             Err(Unread::File(error)) => {
-                self.run.failures.record(&self.level.place.path_of(name), &error);
+                self.run.unread(&self.unfinished.folder.path_of(name), &error);
+                Ok(None)
+            }
+            Err(Unread::Replaced) => {
+                self.run.counts.changed(self.unfinished.folder.path_of(name));
                 Ok(None)
             }
         }
@@ -73,30 +91,32 @@ impl<'a> Entries<'a> {
         &mut self,
         coder: &mut Coder,
         metadata: &mut MetadataReader,
-        (name, known): (&CStr, Option<&Known>),
+        (name, known): (&CStr, Option<&ParentEntry>),
         text: &mut Vec<u8>,
-    ) -> Result<Option<KnownTree>, Unread> {
-        let held = self.run.kept.and_then(|kept| kept.file(&self.level.place.path_of(name)));
-        let stat = match held {
-            Some(held) => held.stat,
+    ) -> Result<Option<ParentTree>, Unread> {
+        let copied =
+            self.run.copies.and_then(|copies| copies.file(&self.unfinished.folder.path_of(name)));
+        let stat = match copied {
+            Some(copied) => copied.stat,
             None => rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)?,
         };
-        let kind = kind_of(&stat, self.folder, name).map_err(Unread::File)?;
+        let kind = kind_of(&stat, self.folder, name).map_err(unread)?;
         if kind == NodeType::Dir {
-            return Ok(Some(known.and_then(Known::subtree)));
+            return Ok(Some(known.and_then(ParentEntry::subtree)));
         }
-        let mut meta = match metadata.read(&stat, self.folder, name) {
-            Err(error) if held.is_some() && error.kind() == io::ErrorKind::NotFound => {
-                // The name is gone since the moment, and with it the attributes.
-                self.run.counts.changed(self.level.place.path_of(name));
-                metadata.without_attributes(&stat)
-            }
-            read => read.map_err(Unread::File)?,
+        let meta = match copied {
+            Some(copied) => metadata.with_attributes(&stat, &copied.attributes),
+            None => metadata.read(&stat, self.folder, name),
         };
+        let mut meta = meta.map_err(unread)?;
+        let is_later = self.run.copies.is_some_and(|copies| copies.is_later(&stat));
+        if kind != NodeType::File && is_later {
+            self.run.counts.changed(self.unfinished.folder.path_of(name));
+        }
         let unchanged = known
-            .zip(self.run.racy)
-            .and_then(|(known, racy)| known.unchanged(&meta, racy))
-            .filter(|chunks| self.run.store.has_all(chunks));
+            .zip(self.run.settled_before)
+            .and_then(|(known, settled_before)| known.unchanged(&meta, settled_before))
+            .filter(|chunks| self.run.blobs.has_all(chunks));
         let files = &self.run.counts.files;
         let counter = match (known, unchanged) {
             (None, _) => &files.new,
@@ -112,8 +132,8 @@ impl<'a> Entries<'a> {
                 Refers::Chunks(chunks)
             }
             None => {
-                content = match held {
-                    Some(held) => self.held(coder, held, &mut meta)?,
+                content = match copied {
+                    Some(copied) => self.copied(coder, copied, &mut meta)?,
                     None => self.content(coder, metadata, (name, &stat), &mut meta)?,
                 };
                 Refers::Chunks(&content.chunks)
@@ -128,13 +148,13 @@ impl<'a> Entries<'a> {
     }
 
     /// Reads a copy of a file, which can't change.
-    fn held(
+    fn copied(
         &self,
         coder: &mut Coder,
-        held: &KeptFile,
+        copied: &CopiedFile,
         meta: &mut Metadata,
     ) -> Result<Content, Unread> {
-        let file = (&held.copy, &held.stat);
+        let file = (&copied.copy, &copied.stat);
         let content = self.run.content.read(&self.run.queue, coder, file, true)?;
         self.run.counts.bytes_read.add(content.bytes);
         self.run.counts.bytes.add(content.bytes);
@@ -156,8 +176,7 @@ impl<'a> Entries<'a> {
             let file = self.open(name)?;
             let before = rustix::fs::fstat(&file)?;
             if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
-                let error = io::Error::other("it was replaced by something that is no file");
-                return Err(Unread::File(error));
+                return Err(Unread::Replaced);
             }
             let read = &self.run.content;
             let content = read.read(&self.run.queue, coder, (&file, &before), tried == 0)?;
@@ -170,9 +189,9 @@ impl<'a> Entries<'a> {
             if !still && tried < tries {
                 continue;
             }
-            let is_later = self.run.kept.is_some_and(|kept| kept.is_later(&before));
+            let is_later = self.run.copies.is_some_and(|copies| copies.is_later(&before));
             if !still || is_later {
-                self.run.counts.changed(self.level.place.path_of(name));
+                self.run.counts.changed(self.unfinished.folder.path_of(name));
             }
             if !same(listed, &before) {
                 *meta = self.metadata_again(metadata, name, &before, meta);
@@ -185,7 +204,11 @@ impl<'a> Entries<'a> {
 
     fn open(&self, name: &CStr) -> Result<File, Unread> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        Ok(open_at(self.folder, name, flags)?.into())
+        match open_at(self.folder, name, flags) {
+            // It is a symbolic link or a socket by now.
+            Err(Errno::LOOP | Errno::NXIO) => Err(Unread::Replaced),
+            opened => Ok(opened?.into()),
+        }
     }
 
     /// The metadata of a file that changed after it was listed. If its name is gone by now, its
@@ -201,6 +224,15 @@ impl<'a> Entries<'a> {
             extended_attributes: listed.extended_attributes.clone(),
             ..metadata.without_attributes(stat)
         })
+    }
+}
+
+/// Why an entry can't be read. What was a link and is none is invalid, and what a server has replaced
+/// is stale.
+fn unread(error: io::Error) -> Unread {
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::INVAL | Errno::STALE) => Unread::Replaced,
+        _ => Unread::File(error),
     }
 }
 

@@ -28,16 +28,16 @@ pub(in crate::daemon) struct Parent {
 
 impl Parent {
     /// What was changed then or later is read again.
-    pub(super) fn racy(&self) -> Timestamp {
+    pub(super) fn settled_before(&self) -> Timestamp {
         self.begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN)
     }
 }
 
 /// What the parent knows of a folder, by name.
-pub(super) struct ParentFolder(Vec<Known>);
+pub(super) struct ParentFolder(Vec<ParentEntry>);
 
 /// What the parent knows of a file.
-pub(super) struct Known {
+pub(super) struct ParentEntry {
     name: Box<[u8]>,
     is_file: bool,
     mtime: Option<Timestamp>,
@@ -49,9 +49,9 @@ pub(super) struct Known {
     subtree: Option<Hash>,
 }
 
-impl Known {
+impl ParentEntry {
     /// The file's chunks, if the file is as it was.
-    pub(super) fn unchanged(&self, now: &Metadata, racy: Timestamp) -> Option<&[Hash]> {
+    pub(super) fn unchanged(&self, now: &Metadata, settled_before: Timestamp) -> Option<&[Hash]> {
         let changed = now.mtime.max(now.ctime);
         // The number of a file is compared only on the same device, where that is known.
         let same_file = self.inode == now.inode
@@ -61,7 +61,7 @@ impl Known {
             && self.mtime == now.mtime
             && self.ctime == now.ctime
             && same_file
-            && changed.is_some_and(|changed| changed < racy);
+            && changed.is_some_and(|changed| changed < settled_before);
         same.then_some(&self.chunks)
     }
 
@@ -97,7 +97,8 @@ impl ParentFolder {
 
     fn parse(text: &[u8]) -> serde_json::Result<Self> {
         let Entries { nodes } = serde_json::from_slice(text)?;
-        let mut known: Vec<_> = nodes.unwrap_or_default().into_iter().map(Known::from).collect();
+        let mut known: Vec<_> =
+            nodes.unwrap_or_default().into_iter().map(ParentEntry::from).collect();
         if !known.is_sorted_by(|one, other| one.name <= other.name) {
             known.sort_by(|one, other| one.name.cmp(&other.name));
         }
@@ -105,7 +106,7 @@ impl ParentFolder {
     }
 
     /// What the parent knows under this name.
-    pub(super) fn find(&self, name: &[u8]) -> Option<&Known> {
+    pub(super) fn find(&self, name: &[u8]) -> Option<&ParentEntry> {
         let at = self.0.binary_search_by(|known| (*known.name).cmp(name)).ok()?;
         self.0.get(at)
     }
@@ -136,7 +137,7 @@ struct Entry<'a> {
     subtree: Option<HexHash>,
 }
 
-impl From<Entry<'_>> for Known {
+impl From<Entry<'_>> for ParentEntry {
     fn from(entry: Entry<'_>) -> Self {
         let name: Box<[u8]> = if entry.name.contains('\\') {
             let node = Node { name: entry.name.into_owned(), ..Node::default() };
@@ -170,7 +171,7 @@ mod tests {
         Metadata { mtime: at(50), ctime: at(100), inode: 5, size: 3, ..Metadata::default() }
     }
 
-    fn known(device: u64) -> Known {
+    fn known(device: u64) -> ParentEntry {
         let text = format!(
             r#"{{"nodes":[{{"name":"b\\xff","type":"file","mtime":"1970-01-01T00:00:50Z","ctime":"1970-01-01T01:01:40+01:00",
             "inode":5,"device_id":{device},"size":3,"content":["{}"]}},{{"name":"a","type":"dir","content":null}}]}}"#,
@@ -201,7 +202,7 @@ mod tests {
     fn a_file_changed_just_before_its_parent_was_begun_is_read_again() {
         let begun = |second| {
             let begun = Timestamp::from_second(second).unwrap();
-            Parent { tree: TreeId::default(), begun }.racy()
+            Parent { tree: TreeId::default(), begun }.settled_before()
         };
         for (second, unchanged) in [(99, false), (101, false), (102, false), (103, true)] {
             assert_eq!(known(0).unchanged(&meta(), begun(second)).is_some(), unchanged, "{second}");

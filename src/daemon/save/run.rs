@@ -1,22 +1,26 @@
 //! What the workers of one run share.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    io,
+    path::Path,
+    sync::{Arc, Mutex},
+};
 
 use jiff::Timestamp;
 
 use super::{
+    blob_writer::BlobWriter,
     content::{ChunkWork, ContentReader},
     counts::Counts,
-    level::Level,
     listing::Listing,
     queue::Queue,
-    store::Store,
+    unfinished_folder::UnfinishedFolder,
 };
 use crate::{
     daemon::{
-        moment::Kept,
+        moment::Copies,
         repository::{Backend, Hash, Index},
-        tree::{places::Places, read::ReadFailures},
+        tree::{folder_handles::FolderHandles, read::ReadFailures},
     },
     error::Error,
     progress::Piece,
@@ -26,14 +30,14 @@ use crate::{
 /// What a worker can do next, beside a chunk of a large file.
 pub(super) enum Task {
     /// Lists a folder in a folder.
-    Folder(Subfolder),
+    Folder(UnlistedFolder),
     /// Reads some entries of a folder.
-    Entries(Arc<Level>, Arc<Listing>),
+    Entries(Arc<UnfinishedFolder>, Arc<Listing>),
 }
 
 /// A folder that was found and not listed yet.
-pub(super) struct Subfolder {
-    pub(super) above: Arc<Level>,
+pub(super) struct UnlistedFolder {
+    pub(super) above: Arc<UnfinishedFolder>,
     /// Its number in the folder above.
     pub(super) number: u32,
     pub(super) name: std::ffi::CString,
@@ -46,18 +50,20 @@ pub(super) struct Run<'a> {
     pub(super) volume: &'a str,
     pub(super) backend: &'a Backend,
     pub(super) index: &'a Index,
-    pub(super) store: &'a Store<'a>,
+    pub(super) blobs: &'a BlobWriter<'a>,
     pub(super) content: ContentReader<'a>,
     pub(super) piece: &'a dyn Piece,
-    pub(super) places: Places,
+    pub(super) folders: FolderHandles,
     pub(super) queue: Queue<ChunkWork, Task>,
     pub(super) counts: Counts,
     pub(super) failures: ReadFailures,
     /// What is read in place of what is in the folder now.
-    pub(super) kept: Option<&'a Kept>,
+    pub(super) copies: Option<&'a Copies>,
     /// Files that changed at this time or later are read again, whatever the parent says; `None` if
     /// there is no parent.
-    pub(super) racy: Option<Timestamp>,
+    pub(super) settled_before: Option<Timestamp>,
+    /// The tree of the parent, if it was read.
+    pub(super) parent_top: Option<Hash>,
     /// Called with the name of each file between reading it and looking whether it changed.
     pub(super) after_reading: &'a (dyn Fn(&std::ffi::CStr) + Sync),
     pub(super) failure: Mutex<Option<Error>>,
@@ -66,6 +72,26 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Records that something could not be read. What is gone is no failure: of files that are read
+    /// as they are it is counted; but the moment had it, so it is told.
+    pub(super) fn unread(&self, path: &Path, error: &io::Error) {
+        if self.copies.is_some() {
+            self.lost(path, error);
+        } else {
+            self.failures.record(path, error);
+        }
+    }
+
+    /// Records that what was there when it was listed could not be read. What is gone is told as
+    /// changed.
+    pub(super) fn lost(&self, path: &Path, error: &io::Error) {
+        if error.kind() == io::ErrorKind::NotFound {
+            self.counts.changed(path.to_owned());
+        } else {
+            self.failures.fail(path, error);
+        }
+    }
+
     /// Ends the run with this error, if it is the first.
     pub(super) fn fail(&self, error: Error) {
         lock(&self.failure).get_or_insert(error);

@@ -15,7 +15,7 @@ use std::{
     },
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use rustic_core::{
     CheckOptions, FileType, TreeId,
     repofile::{Chunker, Node, SnapshotFile},
@@ -25,16 +25,17 @@ use tempfile::TempDir;
 
 use super::{Changed, Parent, Saved, Source, save, save_watched};
 use crate::{
-    clock::SystemClock,
+    clock::{Clock, SystemClock},
     daemon::{
         moment::{Files, Moments, Place},
         repository::{Backend, OpenRepository},
         root::Root,
+        threads::tests::with_threads,
     },
     error::{ErrorKind, Result},
     files::remove_all,
     progress::{NoProgress, Piece},
-    support::disk::Disk,
+    support::disk::{Disk, run},
 };
 
 /// A volume and an empty repository.
@@ -195,6 +196,14 @@ fn a_file_that_always_changes_is_told_and_has_an_end() {
     assert_eq!(again.bytes_read, 4);
 }
 
+/// Moments of the folder `volume` on a disk, as a daemon with a root beside it takes them.
+fn moments_on(disk: &Disk, clock: Arc<dyn Clock>) -> (Moments, Place) {
+    let root = Root::make(&disk.path().join("root")).unwrap();
+    let moments = Moments::new(&root, None, clock);
+    let folder = disk.path().join("volume");
+    (moments, Place { volume: "vol1".into(), folder, beside: None, is_of_the_host: false })
+}
+
 #[test]
 fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     let Some(disk) = Disk::new("xfs", &[]) else { return };
@@ -206,14 +215,9 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     for (name, content) in old {
         fs::write(volume.join(name), content).unwrap();
     }
-    let root = Root::make(&disk.path().join("root")).unwrap();
-    let moments = Moments::new(&root, None, Arc::new(SystemClock));
-    let place = Place {
-        volume: "vol1".into(),
-        folder: volume.clone(),
-        beside: None,
-        is_of_the_host: false,
-    };
+    let gone = File::open(volume.join("dir/gone")).unwrap();
+    rustix::fs::fsetxattr(&gone, "user.kept", b"yes", rustix::fs::XattrFlags::empty()).unwrap();
+    let (moments, place) = moments_on(&disk, Arc::new(SystemClock));
     let moment = moments.begin(&place).take().unwrap();
     fs::write(volume.join("large"), "short now").unwrap();
     fs::write(volume.join("dir/small"), "after").unwrap();
@@ -226,14 +230,124 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
         assert!(scene.content(saved.tree, name) == content, "{name}");
     }
     assert_eq!((saved.files, saved.folders), (3, 2));
-    // The attributes of a file that is gone by now are gone with it.
-    assert_eq!(saved.changed, Changed { count: 1, paths: vec!["dir/gone".into()] });
+    assert_eq!(saved.changed, Changed::default());
+    let attributes = scene.node(saved.tree, "dir/gone").meta.extended_attributes;
+    let attributes = serde_json::to_value(attributes).unwrap();
+    assert_eq!(attributes, serde_json::json!([{ "name": "user.kept", "value": "eWVz" }]));
     // The next run goes by the files' own times and numbers.
     let (parent, volume) = (settled(&saved), Files::live(&volume));
     let live = Source { files: volume, volume: "vol1", parent };
     let next = save(&scene.repository, live, &NoProgress, &|| false).unwrap();
     assert_eq!(scene.content(next.tree, "dir/small"), b"after");
     assert_eq!((next.files, next.bytes_read), (3, 17));
+}
+
+/// A clock by which a moment finds nothing hot: it is begun tomorrow, and taken now.
+#[derive(Debug, Default)]
+struct BegunTomorrow(AtomicUsize);
+
+impl Clock for BegunTomorrow {
+    fn now(&self) -> Timestamp {
+        let is_begun = self.0.fetch_add(1, Ordering::Relaxed) >= 2;
+        Timestamp::now() + SignedDuration::from_hours(if is_begun { 0 } else { 24 })
+    }
+
+    fn time_zone(&self) -> TimeZone {
+        TimeZone::UTC
+    }
+}
+
+#[test]
+fn what_the_moment_had_and_is_gone_or_another_is_told() {
+    let Some(disk) = Disk::new("xfs", &[]) else { return };
+    let scene = Scene::new();
+    let volume = disk.path().join("volume");
+    for folder in ["gone", "switched", "other", "still"] {
+        fs::create_dir_all(volume.join(folder)).unwrap();
+        fs::write(volume.join(folder).join("f"), folder).unwrap();
+    }
+    for link in ["link", "switched_link"] {
+        std::os::unix::fs::symlink("before", volume.join(link)).unwrap();
+    }
+    let (moments, place) = moments_on(&disk, Arc::new(SystemClock));
+    let moment = moments.begin(&place).take().unwrap();
+    fs::remove_dir_all(volume.join("gone")).unwrap();
+    fs::rename(volume.join("switched"), volume.join("away")).unwrap();
+    fs::rename(volume.join("other"), volume.join("switched")).unwrap();
+    fs::remove_file(volume.join("link")).unwrap();
+    std::os::unix::fs::symlink("after", volume.join("new_link")).unwrap();
+    fs::rename(volume.join("new_link"), volume.join("switched_link")).unwrap();
+    let source = Source { files: moment.files(), volume: "vol1", parent: None };
+    let saved = save(&scene.repository, source, &NoProgress, &|| false).unwrap();
+    let mut told = saved.changed.paths;
+    told.dedup();
+    let paths = ["gone", "link", "other", "switched", "switched_link"];
+    assert_eq!(told, paths.map(PathBuf::from));
+    assert_eq!(saved.vanished, 0);
+    assert_eq!(scene.content(saved.tree, "still/f"), b"still");
+    assert_eq!(scene.content(saved.tree, "switched/f"), b"switched");
+}
+
+#[test]
+fn what_comes_and_goes_after_the_moment_in_a_folder_that_was_quiet_is_told() {
+    let Some(disk) = Disk::new("xfs", &[]) else { return };
+    let scene = Scene::new();
+    let volume = disk.path().join("volume");
+    for folder in ["from", "to", "still"] {
+        fs::create_dir_all(volume.join(folder)).unwrap();
+        fs::write(volume.join(folder).join("f"), folder).unwrap();
+    }
+    let (moments, place) = moments_on(&disk, Arc::new(BegunTomorrow::default()));
+    let moment = moments.begin(&place).take().unwrap();
+    assert!(moment.files().copies.unwrap().folder(Path::new("from")).is_none());
+    fs::rename(volume.join("from/f"), volume.join("to/moved")).unwrap();
+    let source = Source { files: moment.files(), volume: "vol1", parent: None };
+    let saved = save(&scene.repository, source, &NoProgress, &|| false).unwrap();
+    let told = |path: &str| saved.changed.paths.contains(&PathBuf::from(path));
+    assert!(["from", "to", "to/moved"].into_iter().all(told), "{:?}", saved.changed);
+}
+
+#[test]
+fn without_enough_threads_a_run_ends_with_an_error() {
+    let scene = Scene::new();
+    scene.write("f", b"f");
+    let volume = scene.path("");
+    let save = || save(&scene.repository, scene.source(&volume, None), &NoProgress, &|| false);
+    for most in 0..4 {
+        let error = with_threads(most, save).unwrap_err();
+        assert!(error.message.contains("cannot start a thread"), "{error}");
+        assert!(error.hint.unwrap().contains("ulimit -u"));
+    }
+    assert_eq!(save().unwrap().files, 1);
+}
+
+#[test]
+fn what_is_something_else_by_now_is_read_as_that() {
+    let scene = Scene::new();
+    for name in ["a", "folder", "link", "pipe"] {
+        scene.write(name, b"a file");
+    }
+    scene.write("becomes_a_file/f", b"f");
+    let volume = scene.path("");
+    let changes = AtomicUsize::new(0);
+    // The first file is read by the worker that comes to the others next.
+    let saved = scene.watched(&|_| {
+        if changes.fetch_add(1, Ordering::Relaxed) > 0 {
+            return;
+        }
+        for name in ["folder", "link", "pipe"] {
+            fs::remove_file(volume.join(name)).unwrap();
+        }
+        fs::create_dir(volume.join("folder")).unwrap();
+        fs::write(volume.join("folder/f"), "f").unwrap();
+        std::os::unix::fs::symlink("a", volume.join("link")).unwrap();
+        run(Command::new("mkfifo").arg(volume.join("pipe"))).unwrap();
+        remove_all(&volume.join("becomes_a_file")).unwrap();
+        fs::write(volume.join("becomes_a_file"), "now a file").unwrap();
+    });
+    assert_eq!(scene.content(saved.tree, "becomes_a_file"), b"now a file");
+    assert_eq!(scene.content(saved.tree, "folder/f"), b"f");
+    assert!(scene.node(saved.tree, "link").is_symlink());
 }
 
 #[test]
@@ -261,8 +375,8 @@ fn what_was_changed_just_before_the_parent_was_begun_is_read_again() {
     let scene = Scene::new();
     scene.write("f", b"some content");
     let saved = scene.save(None);
-    let racy = Parent { tree: saved.tree, begun: Timestamp::now() };
-    assert_eq!(scene.save(Some(racy)).bytes_read, 12);
+    let unsettled = Parent { tree: saved.tree, begun: Timestamp::now() };
+    assert_eq!(scene.save(Some(unsettled)).bytes_read, 12);
     assert_eq!(scene.save(settled(&saved)).bytes_read, 0);
 }
 
@@ -340,8 +454,10 @@ fn a_disk_that_is_full_ends_the_run_and_the_next_one_is_whole() {
     let save = || save(&scene.repository, scene.source(&volume, None), &NoProgress, &|| false);
     let error = save().unwrap_err();
     assert!(error.message.contains("No space left"), "{error}");
+    assert_eq!(scene.files(FileType::Index), 1, "the packs that are there are in the index");
     *room.lock().unwrap() = None;
     let saved = save().unwrap();
+    assert!(saved.bytes_added < 50_000_000, "{}", saved.bytes_added);
     assert!(scene.content(saved.tree, "00") == noise(1_000_000, 0));
 }
 
@@ -468,4 +584,47 @@ fn restic_and_rustic_read_it_and_restic_writes_beside_it() {
     scene.write("dir/later", b"later");
     publish(&scene, &scene.save(None)).unwrap();
     restic(&[repository, "check", "--read-data"]);
+}
+
+#[test]
+fn a_tree_is_whole_until_something_that_it_relies_on_is_gone() {
+    let scene = Scene::new();
+    scene.write("dir/file", &noise(100_000, 1));
+    let first = scene.save(None);
+    assert!(first.needs.are_met(&scene.repository).unwrap(), "what was written is needed");
+    // Nothing is written, and the folder's tree is found without being read.
+    let again = scene.save(None);
+    let unchanged = scene.save(settled(&first));
+    assert_eq!((again.bytes_added, unchanged.bytes_added, again.tree), (0, 0, first.tree));
+    let are_met = |wanted: [bool; 3]| {
+        let met = [&first, &again, &unchanged].map(|it| it.needs.are_met(&scene.repository));
+        assert_eq!(met.map(Result::unwrap), wanted);
+    };
+    are_met([true; 3]);
+    for kind in [FileType::Index, FileType::Pack] {
+        for (id, size) in scene.repository.backend().files(kind).unwrap() {
+            let name = id.to_hex();
+            let folder = match kind {
+                FileType::Pack => format!("data/{}", &name.as_str()[..2]),
+                _ => "index".to_owned(),
+            };
+            let path = scene.folder.path().join("repository").join(folder).join(name.as_str());
+            let content = fs::read(&path).unwrap();
+            // The repository keeps packs open, so the file stays the same one.
+            let aside = scene.folder.path().join("aside");
+            fs::rename(&path, &aside).unwrap();
+            are_met([false; 3]);
+            fs::rename(&aside, &path).unwrap();
+            if kind == FileType::Pack {
+                fs::write(&path, &content[1..]).unwrap();
+                are_met([false; 3]);
+                // The size is right, and a tree is damaged.
+                fs::write(&path, vec![0; size as usize]).unwrap();
+                let is_data = size > 50_000;
+                are_met([true, is_data, true]);
+            }
+            fs::write(&path, &content).unwrap();
+            are_met([true; 3]);
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! complete.
 
 use std::{
+    ffi::CStr,
     io,
     ops::Range,
     os::fd::OwnedFd,
@@ -9,23 +10,24 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rustic_core::repofile::{BlobType, NodeType};
+use rustic_core::repofile::NodeType;
+use rustix::{fs::Stat, io::Errno};
 
 use super::{
     assembly::Assembly,
     entry::Entries,
-    level::Level,
     listing::Listing,
     node::{self, Refers},
     parent::ParentFolder,
     queue::Next,
-    run::{Run, Subfolder, Task},
+    run::{Run, Task, UnlistedFolder},
+    unfinished_folder::UnfinishedFolder,
 };
 use crate::{
     daemon::{
         repository::{Coder, Hash, guarded},
         tree::{
-            places::{Opened, Place},
+            folder_handles::{OpenedFolder, TreeFolder},
             read::MetadataReader,
         },
     },
@@ -46,7 +48,7 @@ impl<'a> Worker<'a> {
     }
 
     /// Works until everything is done, or the run has failed.
-    pub(super) fn work(mut self) {
+    pub(super) fn work(&mut self) {
         let run = self.run;
         loop {
             let next = run.queue.next();
@@ -56,7 +58,9 @@ impl<'a> Worker<'a> {
             let done = guarded("reading the volume", || match next {
                 Next::Chunk(work) => run.content.keep(&run.queue, &mut self.coder, work),
                 Next::Task(Task::Folder(folder)) => self.subfolder(folder),
-                Next::Task(Task::Entries(level, listing)) => self.entries(&level, &listing),
+                Next::Task(Task::Entries(unfinished, listing)) => {
+                    self.entries(&unfinished, &listing)
+                }
                 Next::Done | Next::Closed => Ok(()),
             });
             if let Err(error) = done {
@@ -71,7 +75,7 @@ impl<'a> Worker<'a> {
     /// If the repository can't be written.
     pub(super) fn root(&mut self, folder: &Path, known: Option<Hash>) -> Result<()> {
         // A missing volume is not an empty one: the volume's folder never counts as vanished.
-        let listed = self.run.places.root(folder).and_then(|opened| self.list(&opened, known));
+        let listed = self.run.folders.root(folder).and_then(|opened| self.list(&opened, known));
         match listed {
             Ok(listed) => self.begin(None, listed),
             Err(error) => {
@@ -82,42 +86,80 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn subfolder(&mut self, folder: Subfolder) -> Result<()> {
-        let Subfolder { above, number, name, known } = folder;
+    fn subfolder(&mut self, folder: UnlistedFolder) -> Result<()> {
+        let UnlistedFolder { above, number, name, known } = folder;
         self.run.content.goes_on(&self.run.queue)?;
-        let opened = self.run.places.enter(&above.place, &name);
+        let opened = self.run.folders.enter(&above.folder, &name);
         match opened.and_then(|opened| self.list(&opened, known)) {
             Ok(listed) => self.begin(Some((above, number)), listed),
+            Err(error) if is_no_folder(&error) => self.replaced(&above, number, &name),
             Err(error) => {
-                self.run.failures.record(&above.place.path_of(&name), &error);
+                self.run.unread(&above.folder.path_of(&name), &error);
                 self.put(&above, number..number + 1, Vec::new())
             }
         }
     }
 
+    /// Reads what has the name of a folder now. If that is a folder again, it is left out and told.
+    fn replaced(&mut self, above: &Arc<UnfinishedFolder>, number: u32, name: &CStr) -> Result<()> {
+        let mut text = Vec::new();
+        match self.run.folders.handle(&above.folder) {
+            Ok(handle) => {
+                let mut entries = Entries::new(self.run, above, &handle);
+                let read = entries.read(&mut self.coder, &mut self.metadata, name, &mut text)?;
+                if read.is_some() {
+                    self.run.counts.changed(above.folder.path_of(name));
+                }
+            }
+            Err(error) => self.run.lost(&above.folder.path_of(name), &error),
+        }
+        self.put(above, number..number + 1, text)
+    }
+
     /// Reads a folder's metadata, its names, and what the parent knows of it.
-    fn list(&mut self, opened: &Opened, known: Option<Hash>) -> io::Result<(Level, Listing)> {
-        let metadata = self.metadata.read(&opened.stat, &opened.handle, c".")?;
-        let kept = self.run.kept.and_then(|kept| kept.names(&opened.place.path()));
-        let listing = match kept {
-            Some(names) => Listing::of(names)?,
-            None => Listing::read(&opened.handle)?,
-        };
-        let level = Level {
+    fn list(
+        &mut self,
+        opened: &OpenedFolder,
+        known: Option<Hash>,
+    ) -> io::Result<(UnfinishedFolder, Listing)> {
+        let (stat, listing) = self.names(opened)?;
+        let metadata = self.metadata.read(&stat, &opened.handle, c".")?;
+        let unfinished = UnfinishedFolder {
             above: None,
-            place: Arc::clone(&opened.place),
+            folder: Arc::clone(&opened.folder),
             metadata,
             assembly: Mutex::new(Assembly::new(listing.len())),
-            known: known.and_then(|tree| self.known(&opened.place, &tree)),
-            known_tree: known,
+            known: known.and_then(|tree| self.known(&opened.folder, &tree)),
+            parent_tree: known,
             folders: Mutex::default(),
         };
-        Ok((level, listing))
+        Ok((unfinished, listing))
+    }
+
+    /// What a folder is, and the names in it: at the moment, or now.
+    fn names(&self, opened: &OpenedFolder) -> io::Result<(Stat, Listing)> {
+        let Some(copies) = self.run.copies else {
+            return Ok((opened.stat, Listing::read(&opened.handle)?));
+        };
+        let path = opened.folder.path();
+        let Some((stat, names)) = copies.folder(&path) else {
+            let listing = Listing::read(&opened.handle)?;
+            let changed = copies.is_later(&rustix::fs::fstat(&*opened.handle)?);
+            if changed {
+                self.run.counts.changed(path);
+            }
+            return Ok((opened.stat, listing));
+        };
+        if (stat.st_dev, stat.st_ino) != (opened.stat.st_dev, opened.stat.st_ino) {
+            // Another folder was moved here since.
+            self.run.counts.changed(path);
+        }
+        Ok((*stat, Listing::of(names)?))
     }
 
     /// What the parent knows of a folder. If its tree can't be read, the folder is read as a new
     /// one.
-    fn known(&mut self, place: &Place, tree: &Hash) -> Option<ParentFolder> {
+    fn known(&mut self, folder: &TreeFolder, tree: &Hash) -> Option<ParentFolder> {
         let (index, backend) = (self.run.index, self.run.backend);
         let known = ParentFolder::read(tree, index, backend, &mut self.coder);
         known
@@ -125,7 +167,7 @@ impl<'a> Worker<'a> {
                 log::warn!(
                     "volume \"{}\": all files in \"{}\" are read, because the last snapshot of this folder can't be: {error}",
                     self.run.volume,
-                    place.path().display()
+                    folder.path().display()
                 );
             })
             .ok()
@@ -133,38 +175,42 @@ impl<'a> Worker<'a> {
 
     fn begin(
         &mut self,
-        above: Option<(Arc<Level>, u32)>,
-        (mut level, listing): (Level, Listing),
+        above: Option<(Arc<UnfinishedFolder>, u32)>,
+        (mut unfinished, listing): (UnfinishedFolder, Listing),
     ) -> Result<()> {
         self.note_capped();
-        level.above = above;
-        let level = Arc::new(level);
+        unfinished.above = above;
+        let unfinished = Arc::new(unfinished);
         if listing.len() == 0 {
-            return self.finish(level);
+            return self.finish(unfinished);
         }
-        self.run.queue.push(std::iter::once(Task::Entries(level, Arc::new(listing))));
+        self.run.queue.push(std::iter::once(Task::Entries(unfinished, Arc::new(listing))));
         Ok(())
     }
 
     /// Reads the next entries of a folder.
-    fn entries(&mut self, level: &Arc<Level>, listing: &Arc<Listing>) -> Result<()> {
+    fn entries(
+        &mut self,
+        unfinished: &Arc<UnfinishedFolder>,
+        listing: &Arc<Listing>,
+    ) -> Result<()> {
         let (range, more) = listing.take();
         if more {
-            let rest = Task::Entries(Arc::clone(level), Arc::clone(listing));
+            let rest = Task::Entries(Arc::clone(unfinished), Arc::clone(listing));
             self.run.queue.push(std::iter::once(rest));
         }
-        match self.run.places.handle(&level.place) {
-            Ok(handle) => self.batch(level, listing, &handle, range.clone())?,
+        match self.run.folders.handle(&unfinished.folder) {
+            Ok(handle) => self.batch(unfinished, listing, &handle, range.clone())?,
             Err(error) => {
-                self.run.failures.record(&level.path(), &error);
-                self.put(level, range.clone(), Vec::new())?;
+                self.run.lost(&unfinished.path(), &error);
+                self.put(unfinished, range.clone(), Vec::new())?;
             }
         }
         if listing.done(range) {
-            let mut folders = std::mem::take(&mut *lock(&level.folders));
+            let mut folders = std::mem::take(&mut *lock(&unfinished.folders));
             folders.sort_unstable_by_key(|(number, ..)| *number);
             self.run.queue.push(folders.into_iter().map(|(number, name, known)| {
-                Task::Folder(Subfolder { above: Arc::clone(level), number, name, known })
+                Task::Folder(UnlistedFolder { above: Arc::clone(unfinished), number, name, known })
             }));
         }
         Ok(())
@@ -172,42 +218,47 @@ impl<'a> Worker<'a> {
 
     fn batch(
         &mut self,
-        level: &Arc<Level>,
+        unfinished: &Arc<UnfinishedFolder>,
         listing: &Listing,
         handle: &OwnedFd,
         range: Range<u32>,
     ) -> Result<()> {
-        let mut entries = Entries::new(self.run, level, handle);
+        let mut entries = Entries::new(self.run, unfinished, handle);
         let mut start = range.start;
         let mut text = Vec::new();
         for number in range.clone() {
             let name = listing.name(number);
             let read = entries.read(&mut self.coder, &mut self.metadata, name, &mut text)?;
             if let Some(known) = read {
-                lock(&level.folders).push((number, name.to_owned(), known));
-                self.put(level, start..number, std::mem::take(&mut text))?;
+                lock(&unfinished.folders).push((number, name.to_owned(), known));
+                self.put(unfinished, start..number, std::mem::take(&mut text))?;
                 start = number + 1;
             }
         }
-        self.put(level, start..range.end, text)
+        self.put(unfinished, start..range.end, text)
     }
 
     /// Adds the text of entries to their folder's tree. The last one completes the tree.
-    fn put(&mut self, level: &Arc<Level>, entries: Range<u32>, text: Vec<u8>) -> Result<()> {
-        if entries.is_empty() || !lock(&level.assembly).put(entries, text) {
+    fn put(
+        &mut self,
+        unfinished: &Arc<UnfinishedFolder>,
+        entries: Range<u32>,
+        text: Vec<u8>,
+    ) -> Result<()> {
+        if entries.is_empty() || !lock(&unfinished.assembly).put(entries, text) {
             return Ok(());
         }
-        self.finish(Arc::clone(level))
+        self.finish(Arc::clone(unfinished))
     }
 
     /// Keeps the tree of a complete folder, and those above that are complete with it.
-    fn finish(&mut self, level: Arc<Level>) -> Result<()> {
-        let mut complete = level;
+    fn finish(&mut self, unfinished: Arc<UnfinishedFolder>) -> Result<()> {
+        let mut complete = unfinished;
         loop {
             let text = lock(&complete.assembly).take();
-            let tree = self.tree(&text, complete.known_tree)?;
+            let tree = self.tree(&text, &complete)?;
             let mut entry = Vec::new();
-            let name = complete.place.name().to_bytes();
+            let name = complete.folder.name().to_bytes();
             let Some((above, number)) = &complete.above else {
                 return self.finish_root(&complete, &tree);
             };
@@ -220,11 +271,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn tree(&mut self, text: &[u8], known: Option<Hash>) -> Result<Hash> {
+    fn tree(&mut self, text: &[u8], folder: &UnfinishedFolder) -> Result<Hash> {
         let counts = &self.run.counts;
         counts.bytes_of_folders.add(text.len() as u64);
-        let tree = self.run.store.keep(&mut self.coder, BlobType::Tree, text)?;
-        let counter = match known {
+        let tree = self.run.blobs.keep_tree(&mut self.coder, text, folder.read_tree())?;
+        let counter = match folder.parent_tree {
             None => &counts.folders.new,
             Some(known) if known == tree => &counts.folders.unchanged,
             Some(_) => &counts.folders.changed,
@@ -234,13 +285,14 @@ impl<'a> Worker<'a> {
     }
 
     /// The snapshot's tree has one entry, the volume's folder.
-    fn finish_root(&mut self, root: &Level, tree: &Hash) -> Result<()> {
+    fn finish_root(&mut self, root: &UnfinishedFolder, tree: &Hash) -> Result<()> {
         let mut entry = Vec::new();
         let (name, refers) = (self.run.volume.as_bytes(), Refers::Tree(tree));
         node::write(&mut entry, name, &NodeType::Dir, &root.metadata, &refers)?;
         let mut top = Assembly::new(1);
         top.put(0..1, entry);
-        let top = self.run.store.keep(&mut self.coder, BlobType::Tree, &top.take())?;
+        let known = self.run.parent_top;
+        let top = self.run.blobs.keep_tree(&mut self.coder, &top.take(), known)?;
         *lock(&self.run.tree) = Some(top);
         self.run.queue.close();
         Ok(())
@@ -251,4 +303,10 @@ impl<'a> Worker<'a> {
             self.run.counts.capped.add(1);
         }
     }
+}
+
+/// Whether a name is no folder's any more.
+fn is_no_folder(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotADirectory
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }

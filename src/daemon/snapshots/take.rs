@@ -74,7 +74,7 @@ impl Turn<'_> {
             mounts: None,
             moment: None,
             changed_files: saved.changed.count,
-            changed_paths: saved.changed.held("").changed_paths,
+            changed_paths: saved.changed.moment("").changed_paths,
         })
     }
 }

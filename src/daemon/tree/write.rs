@@ -38,13 +38,15 @@ use self::{
     trees::Trees,
     walk::{CompleteFolder, Source, Walk},
 };
-use super::places::{Place, Places};
+use super::folder_handles::{FolderHandles, TreeFolder};
 use crate::{
-    daemon::repository::{BlobReader, Index, OpenRepository},
+    daemon::{
+        repository::{BlobReader, Index, OpenRepository},
+        threads,
+    },
     error::{Error, Result},
     files::write_error,
     progress::Piece,
-    scope,
 };
 pub(in crate::daemon) use warnings::RestoreWarnings;
 
@@ -78,20 +80,20 @@ pub(in crate::daemon) fn restore(
     let readers = (0..=writers + ahead).map(|_| BlobReader::new(repository, &config));
     let readers = readers.collect::<Result<Vec<_>>>()?;
 
-    let places = Places::default();
+    let folders = FolderHandles::default();
     let failed = |error: io::Error| write_error(target, &error);
-    let root = places.root(target).map_err(failed)?;
+    let root = folders.root(target).map_err(failed)?;
     let metadata = MetadataWriter::new(warnings);
-    let writer = ContentWriter::new(repository, piece, &places, metadata);
-    let walked = work(&writer, (&index, tree), &root.place, readers, writers);
+    let writer = ContentWriter::new(repository, piece, &folders, metadata);
+    let walked = work(&writer, (&index, tree), &root.folder, readers, writers);
     if let Some(error) = writer.into_failure() {
         return Err(error);
     }
     // All names are in their folders, so the folders' times no longer change. The deepest folders
     // come first, while their parents can still be entered.
-    for (place, meta) in walked? {
-        let path = place.path();
-        let handle = places.handle(&place).map_err(|error| write_error(&path, &error))?;
+    for (folder, meta) in walked? {
+        let path = folder.path();
+        let handle = folders.handle(&folder).map_err(|error| write_error(&path, &error))?;
         metadata.set_open(&*handle, &meta, &path)?;
     }
     rustix::fs::syncfs(&*root.handle).map_err(|error| failed(error.into()))
@@ -101,7 +103,7 @@ pub(in crate::daemon) fn restore(
 fn work<'a>(
     writer: &ContentWriter<'a>,
     (index, tree): (&Index, TreeId),
-    root: &Arc<Place>,
+    root: &Arc<TreeFolder>,
     mut readers: Vec<BlobReader<'a>>,
     writers: usize,
 ) -> Result<Vec<CompleteFolder>> {
@@ -109,21 +111,16 @@ fn work<'a>(
     let (sender, receiver) = sync_channel(QUEUE_LENGTH);
     let receiver = Mutex::new(receiver);
     let no_reader = || Error::internal("a restore has nothing to read with");
-    let scope = scope::current();
     thread::scope(|threads| {
         let _reading = trees.until_dropped();
         let ahead = readers.split_off(writers + 1);
         let has_ahead = !ahead.is_empty();
         let reader = readers.pop().ok_or_else(no_reader)?;
         for reader in ahead {
-            let work = || trees.read_ahead(reader);
-            let scope = scope.clone();
-            threads.spawn(|| scope::within(scope, work));
+            threads::spawn(threads, "reader", || trees.read_ahead(reader))?;
         }
         for reader in readers {
-            let work = || writer.work(&receiver, reader);
-            let scope = scope.clone();
-            threads.spawn(|| scope::within(scope, work));
+            threads::spawn(threads, "writer", || writer.work(&receiver, reader))?;
         }
         let source = Source { index, trees: &trees, reader, ahead: has_ahead };
         // The walk owns the queue's sender, so the threads end when the walk ends.

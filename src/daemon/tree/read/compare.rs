@@ -35,14 +35,14 @@ pub(in crate::daemon) fn first_difference(
     begun: Timestamp,
 ) -> Result<Option<PathBuf>> {
     let indexed = repository.indexed()?;
-    let mut kept = Kept { repository, indexed: &indexed, levels: Vec::new() };
-    kept.enter(&tree, PathBuf::from("/"))?;
+    let mut there = SnapshotWalk { repository, indexed: &indexed, levels: Vec::new() };
+    there.enter(&tree, PathBuf::from("/"))?;
     let failures = Arc::new(ReadFailures::default());
     let shown = Path::new("/").join(volume);
-    let racy = begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN);
+    let settled_before = begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN);
     for entry in Walk::new(folder, &shown, failures.clone()) {
         let differs = || Ok(Some(path_in_volume(&entry.path).to_owned()));
-        let Some((path, node)) = kept.next()? else { return differs() };
+        let Some((path, node)) = there.next()? else { return differs() };
         if path != entry.path
             || node.node_type != entry.node.node_type
             || essential(&node.meta) != essential(&entry.node.meta)
@@ -51,13 +51,15 @@ pub(in crate::daemon) fn first_difference(
         }
         let Some(file) = entry.open else { continue };
         let changed = node.meta.mtime.max(node.meta.ctime);
-        if changed.is_none_or(|changed| changed >= racy) && !kept.has_content(&node, file)? {
+        if changed.is_none_or(|changed| changed >= settled_before)
+            && !there.has_content(&node, file)?
+        {
             return differs();
         }
     }
     // Of what can't be read, nobody knows whether it has changed.
     failures.error(volume).map_or(Ok(()), Err)?;
-    Ok(kept.next()?.map(|(path, _)| path_in_volume(&path).to_owned()))
+    Ok(there.next()?.map(|(path, _)| path_in_volume(&path).to_owned()))
 }
 
 /// Metadata without what reading a file or starting the host changes.
@@ -66,13 +68,13 @@ fn essential(meta: &Metadata) -> Metadata {
 }
 
 /// The snapshot's files, in the order in which a volume is walked.
-struct Kept<'a> {
+struct SnapshotWalk<'a> {
     repository: &'a OpenRepository,
     indexed: &'a Indexed,
     levels: Vec<(PathBuf, vec::IntoIter<Node>)>,
 }
 
-impl Kept<'_> {
+impl SnapshotWalk<'_> {
     fn enter(&mut self, tree: &TreeId, path: PathBuf) -> Result<()> {
         let what = format!("cannot read the folder \"{}\" of the snapshot", path.display());
         let read = self.indexed.get_blob_cached(&BlobId::from(**tree), BlobType::Tree);

@@ -1,7 +1,7 @@
 //! Reads the metadata of a file, and converts it to restic's form.
 
 use std::{
-    ffi::{CStr, OsStr, OsString},
+    ffi::{CStr, CString, OsStr, OsString},
     io,
     os::{
         fd::{AsRawFd as _, OwnedFd},
@@ -54,6 +54,27 @@ impl MetadataReader {
         name: &CStr,
     ) -> io::Result<Metadata> {
         let attributes = self.attributes_of(folder, name)?;
+        self.with_values(stat, attributes)
+    }
+
+    /// The metadata of a file with these extended attributes.
+    pub(in crate::daemon) fn with_attributes(
+        &mut self,
+        stat: &Stat,
+        attributes: &[(CString, Vec<u8>)],
+    ) -> io::Result<Metadata> {
+        let mut found = Vec::new();
+        for (name, value) in attributes {
+            found.push((text_of(name.to_bytes())?.to_owned(), base64(value)));
+        }
+        self.with_values(stat, json(found))
+    }
+
+    fn with_values(
+        &mut self,
+        stat: &Stat,
+        attributes: Vec<serde_json::Value>,
+    ) -> io::Result<Metadata> {
         let mut metadata = self.without_attributes(stat);
         if !attributes.is_empty() {
             // rustic does not export the type of an attribute. Its JSON is restic's format and will
@@ -123,9 +144,7 @@ impl MetadataReader {
         let names = self.buffer[..length].to_vec();
         let mut found = Vec::new();
         for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let Ok(text) = std::str::from_utf8(name) else {
-                return Err(io::Error::other("the name of an extended attribute is not UTF-8"));
-            };
+            let text = text_of(name)?;
             let length = match rustix::fs::lgetxattr(path, text, &mut self.buffer[..]) {
                 // The attribute was removed after it was listed.
                 Err(Errno::NODATA) => continue,
@@ -133,12 +152,20 @@ impl MetadataReader {
             };
             found.push((text.to_owned(), base64(&self.buffer[..length])));
         }
-        found.sort_unstable();
-        Ok(found
-            .into_iter()
-            .map(|(name, value)| serde_json::json!({ "name": name, "value": value }))
-            .collect())
+        Ok(json(found))
     }
+}
+
+fn text_of(name: &[u8]) -> io::Result<&str> {
+    let wrong = |_| io::Error::other("the name of an extended attribute is not UTF-8");
+    std::str::from_utf8(name).map_err(wrong)
+}
+
+/// Attributes in restic's form. Their values are base64.
+fn json(mut attributes: Vec<(String, String)>) -> Vec<serde_json::Value> {
+    attributes.sort_unstable();
+    let value = |(name, value)| serde_json::json!({ "name": name, "value": value });
+    attributes.into_iter().map(value).collect()
 }
 
 /// The kind of the file `name` in a folder.

@@ -17,10 +17,10 @@ use super::{
     metadata::{MetadataReader, kind_of},
     open::{open_at, path_in_volume},
 };
-use crate::daemon::tree::folder::FOLDER;
+use crate::files::FOLDER;
 
 /// A folder that is being walked.
-struct Level {
+struct WalkedFolder {
     handle: Arc<OwnedFd>,
     /// The folder's path in the snapshot.
     shown: PathBuf,
@@ -40,7 +40,7 @@ pub(super) struct Entry {
 /// The walk. A folder comes before its content. Names are in the order of their bytes, as in
 /// rustic's trees.
 pub(super) struct Walk {
-    levels: Vec<Level>,
+    levels: Vec<WalkedFolder>,
     /// The root, until the walk has returned it.
     first: Option<(Arc<OwnedFd>, PathBuf)>,
     root_failed: Option<io::Error>,
@@ -68,7 +68,7 @@ impl Walk {
             }
         }
         names.sort_unstable_by(|a, b| b.cmp(a));
-        self.levels.push(Level { handle, shown: shown.to_owned(), names });
+        self.levels.push(WalkedFolder { handle, shown: shown.to_owned(), names });
         Ok(())
     }
 

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     daemon::{
         repository::{BlobReader, OpenRepository, guarded},
-        tree::places::Places,
+        tree::folder_handles::FolderHandles,
     },
     error::{Error, ErrorKind, Result},
     files::write_error,
@@ -51,7 +51,7 @@ impl Work {
 pub(super) struct ContentWriter<'a> {
     repository: &'a OpenRepository,
     piece: &'a dyn Piece,
-    pub(super) places: &'a Places,
+    pub(super) folders: &'a FolderHandles,
     pub(super) metadata: MetadataWriter<'a>,
     failed: OnceLock<Error>,
 }
@@ -60,10 +60,10 @@ impl<'a> ContentWriter<'a> {
     pub(super) fn new(
         repository: &'a OpenRepository,
         piece: &'a dyn Piece,
-        places: &'a Places,
+        folders: &'a FolderHandles,
         metadata: MetadataWriter<'a>,
     ) -> Self {
-        Self { repository, piece, places, metadata, failed: OnceLock::new() }
+        Self { repository, piece, folders, metadata, failed: OnceLock::new() }
     }
 
     pub(super) fn fail(&self, error: Error) {
@@ -140,7 +140,7 @@ impl<'a> ContentWriter<'a> {
         let content = reader.piece(sealed, (id, at), &what).map_err(with_hint)?;
         let is_hole = pieces.len() > 1 && is_zeros(content);
         for Wanted { to: (file, offset), .. } in pieces {
-            let open = file.open(self.places)?;
+            let open = file.open(self.folders)?;
             let dug = if is_hole { Ok(true) } else { write_with_holes(&open, content, *offset) };
             if dug.map_err(|error| write_error(&file.path(), &error))? {
                 file.left_out();
@@ -153,7 +153,7 @@ impl<'a> ContentWriter<'a> {
     }
 
     fn count(&self, file: &RestoredFile) -> Result<()> {
-        file.written(self.places, self.metadata)
+        file.written(self.folders, self.metadata)
     }
 }
 

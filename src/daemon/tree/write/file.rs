@@ -15,7 +15,7 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{metadata::MetadataWriter, path::failed};
 use crate::{
-    daemon::tree::places::{Place, Places},
+    daemon::tree::folder_handles::{FolderHandles, TreeFolder},
     error::Result,
     files::write_error,
     sync::lock,
@@ -23,7 +23,7 @@ use crate::{
 
 /// A file that is being restored.
 pub(super) struct RestoredFile {
-    place: Arc<Place>,
+    folder: Arc<TreeFolder>,
     name: CString,
     meta: Metadata,
     /// The sum of the file's content, in bytes.
@@ -40,13 +40,13 @@ pub(super) struct RestoredFile {
 impl RestoredFile {
     /// A file of `pieces` pieces, which is not made yet.
     pub(super) fn new(
-        (place, name): (Arc<Place>, CString),
+        (folder, name): (Arc<TreeFolder>, CString),
         meta: Metadata,
         size: u64,
         pieces: usize,
     ) -> Self {
         Self {
-            place,
+            folder,
             name,
             meta,
             size,
@@ -58,30 +58,30 @@ impl RestoredFile {
     }
 
     /// Makes the file now, so that other names can be linked to it.
-    pub(super) fn make(&mut self, places: &Places) -> Result<()> {
-        self.open_in(places)?;
+    pub(super) fn make(&mut self, folders: &FolderHandles) -> Result<()> {
+        self.open_in(folders)?;
         self.is_made = true;
         Ok(())
     }
 
     pub(super) fn path(&self) -> PathBuf {
-        self.place.path_of(&self.name)
+        self.folder.path_of(&self.name)
     }
 
     /// The file, which the first call makes. It stays open until it is finished.
-    pub(super) fn open(&self, places: &Places) -> Result<Arc<File>> {
+    pub(super) fn open(&self, folders: &FolderHandles) -> Result<Arc<File>> {
         let mut open = lock(&self.open);
         if let Some(file) = &*open {
             return Ok(Arc::clone(file));
         }
-        Ok(Arc::clone(open.insert(Arc::new(self.open_in(places)?))))
+        Ok(Arc::clone(open.insert(Arc::new(self.open_in(folders)?))))
     }
 
-    fn open_in(&self, places: &Places) -> Result<File> {
+    fn open_in(&self, folders: &FolderHandles) -> Result<File> {
         let new = OFlags::CREATE | OFlags::EXCL;
         let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let flags = if self.is_made { flags } else { flags | new };
-        let folder = places.handle(&self.place);
+        let folder = folders.handle(&self.folder);
         let folder = folder.map_err(|error| write_error(&self.path(), &error))?;
         let name: &CStr = &self.name;
         let file = rustix::fs::openat(&*folder, name, flags, Mode::RUSR | Mode::WUSR);
@@ -94,11 +94,15 @@ impl RestoredFile {
     }
 
     /// Counts a piece as written. The last one sets what remains to be set, and closes the file.
-    pub(super) fn written(&self, places: &Places, metadata: MetadataWriter<'_>) -> Result<()> {
+    pub(super) fn written(
+        &self,
+        folders: &FolderHandles,
+        metadata: MetadataWriter<'_>,
+    ) -> Result<()> {
         if self.left.fetch_sub(1, Ordering::AcqRel) != 1 {
             return Ok(());
         }
-        let file = self.open(places)?;
+        let file = self.open(folders)?;
         lock(&self.open).take();
         if self.has_holes.load(Ordering::Relaxed) {
             file.set_len(self.size).map_err(|error| write_error(&self.path(), &error))?;

@@ -7,7 +7,7 @@ use rustic_core::repofile::Node;
 
 use crate::daemon::{
     repository::{Hash, hash},
-    tree::places::Place,
+    tree::folder_handles::TreeFolder,
 };
 
 /// What two entries have in common if they are names of one file: `None` for an entry with one
@@ -30,15 +30,15 @@ pub(super) fn identity(node: &Node) -> Option<Hash> {
 
 /// The first name of each file with several names.
 #[derive(Default)]
-pub(super) struct FirstNames(HashMap<Hash, (Arc<Place>, CString)>);
+pub(super) struct FirstNames(HashMap<Hash, (Arc<TreeFolder>, CString)>);
 
 impl FirstNames {
-    pub(super) fn find(&self, identity: &Hash) -> Option<&(Arc<Place>, CString)> {
+    pub(super) fn find(&self, identity: &Hash) -> Option<&(Arc<TreeFolder>, CString)> {
         self.0.get(identity)
     }
 
-    pub(super) fn add(&mut self, identity: Hash, place: Arc<Place>, name: CString) {
-        self.0.insert(identity, (place, name));
+    pub(super) fn add(&mut self, identity: Hash, folder: Arc<TreeFolder>, name: CString) {
+        self.0.insert(identity, (folder, name));
     }
 }
 

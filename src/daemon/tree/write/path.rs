@@ -6,14 +6,14 @@ use rustic_core::repofile::Node;
 use rustix::io::Errno;
 
 use crate::{
-    daemon::tree::places::Place,
+    daemon::tree::folder_handles::TreeFolder,
     error::{Error, ErrorKind, Result},
     files::write_error,
 };
 
 /// A name that can't lead out of its folder. It is checked because the repository may have been
 /// tampered with.
-pub(super) fn checked_name(node: &Node, folder: &Place) -> Result<CString> {
+pub(super) fn checked_name(node: &Node, folder: &TreeFolder) -> Result<CString> {
     let name = node.name();
     let bytes = name.as_bytes();
     let sane = !bytes.is_empty() && bytes != b"." && bytes != b".." && !bytes.contains(&b'/');

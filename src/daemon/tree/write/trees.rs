@@ -115,18 +115,18 @@ impl<'a> Trees<'a> {
     }
 
     /// Reading ahead ends when what this returns is dropped.
-    pub(super) fn until_dropped(&self) -> Reading<'_> {
-        Reading { ahead: &self.ahead, changed: &self.changed }
+    pub(super) fn until_dropped(&self) -> ReadingAhead<'_> {
+        ReadingAhead { ahead: &self.ahead, changed: &self.changed }
     }
 }
 
 /// While this is there, trees are read ahead.
-pub(super) struct Reading<'a> {
+pub(super) struct ReadingAhead<'a> {
     ahead: &'a Mutex<Ahead>,
     changed: &'a Condvar,
 }
 
-impl Drop for Reading<'_> {
+impl Drop for ReadingAhead<'_> {
     fn drop(&mut self) {
         lock(self.ahead).closed = true;
         self.changed.notify_all();

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     daemon::{
         repository::{BlobReader, Hash, HexHash, Index},
-        tree::places::Place,
+        tree::folder_handles::TreeFolder,
     },
     error::{Error, ErrorKind, Result},
     files::write_error,
@@ -36,11 +36,11 @@ use crate::{
 const LOOKED_AHEAD: usize = 1_000;
 
 /// A folder that is complete except for its metadata.
-pub(super) type CompleteFolder = (Arc<Place>, Metadata);
+pub(super) type CompleteFolder = (Arc<TreeFolder>, Metadata);
 
 /// A folder that is being filled.
-struct Level {
-    place: Arc<Place>,
+struct UnfilledFolder {
+    folder: Arc<TreeFolder>,
     meta: Metadata,
     nodes: std::vec::IntoIter<Node>,
 }
@@ -58,9 +58,9 @@ pub(super) struct Source<'a> {
 pub(super) struct Walk<'a> {
     writer: &'a ContentWriter<'a>,
     source: Source<'a>,
-    root: Arc<Place>,
+    root: Arc<TreeFolder>,
     queue: SyncSender<Work>,
-    levels: Vec<Level>,
+    levels: Vec<UnfilledFolder>,
     firsts: FirstNames,
     window: Window,
 }
@@ -70,7 +70,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(
         writer: &'a ContentWriter<'a>,
         source: Source<'a>,
-        root: Arc<Place>,
+        root: Arc<TreeFolder>,
         queue: SyncSender<Work>,
     ) -> Self {
         let (levels, firsts, window) = (Vec::new(), FirstNames::default(), Window::default());
@@ -88,7 +88,7 @@ impl<'a> Walk<'a> {
             }
             match level.nodes.next() {
                 Some(node) => self.restore(node)?,
-                None => complete.extend(self.levels.pop().map(|level| (level.place, level.meta))),
+                None => complete.extend(self.levels.pop().map(|level| (level.folder, level.meta))),
             }
         }
         self.hand_out();
@@ -109,9 +109,9 @@ impl<'a> Walk<'a> {
     }
 
     /// The entries of a folder in the backup.
-    fn nodes(&mut self, tree: &TreeId, place: &Place) -> Result<Vec<Node>> {
+    fn nodes(&mut self, tree: &TreeId, folder: &TreeFolder) -> Result<Vec<Node>> {
         let what = || {
-            let path = place.path();
+            let path = folder.path();
             let path = if path == Path::new(".") { Path::new("/") } else { &path };
             format!("cannot read the folder \"{}\" of the backup", path.display())
         };
@@ -120,9 +120,9 @@ impl<'a> Walk<'a> {
     }
 
     /// Puts a folder on top of the stack.
-    fn push(&mut self, place: Arc<Place>, meta: Metadata, subtree: &TreeId) -> Result<()> {
-        let nodes = self.nodes(subtree, &place)?.into_iter();
-        self.levels.push(Level { place, meta, nodes });
+    fn push(&mut self, folder: Arc<TreeFolder>, meta: Metadata, subtree: &TreeId) -> Result<()> {
+        let nodes = self.nodes(subtree, &folder)?.into_iter();
+        self.levels.push(UnfilledFolder { folder, meta, nodes });
         if self.source.ahead {
             let levels = self.levels.iter().rev();
             let next = levels.flat_map(|level| level.nodes.as_slice()).take(LOOKED_AHEAD);
@@ -134,64 +134,64 @@ impl<'a> Walk<'a> {
     /// Restores one entry of the folder on top of the stack.
     fn restore(&mut self, node: Node) -> Result<()> {
         let Some(level) = self.levels.last() else { return Ok(()) };
-        let place = Arc::clone(&level.place);
-        let name = checked_name(&node, &place)?;
+        let folder = Arc::clone(&level.folder);
+        let name = checked_name(&node, &folder)?;
         let identity = identity(&node);
         if let Some(first) = identity.and_then(|identity| self.firsts.find(&identity)) {
-            return self.link(first, &place, &name);
+            return self.link(first, &folder, &name);
         }
         let made = match &node.node_type {
-            NodeType::Dir => return self.enter(&place, &name, node),
+            NodeType::Dir => return self.enter(&folder, &name, node),
             NodeType::File => {
-                self.file((Arc::clone(&place), name.clone()), node, identity.is_some())?;
+                self.file((Arc::clone(&folder), name.clone()), node, identity.is_some())?;
                 true
             }
             _ => {
-                let folder = self.handle(&place)?;
-                let path = place.path_of(&name);
-                make_special(self.writer.metadata, &folder, &name, &path, &node)?
+                let handle = self.handle(&folder)?;
+                let path = folder.path_of(&name);
+                make_special(self.writer.metadata, &handle, &name, &path, &node)?
             }
         };
         if let Some(identity) = identity.filter(|_| made) {
-            self.firsts.add(identity, place, name);
+            self.firsts.add(identity, folder, name);
         }
         Ok(())
     }
 
-    fn handle(&self, place: &Arc<Place>) -> Result<Arc<OwnedFd>> {
-        self.writer.places.handle(place).map_err(|error| write_error(&place.path(), &error))
+    fn handle(&self, folder: &Arc<TreeFolder>) -> Result<Arc<OwnedFd>> {
+        self.writer.folders.handle(folder).map_err(|error| write_error(&folder.path(), &error))
     }
 
     /// Creates another name for an existing file.
     fn link(
         &self,
-        (first, first_name): &(Arc<Place>, CString),
-        place: &Arc<Place>,
+        (first, first_name): &(Arc<TreeFolder>, CString),
+        folder: &Arc<TreeFolder>,
         name: &CString,
     ) -> Result<()> {
-        let (of_first, folder) = (self.handle(first)?, self.handle(place)?);
-        rustix::fs::linkat(&*of_first, first_name, &*folder, name, AtFlags::empty())
-            .map_err(|error| failed(&place.path_of(name))(error))
+        let (of_first, of_link) = (self.handle(first)?, self.handle(folder)?);
+        rustix::fs::linkat(&*of_first, first_name, &*of_link, name, AtFlags::empty())
+            .map_err(|error| failed(&folder.path_of(name))(error))
     }
 
     /// Creates a folder, and puts it on top of the stack.
-    fn enter(&mut self, above: &Arc<Place>, name: &CString, node: Node) -> Result<()> {
+    fn enter(&mut self, above: &Arc<TreeFolder>, name: &CString, node: Node) -> Result<()> {
         let path = || above.path_of(name);
         rustix::fs::mkdirat(&*self.handle(above)?, name, Mode::RWXU)
             .map_err(|error| failed(&path())(error))?;
-        let entered = self.writer.places.enter(above, name);
-        let place = entered.map_err(|error| write_error(&path(), &error))?.place;
+        let entered = self.writer.folders.enter(above, name);
+        let folder = entered.map_err(|error| write_error(&path(), &error))?.folder;
         let Some(subtree) = &node.subtree else {
             let message =
                 format!("the folder \"{}\" of the backup has no content", path().display());
             return Err(Error::new(ErrorKind::Repository, message));
         };
-        self.push(place, node.meta, subtree)
+        self.push(folder, node.meta, subtree)
     }
 
     /// Passes on a file. A file with several names is created here, because its next name is linked
     /// to it.
-    fn file(&mut self, at: (Arc<Place>, CString), node: Node, has_names: bool) -> Result<()> {
+    fn file(&mut self, at: (Arc<TreeFolder>, CString), node: Node, has_names: bool) -> Result<()> {
         let content = node.content.unwrap_or_default();
         let (mut located, mut size) = (Vec::with_capacity(content.len()), 0);
         for piece in &content {
@@ -205,7 +205,7 @@ impl<'a> Walk<'a> {
         }
         let mut file = RestoredFile::new(at, node.meta, size, located.len());
         if has_names {
-            file.make(self.writer.places)?;
+            file.make(self.writer.folders)?;
         }
         let file = Arc::new(file);
         if located.is_empty() {

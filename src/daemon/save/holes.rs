@@ -9,7 +9,7 @@ use rustix::{
 };
 
 /// What is known of a file's holes.
-pub(super) struct Extents<'a> {
+pub(super) struct Holes<'a> {
     file: &'a File,
     size: u64,
     /// Whether the file may have holes: it has fewer blocks than bytes.
@@ -18,7 +18,7 @@ pub(super) struct Extents<'a> {
     hole: Range<u64>,
 }
 
-impl<'a> Extents<'a> {
+impl<'a> Holes<'a> {
     pub(super) fn new(file: &'a File, stat: &Stat) -> Self {
         let size = u64::try_from(stat.st_size).unwrap_or(0);
         let used = u64::try_from(stat.st_blocks).unwrap_or(u64::MAX).saturating_mul(512);
@@ -59,12 +59,12 @@ mod tests {
         file.set_len(64 << 20).unwrap();
         file.write_all_at(b"island", 32 << 20).unwrap();
         let stat = rustix::fs::fstat(&file).unwrap();
-        let mut extents = Extents::new(&file, &stat);
-        assert!(extents.is_hole(0..1 << 20) && extents.is_hole(1 << 20..31 << 20));
-        assert!(!extents.is_hole(31 << 20..33 << 20) && !extents.is_hole(32 << 20..33 << 20));
-        assert!(extents.is_hole(40 << 20..64 << 20) && !extents.is_hole(60 << 20..65 << 20));
+        let mut holes = Holes::new(&file, &stat);
+        assert!(holes.is_hole(0..1 << 20) && holes.is_hole(1 << 20..31 << 20));
+        assert!(!holes.is_hole(31 << 20..33 << 20) && !holes.is_hole(32 << 20..33 << 20));
+        assert!(holes.is_hole(40 << 20..64 << 20) && !holes.is_hole(60 << 20..65 << 20));
         file.write_all_at(&vec![1; 64 << 20], 0).unwrap();
         let stat = rustix::fs::fstat(&file).unwrap();
-        assert!(!Extents::new(&file, &stat).is_hole(0..1));
+        assert!(!Holes::new(&file, &stat).is_hole(0..1));
     }
 }

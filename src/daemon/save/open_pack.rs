@@ -14,20 +14,20 @@ use crate::{
 const MOST_BLOBS: usize = 10_000;
 
 /// A blob in a pack.
-struct Packed {
+struct PackedBlob {
     id: Hash,
     length: u32,
     raw_length: Option<NonZeroU32>,
 }
 
 /// A pack that is being filled.
-pub(super) struct Pack {
+pub(super) struct OpenPack {
     kind: BlobType,
     content: Vec<u8>,
-    blobs: Vec<Packed>,
+    blobs: Vec<PackedBlob>,
 }
 
-impl Pack {
+impl OpenPack {
     pub(super) fn new(kind: BlobType, mut buffer: Vec<u8>) -> Self {
         buffer.clear();
         Self { kind, content: buffer, blobs: Vec::new() }
@@ -37,7 +37,7 @@ impl Pack {
         let length = u32::try_from(blob.sealed.len());
         let length = length.map_err(|_| Error::internal("a blob is longer than 4 GiB"))?;
         self.content.extend_from_slice(blob.sealed);
-        self.blobs.push(Packed { id, length, raw_length: blob.raw_length });
+        self.blobs.push(PackedBlob { id, length, raw_length: blob.raw_length });
         Ok(())
     }
 
@@ -76,7 +76,7 @@ pub(super) struct IndexedPack {
 }
 
 impl IndexedPack {
-    fn new(id: &Hash, kind: BlobType, blobs: &[Packed]) -> Self {
+    fn new(id: &Hash, kind: BlobType, blobs: &[PackedBlob]) -> Self {
         let kind = if kind == BlobType::Tree { "tree" } else { "data" };
         let mut json = format!("{{\"id\":\"{}\",\"blobs\":[", HexHash(*id));
         let mut offset = 0_u64;

@@ -1,4 +1,4 @@
-//! How the files of a backup were held while they were read, and which of them changed meanwhile.
+//! Of what moment the files of a backup are, and which of them changed while they were read.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +12,9 @@ pub(crate) const CHANGED_FILES: &str = "ChangedFiles";
 /// The field with the paths of some of them, as a JSON list.
 pub(crate) const CHANGED_PATHS: &str = "ChangedPaths";
 
-/// How the files of a backup were held. A daemon that does not tell leaves all of it empty.
+/// Of what moment the files of a backup are. A daemon that does not tell leaves all of it empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Held {
+pub(crate) struct MomentRecord {
     /// The kind: `live`, `reflink`, `btrfs` or `command`.
     pub(crate) kind: Option<String>,
     /// The number of files that changed while they were read. What the backup has of them may be
@@ -24,7 +24,7 @@ pub(crate) struct Held {
     pub(crate) changed_paths: Vec<String>,
 }
 
-impl Held {
+impl MomentRecord {
     /// Reads the fields of a backup.
     pub(crate) fn of(fields: &BTreeMap<String, String>) -> Self {
         let paths = fields.get(CHANGED_PATHS);
@@ -77,14 +77,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn how_files_were_held_comes_back_from_its_fields_and_names_what_changed() {
-        let still = Held { kind: Some("btrfs".into()), ..Held::default() };
+    fn the_moment_comes_back_from_its_fields_and_names_what_changed() {
+        let still = MomentRecord { kind: Some("btrfs".into()), ..MomentRecord::default() };
         let paths = vec!["db/main.sqlite".to_owned(), "a \"b\"".to_owned()];
-        let torn = Held { kind: Some("live".into()), changed_files: 3, changed_paths: paths };
-        for moment in [&still, &torn, &Held::default()] {
+        let torn =
+            MomentRecord { kind: Some("live".into()), changed_files: 3, changed_paths: paths };
+        for moment in [&still, &torn, &MomentRecord::default()] {
             let fields = moment.fields().into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
-            assert_eq!(Held::of(&fields), *moment);
+            assert_eq!(MomentRecord::of(&fields), *moment);
         }
         assert_eq!(still.warning(), None);
         assert_eq!(

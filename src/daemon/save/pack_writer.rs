@@ -6,7 +6,6 @@ use std::{
     mem,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
@@ -15,10 +14,10 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
-use super::packs::{IndexedPack, Pack};
+use super::open_pack::{IndexedPack, OpenPack};
 use crate::{
     daemon::repository::{Backend, Coder, guarded, hash},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     sync::lock,
 };
 
@@ -32,13 +31,21 @@ const INTERVAL: Duration = Duration::from_mins(1);
 /// Writes packs and the index of them.
 pub(super) struct PackWriter<'a> {
     backend: &'a Backend,
-    packs: Mutex<Option<SyncSender<Pack>>>,
-    queue: Mutex<Receiver<Pack>>,
+    packs: Mutex<Option<SyncSender<OpenPack>>>,
+    queue: Mutex<Receiver<OpenPack>>,
     /// Buffers of packs that were written.
     buffers: Mutex<Vec<Vec<u8>>>,
     index: Mutex<Pending>,
+    done: Mutex<Written>,
     failure: Mutex<Option<Error>>,
-    written: AtomicU64,
+}
+
+/// What is on disk.
+#[derive(Default)]
+pub(super) struct Written {
+    /// With their sizes in bytes.
+    pub(super) packs: Vec<(Id, u64)>,
+    pub(super) index_files: Vec<Id>,
 }
 
 /// What is on disk and in no index file yet.
@@ -64,8 +71,8 @@ impl<'a> PackWriter<'a> {
             queue: Mutex::new(queue),
             buffers: Mutex::default(),
             index: Mutex::new(Pending { packs: Vec::new(), since: Instant::now() }),
+            done: Mutex::default(),
             failure: Mutex::default(),
-            written: AtomicU64::new(0),
         }
     }
 
@@ -83,7 +90,7 @@ impl<'a> PackWriter<'a> {
     ///
     /// # Errors
     /// If an earlier pack could not be written.
-    pub(super) fn write(&self, pack: Pack) -> Result<()> {
+    pub(super) fn write(&self, pack: OpenPack) -> Result<()> {
         if let Some(error) = &*lock(&self.failure) {
             return Err(error.clone());
         }
@@ -110,12 +117,12 @@ impl<'a> PackWriter<'a> {
         }
     }
 
-    fn write_pack(&self, pack: Pack, coder: &mut Coder) -> Result<()> {
+    fn write_pack(&self, pack: OpenPack, coder: &mut Coder) -> Result<()> {
         let (id, content, indexed) = pack.finish(coder)?;
         let content = Bytes::from(content);
         let length = content.len() as u64;
         self.backend.write_file(FileType::Pack, &id, content.clone())?;
-        self.written.fetch_add(length, Ordering::Relaxed);
+        lock(&self.done).packs.push((id, length));
         let mut buffers = lock(&self.buffers);
         // Packs of many small pieces are small, and so are their buffers: no more are kept than used.
         if buffers.len() < 2 * WRITERS {
@@ -127,7 +134,12 @@ impl<'a> PackWriter<'a> {
             index.packs.push(indexed);
             if index.is_due() { self.take(&mut index) } else { Vec::new() }
         };
-        self.write_index(&due, coder)
+        let written = self.write_index(&due, coder);
+        if written.is_err() {
+            // Perhaps the end of the run can.
+            lock(&self.index).packs.extend(due);
+        }
+        written
     }
 
     fn take(&self, index: &mut Pending) -> Vec<IndexedPack> {
@@ -142,7 +154,9 @@ impl<'a> PackWriter<'a> {
         let packs: Vec<_> = packs.iter().map(|pack| pack.json.as_str()).collect();
         let sealed = coder.seal_file(format!("{{\"packs\":[{}]}}", packs.join(",")).as_bytes())?;
         let id = Id::new(hash(&sealed));
-        self.backend.write_file(FileType::Index, &id, sealed.into())
+        self.backend.write_file(FileType::Index, &id, sealed.into())?;
+        lock(&self.done).index_files.push(id);
+        Ok(())
     }
 
     /// Lets the threads end after what was handed over.
@@ -150,21 +164,21 @@ impl<'a> PackWriter<'a> {
         lock(&self.packs).take();
     }
 
-    /// Writes what is still missing in the index, and returns how many bytes were written. After a
-    /// failure of the run, what is on disk is still put into the index, for the next run; if the
-    /// storage failed, nothing more is written.
+    /// Writes what is still missing in the index. After a failure, also one of the storage, what is on disk is still put into the index where that can
+    /// be done: the next run uses it.
     ///
     /// # Errors
     /// If anything could not be written.
-    pub(super) fn finish(&self, coder: &mut Coder) -> Result<u64> {
+    pub(super) fn finish(&self, coder: &mut Coder) -> Result<()> {
         let failure = lock(&self.failure).clone();
         let packs = self.take(&mut lock(&self.index));
-        let indexed = match &failure {
-            Some(error) if error.kind == ErrorKind::Io => Ok(()),
-            _ => self.write_index(&packs, coder),
-        };
+        let indexed = self.write_index(&packs, coder);
         failure.map_or(Ok(()), Err)?;
-        indexed?;
-        Ok(self.written.load(Ordering::Relaxed))
+        indexed
+    }
+
+    /// What was written.
+    pub(super) fn take_written(&self) -> Written {
+        mem::take(&mut *lock(&self.done))
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 use rustic_core::repofile::BlobType;
 
-use super::{packs::Pack, writer::PackWriter};
+use super::{open_pack::OpenPack, pack_writer::PackWriter};
 use crate::{
     daemon::repository::{Hash, SealedBlob},
     error::Result,
@@ -12,15 +12,15 @@ use crate::{
 };
 
 /// Fills packs of one kind, and hands them to the writer.
-pub(super) struct Packer<'a> {
+pub(super) struct PackFiller<'a> {
     kind: BlobType,
     /// A pack is written when it has this many bytes.
     size: usize,
     writer: &'a PackWriter<'a>,
-    open: Mutex<Option<Pack>>,
+    open: Mutex<Option<OpenPack>>,
 }
 
-impl<'a> Packer<'a> {
+impl<'a> PackFiller<'a> {
     pub(super) fn new(kind: BlobType, size: usize, writer: &'a PackWriter<'a>) -> Self {
         Self { kind, size, writer, open: Mutex::default() }
     }
@@ -29,7 +29,8 @@ impl<'a> Packer<'a> {
     /// workers wait here: so few packs are in memory.
     pub(super) fn add(&self, id: Hash, blob: &SealedBlob<'_>) -> Result<()> {
         let mut open = lock(&self.open);
-        let pack = open.get_or_insert_with(|| Pack::new(self.kind, self.writer.buffer(self.size)));
+        let pack =
+            open.get_or_insert_with(|| OpenPack::new(self.kind, self.writer.buffer(self.size)));
         pack.add(id, blob)?;
         if !pack.is_full(self.size) {
             return Ok(());

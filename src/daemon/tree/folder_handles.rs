@@ -20,7 +20,7 @@ use crate::{daemon::tree::read::open_at, files::FOLDER, sync::lock};
 const MOST_HANDLES: usize = 200;
 
 /// A folder of the volume.
-pub(in crate::daemon) struct Place {
+pub(in crate::daemon) struct TreeFolder {
     above: Option<Arc<Self>>,
     name: CString,
     /// The device and the inode. A folder that is opened again must be the same one.
@@ -28,7 +28,7 @@ pub(in crate::daemon) struct Place {
     handle: Mutex<Option<Arc<OwnedFd>>>,
 }
 
-impl Place {
+impl TreeFolder {
     pub(in crate::daemon) fn name(&self) -> &CStr {
         &self.name
     }
@@ -36,10 +36,10 @@ impl Place {
     /// The path in the volume; `.` for the volume's own folder.
     pub(in crate::daemon) fn path(&self) -> PathBuf {
         let mut names = Vec::new();
-        let mut place = Some(self);
-        while let Some(here) = place {
+        let mut folder = Some(self);
+        while let Some(here) = folder {
             names.push(OsStr::from_bytes(here.name.as_bytes()));
-            place = here.above.as_deref();
+            folder = here.above.as_deref();
         }
         // The last one is the volume's folder.
         names.pop();
@@ -53,49 +53,53 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for TreeFolder {
     /// Not one call in the other for each level.
     fn drop(&mut self) {
         let mut above = self.above.take();
-        while let Some(mut place) = above.and_then(Arc::into_inner) {
-            above = place.above.take();
+        while let Some(mut folder) = above.and_then(Arc::into_inner) {
+            above = folder.above.take();
         }
     }
 }
 
 /// The handles of folders that are kept, the oldest first.
 #[derive(Default)]
-pub(in crate::daemon) struct Places {
-    kept: Mutex<VecDeque<Weak<Place>>>,
+pub(in crate::daemon) struct FolderHandles {
+    kept: Mutex<VecDeque<Weak<TreeFolder>>>,
 }
 
 /// A folder that was opened.
-pub(in crate::daemon) struct Opened {
-    pub(in crate::daemon) place: Arc<Place>,
+pub(in crate::daemon) struct OpenedFolder {
+    pub(in crate::daemon) folder: Arc<TreeFolder>,
     pub(in crate::daemon) handle: Arc<OwnedFd>,
     pub(in crate::daemon) stat: Stat,
 }
 
-impl Places {
+impl FolderHandles {
     /// Opens the volume's folder, whose handle is always kept.
-    pub(in crate::daemon) fn root(&self, folder: &Path) -> io::Result<Opened> {
+    pub(in crate::daemon) fn root(&self, folder: &Path) -> io::Result<OpenedFolder> {
         let folder = CString::new(folder.as_os_str().as_bytes())?;
         let handle = Arc::new(open_at(CWD, &folder, FOLDER)?);
-        opened(None, c".", handle)
+        open_folder(None, c".", handle)
     }
 
     /// Opens a folder in another one.
-    pub(in crate::daemon) fn enter(&self, above: &Arc<Place>, name: &CStr) -> io::Result<Opened> {
+    pub(in crate::daemon) fn enter(
+        &self,
+        above: &Arc<TreeFolder>,
+        name: &CStr,
+    ) -> io::Result<OpenedFolder> {
         let handle = Arc::new(open_at(&*self.handle(above)?, name, FOLDER)?);
-        let opened = opened(Some(Arc::clone(above)), name, handle)?;
-        self.keep(&opened.place);
+        let opened = open_folder(Some(Arc::clone(above)), name, handle)?;
+        self.keep(&opened.folder);
         Ok(opened)
     }
 
     /// The folder's handle. It is opened again if it was not kept.
-    pub(in crate::daemon) fn handle(&self, place: &Arc<Place>) -> io::Result<Arc<OwnedFd>> {
-        let mut closed: Vec<&Arc<Place>> = Vec::new();
-        let mut at = place;
+    pub(in crate::daemon) fn handle(&self, folder: &Arc<TreeFolder>) -> io::Result<Arc<OwnedFd>> {
+        let mut closed: Vec<&Arc<TreeFolder>> = Vec::new();
+        let mut at = folder;
         let mut handle = loop {
             if let Some(handle) = &*lock(&at.handle) {
                 break Arc::clone(handle);
@@ -103,36 +107,40 @@ impl Places {
             closed.push(at);
             at = at.above.as_ref().ok_or_else(|| io::Error::other("the volume is closed"))?;
         };
-        while let Some(place) = closed.pop() {
-            let again = Arc::new(open_at(&*handle, &place.name, FOLDER)?);
+        while let Some(folder) = closed.pop() {
+            let again = Arc::new(open_at(&*handle, &folder.name, FOLDER)?);
             let stat = rustix::fs::fstat(&*again)?;
-            if (stat.st_dev, stat.st_ino) != place.id {
+            if (stat.st_dev, stat.st_ino) != folder.id {
                 return Err(io::Error::new(io::ErrorKind::NotFound, "it was moved"));
             }
-            *lock(&place.handle) = Some(Arc::clone(&again));
-            self.keep(place);
+            *lock(&folder.handle) = Some(Arc::clone(&again));
+            self.keep(folder);
             handle = again;
         }
         Ok(handle)
     }
 
-    fn keep(&self, place: &Arc<Place>) {
+    fn keep(&self, folder: &Arc<TreeFolder>) {
         let mut kept = lock(&self.kept);
-        kept.push_back(Arc::downgrade(place));
+        kept.push_back(Arc::downgrade(folder));
         while kept.len() > MOST_HANDLES {
-            if let Some(oldest) = kept.pop_front().and_then(|place| place.upgrade()) {
+            if let Some(oldest) = kept.pop_front().and_then(|folder| folder.upgrade()) {
                 lock(&oldest.handle).take();
             }
         }
     }
 }
 
-fn opened(above: Option<Arc<Place>>, name: &CStr, handle: Arc<OwnedFd>) -> io::Result<Opened> {
+fn open_folder(
+    above: Option<Arc<TreeFolder>>,
+    name: &CStr,
+    handle: Arc<OwnedFd>,
+) -> io::Result<OpenedFolder> {
     let stat = rustix::fs::fstat(&*handle)?;
     let id = (stat.st_dev, stat.st_ino);
     let kept = Mutex::new(Some(Arc::clone(&handle)));
-    let place = Arc::new(Place { above, name: name.to_owned(), id, handle: kept });
-    Ok(Opened { place, handle, stat })
+    let folder = Arc::new(TreeFolder { above, name: name.to_owned(), id, handle: kept });
+    Ok(OpenedFolder { folder, handle, stat })
 }
 
 #[cfg(test)]
@@ -140,12 +148,12 @@ mod tests {
     use super::*;
 
     /// A chain of folders with more levels than handles are kept.
-    fn deep(places: &Places, root: &Path) -> Vec<Opened> {
-        let mut chain = vec![places.root(root).unwrap()];
+    fn deep(folders: &FolderHandles, root: &Path) -> Vec<OpenedFolder> {
+        let mut chain = vec![folders.root(root).unwrap()];
         for _ in 0..2 * MOST_HANDLES {
             let last = chain.last().unwrap();
             rustix::fs::mkdirat(&*last.handle, "d", rustix::fs::Mode::RWXU).unwrap();
-            let next = places.enter(&last.place, c"d").unwrap();
+            let next = folders.enter(&last.folder, c"d").unwrap();
             chain.push(next);
         }
         chain
@@ -154,25 +162,25 @@ mod tests {
     #[test]
     fn a_folder_whose_handle_was_not_kept_is_the_same_one_or_gone() {
         let folder = tempfile::tempdir().unwrap();
-        let places = Places::default();
-        let chain = deep(&places, folder.path());
-        let early = &chain[5].place;
+        let folders = FolderHandles::default();
+        let chain = deep(&folders, folder.path());
+        let early = &chain[5].folder;
         assert_eq!(early.path(), Path::new("d/d/d/d/d"));
         assert_eq!(early.path_of(c"f"), Path::new("d/d/d/d/d/f"));
         assert!(lock(&early.handle).is_none());
-        let again = rustix::fs::fstat(&*places.handle(early).unwrap()).unwrap();
+        let again = rustix::fs::fstat(&*folders.handle(early).unwrap()).unwrap();
         assert_eq!(again.st_ino, chain[5].stat.st_ino);
 
         std::fs::create_dir(folder.path().join("outside")).unwrap();
-        for place in &chain[1..] {
-            lock(&place.place.handle).take();
+        for opened in &chain[1..] {
+            lock(&opened.folder.handle).take();
         }
         std::fs::rename(folder.path().join("d"), folder.path().join("moved")).unwrap();
         std::os::unix::fs::symlink("outside", folder.path().join("d")).unwrap();
-        places.handle(early).unwrap_err();
+        folders.handle(early).unwrap_err();
         std::fs::remove_file(folder.path().join("d")).unwrap();
         std::fs::create_dir_all(folder.path().join("d/d/d/d/d")).unwrap();
-        let error = places.handle(early).unwrap_err();
+        let error = folders.handle(early).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         // Levels that nobody removes one by one.
         crate::files::remove_all(folder.path()).unwrap();
