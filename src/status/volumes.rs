@@ -240,7 +240,10 @@ impl VolumeLook<'_> {
         let made = last_backup.as_ref().map(|backup| backup.made);
         let failure = last_failure(self.store, name, made);
         // The run that found it has failed for no other reason.
-        problems.extend(failure.filter(|failure| doubt.is_none_or(|why| !failure.contains(why))));
+        let is_told = |failure: &String| {
+            [doubt, unread].into_iter().flatten().any(|why| failure.contains(why))
+        };
+        problems.extend(failure.filter(|failure| !is_told(failure)));
         VolumeStatus {
             name: name.to_owned(),
             daemon: None,
