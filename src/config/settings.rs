@@ -97,7 +97,7 @@ settings! {
     BKUP_MOMENT_DROP: String = TEXT, None,
         "the command that drops that moment again";
     BKUP_HOLD: String = TEXT, None,
-        "a command that holds what writes to a volume of the built-in daemon still while its moment is taken, such as docker pause db; see docs/moments.md";
+        "a command that holds what writes to a volume of the built-in daemon still while its moment is taken, such as docker pause db; see docs/holds.md";
     BKUP_RELEASE: String = TEXT, None,
         "the command that lets it go on";
     BKUP_HOLD_VOLUMES: Vec<String> = VOLUMES, None,

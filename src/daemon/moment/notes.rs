@@ -33,6 +33,9 @@ pub(super) struct Note {
     pub(super) folder: PathBuf,
     /// The folder that was made; empty if it is not known.
     pub(super) path: PathBuf,
+    /// What tells the subvolume that the folder was made in ([`super::btrfs::home`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) home: Option<String>,
 }
 
 impl Note {
@@ -47,7 +50,12 @@ impl Note {
 
     fn of(kind: &str, place: &Place, path: PathBuf) -> Self {
         let (volume, folder) = (place.volume.clone(), place.folder.clone());
-        Self { id: new_id(), kind: kind.to_owned(), volume, folder, path }
+        Self { id: new_id(), kind: kind.to_owned(), volume, folder, path, home: None }
+    }
+
+    /// With what tells the subvolume that the folder is made in.
+    pub(super) fn in_home(self, home: Option<String>) -> Self {
+        Self { home, ..self }
     }
 
     /// What it is about, for people.
