@@ -45,7 +45,7 @@ use facts::Facts;
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Files, Kind, Place};
 pub(in crate::daemon) use plan::Offer;
-pub(in crate::daemon) use reflink::{CopiedFile, Copies};
+pub(in crate::daemon) use reflink::{CopiedFile, Copies, TICK, changed_at};
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]

@@ -40,6 +40,7 @@ mod pack_writer;
 mod parent;
 mod queue;
 mod run;
+mod second_look;
 #[cfg(test)]
 mod tests;
 mod unfinished_folder;
@@ -56,7 +57,8 @@ use rustic_core::{
 
 use self::{
     blob_writer::BlobWriter, chunks::Chunks, content::ContentReader, counts::Counts,
-    pack_writer::PackWriter, parent::ParentFolder, queue::Queue, run::Run, work::work,
+    pack_writer::PackWriter, parent::ParentFolder, queue::Queue, run::Run, second_look::SecondLook,
+    work::work,
 };
 use super::{
     moment::{Copies, Files},
@@ -167,6 +169,7 @@ fn save_watched(
         folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
+        second_look: SecondLook::new(),
         failures: ReadFailures::default(),
         copies: source.files.copies,
         settled_before: source.parent.map(|parent| parent.settled_before()),
@@ -183,6 +186,9 @@ fn save_watched(
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
+    if run.copies.is_none() {
+        run.second_look.look(&run, source.files.folder, cancelled);
+    }
     saved(&run, started)
 }
 
