@@ -33,6 +33,7 @@ mod counts;
 mod entry;
 mod holes;
 mod listing;
+mod needs;
 mod node;
 mod open_pack;
 mod pack_filler;
@@ -56,8 +57,15 @@ use rustic_core::{
 };
 
 use self::{
-    blob_writer::BlobWriter, chunks::Chunks, content::ContentReader, counts::Counts,
-    pack_writer::PackWriter, parent::ParentFolder, queue::Queue, run::Run, second_look::SecondLook,
+    blob_writer::BlobWriter,
+    chunks::Chunks,
+    content::ContentReader,
+    counts::Counts,
+    pack_writer::PackWriter,
+    parent::{ParentEntry, ParentFolder},
+    queue::Queue,
+    run::Run,
+    second_look::SecondLook,
     work::work,
 };
 use super::{
@@ -72,6 +80,7 @@ use crate::{
     text::counted,
 };
 pub(in crate::daemon) use counts::Changed;
+pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
 
 /// More workers need memory and gain little: the disk is the limit.
@@ -105,6 +114,7 @@ pub(in crate::daemon) struct Saved {
     /// Files and folders that vanished before they could be read.
     pub(in crate::daemon) vanished: u64,
     pub(in crate::daemon) changed: Changed,
+    pub(in crate::daemon) needs: Needs,
     /// The same in restic's words.
     pub(in crate::daemon) summary: Box<SnapshotSummary>,
 }
@@ -159,6 +169,10 @@ fn save_watched(
     let writer = PackWriter::new(backend);
     let blobs = BlobWriter::new(&index, &config, &writer);
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
+    let known = source
+        .parent
+        .and_then(|parent| known_trees(&parent, source.volume, &index, repository, &config));
+    let (parent_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
     let run = Run {
         volume: source.volume,
         backend,
@@ -173,6 +187,7 @@ fn save_watched(
         failures: ReadFailures::default(),
         copies: source.files.copies,
         settled_before: source.parent.map(|parent| parent.settled_before()),
+        parent_top,
         after_reading,
         failure: Mutex::default(),
         tree: Mutex::default(),
@@ -180,26 +195,24 @@ fn save_watched(
     for path in source.files.copies.into_iter().flat_map(Copies::moving) {
         run.counts.changed(path.clone());
     }
-    let known = source
-        .parent
-        .and_then(|parent| known_root(&parent, source.volume, &index, repository, &config));
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
     if run.copies.is_none() {
         run.second_look.look(&run, source.files.folder, cancelled);
     }
-    saved(&run, started)
+    saved(&run, &writer, started)
 }
 
-/// The tree of the volume's folder in the parent. A parent that can't be read is none.
-fn known_root(
+/// The tree of the parent, and that of the volume's folder in it. A parent that can't be read is
+/// none.
+fn known_trees(
     parent: &Parent,
     volume: &str,
     index: &Index,
     repository: &OpenRepository,
     config: &ConfigFile,
-) -> Option<Hash> {
+) -> Option<(Hash, Option<Hash>)> {
     let read = || {
         let tree = HexHash::parse(parent.tree.to_hex().as_str())?.0;
         let mut coder = repository.coder(config).ok()?;
@@ -207,13 +220,14 @@ fn known_root(
         let top = top.inspect_err(|error| {
             log::warn!("volume \"{volume}\": all files are read, because the last snapshot can't be: {error}");
         });
-        top.ok()?.find(volume.as_bytes())?.subtree()
+        let root = top.ok()?.find(volume.as_bytes()).and_then(ParentEntry::subtree);
+        Some((tree, root))
     };
     read()
 }
 
 /// What the run has saved, if everything could be read.
-fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
+fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved> {
     if let Some(error) = run.failures.error(run.volume) {
         return Err(error);
     }
@@ -237,6 +251,7 @@ fn saved(run: &Run<'_>, started: Zoned) -> Result<Saved> {
         bytes_added: summary.data_added_packed,
         vanished: run.failures.vanished(),
         changed: counts.take_changed(),
+        needs: Needs::of(run.index, run.blobs, writer),
         summary,
     })
 }

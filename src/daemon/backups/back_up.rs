@@ -19,12 +19,19 @@ use crate::{
         moment::Files,
         reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
-        save::{self, Changed, Parent, Source},
+        save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
         tree::read,
     },
     error::{ErrorKind, Result},
 };
+
+/// A volume's files that were written, and no backup yet.
+struct Written {
+    file: SnapshotFile,
+    changed: Changed,
+    needs: Needs,
+}
 
 impl DestinationRepository {
     /// Takes a moment of the volume and writes it to the destination, as a backup of the snapshot
@@ -48,23 +55,26 @@ impl DestinationRepository {
         let begun = now();
         let write = |reading: &VolumeReading<'_>| {
             let files = reading.moment.files();
-            let (written, changed) =
-                self.write_whole(repository, volume, files, parent.as_ref())?;
+            let written = self.write_whole(repository, volume, files, parent.as_ref())?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
-            Ok((written, extent, changed.moment(reading.moment.kind().as_str())))
+            Ok((written, extent, reading.moment.kind().as_str()))
         };
         // What is written names nothing yet, so there is nothing to undo.
-        let (written, extent, moment) = reader.read(volume, write, |_| ())?;
+        let (Written { file, changed, needs }, extent, kind) =
+            reader.read(volume, write, |_| ())?;
         let snapshot = (snapshot.as_str(), begun);
+        let moment = changed.moment(kind);
         let record = Record { moment, ..self.record(volume, snapshot, now(), extent)? };
         let time = begun.to_zoned(TimeZone::UTC);
-        let file = SnapshotFile { tags: record.tags(), time, ..written };
+        let file = SnapshotFile { tags: record.tags(), time, ..file };
+        let tree = file.tree;
         guarded("the backup", || {
             repository
                 .plain()?
                 .save_snapshots(vec![file])
                 .map_err(|error| repository.failure("cannot write the backup", &error))
         })?;
+        self.proven(tree, needs);
         Ok(record.backup)
     }
 
@@ -75,10 +85,13 @@ impl DestinationRepository {
         volume: &VolumeState,
         files: Files<'_>,
         parent: Option<&StoredBackup>,
-    ) -> Result<(SnapshotFile, Changed)> {
-        let prove = |(written, changed): (SnapshotFile, Changed)| {
-            guarded("checking the backup", || prove(repository, &self.damage, written.tree))
-                .map(|()| (written, changed))
+    ) -> Result<Written> {
+        let prove = |written: Written| {
+            guarded("checking the backup", || match self.has_all(repository, &written.needs) {
+                true => Ok(()),
+                false => prove(repository, &self.damage, written.file.tree),
+            })
+            .map(|()| written)
         };
         match prove(self.write(repository, volume, files, parent)?) {
             Err(error) if error.kind == ErrorKind::Repository => {
@@ -144,7 +157,7 @@ impl DestinationRepository {
         volume: &VolumeState,
         files: Files<'_>,
         parent: Option<&StoredBackup>,
-    ) -> Result<(SnapshotFile, Changed)> {
+    ) -> Result<Written> {
         let name = volume.name.as_str();
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
         let piece = self.access.progress.begin(&format!("backup {name}"), before);
@@ -164,6 +177,6 @@ impl DestinationRepository {
         };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
         file.paths.add(format!("/{name}"));
-        Ok((file, saved.changed))
+        Ok(Written { file, changed: saved.changed, needs: saved.needs })
     }
 }

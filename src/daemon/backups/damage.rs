@@ -56,6 +56,11 @@ impl Damage {
         self.write(&all);
     }
 
+    /// Whether no piece is remembered.
+    pub(super) fn is_empty(&self) -> bool {
+        self.read().is_empty()
+    }
+
     /// The remembered pieces that still can't be read. The others are forgotten.
     pub(super) fn still_there(
         &self,

@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use rustic_core::repofile::Chunker;
+use rustic_core::{TreeId, repofile::Chunker};
 
 use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file};
 use crate::{
@@ -15,6 +15,7 @@ use crate::{
     daemon::{
         repository::{Access, Backend, Bucket, OpenRepository},
         root::Root,
+        save::Needs,
     },
     error::{Error, ErrorKind, Result},
     sync::{self, lock},
@@ -47,6 +48,8 @@ pub(in crate::daemon) struct DestinationRepository {
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    /// The tree of the backup that was made and proven last, until it is inspected.
+    proven: Mutex<Option<(TreeId, Needs)>>,
 }
 
 /// Unfinished files that are older than this were left by a process that has ended.
@@ -79,6 +82,7 @@ impl DestinationRepository {
             writing: Mutex::default(),
             open: Mutex::default(),
             catalogue,
+            proven: Mutex::default(),
         }
     }
 
@@ -169,6 +173,24 @@ impl DestinationRepository {
         let lock = self.lock_file(false)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
         Ok(Writing { repository, _gate: gate, _one: one, _lock: lock })
+    }
+
+    /// Remembers that a new backup was proven whole.
+    pub(super) fn proven(&self, tree: TreeId, needs: Needs) {
+        *lock(&self.proven) = Some((tree, needs));
+    }
+
+    /// Whether the tree is that of a new backup, and all that it was proven by is still there. Every
+    /// proof counts once.
+    pub(super) fn is_new_and_whole(&self, repository: &OpenRepository, tree: TreeId) -> bool {
+        let proven = lock(&self.proven).take();
+        proven.is_some_and(|(of, needs)| of == tree && self.has_all(repository, &needs))
+    }
+
+    /// Whether all that a tree relies on is there, and none of it is known to be damaged. If not, or
+    /// if that can't be read, a proof tells why.
+    pub(super) fn has_all(&self, repository: &OpenRepository, needs: &Needs) -> bool {
+        self.damage.is_empty() && needs.are_met(repository).unwrap_or_default()
     }
 
     /// Holds off deletions in this process while the guard lives.

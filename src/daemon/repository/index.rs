@@ -27,6 +27,11 @@ use crate::{
 const READERS: usize = 4;
 /// Marks packs of trees.
 const TREE: u32 = 1 << 31;
+/// How many bytes the header of a pack has for a blob, and for one that is compressed. The header is
+/// sealed, and its length comes after it.
+const HEADER_ENTRY: u64 = 37;
+const HEADER_ENTRY_COMPRESSED: u64 = 41;
+const HEADER_LENGTH: u64 = 4;
 
 /// Where a blob lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +64,10 @@ impl Entry {
     fn key(&self) -> (bool, &Hash) {
         (self.pack & TREE != 0, &self.id)
     }
+
+    fn place(&self) -> usize {
+        (self.pack & !TREE) as usize
+    }
 }
 
 /// The blobs of a repository. Packs that are marked for deletion do not count as there.
@@ -66,7 +75,9 @@ impl Entry {
 pub(crate) struct Index {
     /// By [`Entry::key`].
     entries: Vec<Entry>,
-    packs: Vec<Id>,
+    /// With their sizes in bytes.
+    packs: Vec<(Id, u64)>,
+    files: Vec<Id>,
 }
 
 impl Index {
@@ -99,6 +110,7 @@ impl Index {
             })
         })?;
         let mut index = found.into_inner().unwrap_or_default();
+        index.files = files.into_iter().map(|(id, _)| id).collect();
         index.entries.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
         index.entries.dedup_by(|one, other| one.key() == other.key());
         Ok(index)
@@ -107,7 +119,7 @@ impl Index {
     fn add(&mut self, content: Content) {
         for pack in content.packs {
             let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX) & !TREE;
-            self.packs.push(Id::new(pack.id.0));
+            self.packs.push((Id::new(pack.id.0), pack.size()));
             self.entries.extend(pack.blobs.into_iter().map(|blob| Entry {
                 id: blob.id.0,
                 pack: if blob.kind == BlobType::Tree { number | TREE } else { number },
@@ -129,11 +141,26 @@ impl Index {
         self.entry(kind, id).is_some()
     }
 
+    /// The place of the blob's pack among all packs; `None` if the blob is not there.
+    pub(crate) fn place(&self, kind: BlobType, id: &Hash) -> Option<usize> {
+        self.entry(kind, id).map(Entry::place)
+    }
+
+    /// All packs, with their sizes in bytes.
+    pub(crate) fn packs(&self) -> &[(Id, u64)] {
+        &self.packs
+    }
+
+    /// The index files that were read.
+    pub(crate) fn files(&self) -> &[Id] {
+        &self.files
+    }
+
     /// Where the blob lies; `None` if it is not there.
     pub(crate) fn find(&self, kind: BlobType, id: &Hash) -> Option<Location> {
         let entry = self.entry(kind, id)?;
         Some(Location {
-            pack: *self.packs.get((entry.pack & !TREE) as usize)?,
+            pack: self.packs.get(entry.place())?.0,
             offset: entry.offset,
             length: entry.length,
             raw_length: NonZeroU32::new(entry.raw_length),
@@ -158,6 +185,21 @@ struct Content {
 struct PackContent {
     id: HexHash,
     blobs: Vec<BlobEntry>,
+    /// In bytes, if it is not what the blobs make.
+    size: Option<u32>,
+}
+
+impl PackContent {
+    /// The size of the pack's file in bytes.
+    fn size(&self) -> u64 {
+        let length = |blob: &BlobEntry| {
+            let is_compressed = blob.uncompressed_length != 0;
+            let entry = if is_compressed { HEADER_ENTRY_COMPRESSED } else { HEADER_ENTRY };
+            u64::from(blob.length) + entry
+        };
+        let blobs = || self.blobs.iter().map(length).sum::<u64>();
+        self.size.map_or_else(|| blobs() + OVERHEAD as u64 + HEADER_LENGTH, u64::from)
+    }
 }
 
 #[derive(Deserialize)]
@@ -256,6 +298,8 @@ mod tests {
         assert_eq!((location.offset, location.length), (7, 38));
         assert_eq!(location.pack, Id::new(hash("2")));
         assert_eq!(location.raw_length, NonZeroU32::new(9));
+        let place = index.place(BlobType::Tree, &hash("b")).unwrap();
+        assert_eq!(index.packs()[place], (Id::new(hash("2")), 38 + 41 + 32 + 4));
         assert_eq!(HexHash(hash("b")).to_string(), id("b"));
         assert!(parse(b"[]").is_err());
     }

@@ -56,6 +56,13 @@ impl<'a> BlobReader<'a> {
         }
     }
 
+    /// Whether a tree that lies there can be read, and is what was backed up.
+    pub(crate) fn has_tree(&mut self, id: &Hash, at: &Location) -> bool {
+        let sealed = self.repository.backend().read_tree(&at.pack, at.offset, at.length);
+        let opened = sealed.and_then(|sealed| self.coder.open_blob(&sealed, at.raw_length));
+        opened.is_ok_and(|text| hash(&text) == *id)
+    }
+
     /// Reads the tree of a folder, and checks that it is what was backed up.
     ///
     /// # Errors

@@ -1,8 +1,17 @@
 //! Keeps blobs: what the repository has, or another worker is writing, is not written again.
 
-use std::{collections::HashSet, sync::Mutex};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
-use rustic_core::repofile::{BlobType, ConfigFile};
+use rustic_core::{
+    Id,
+    repofile::{BlobType, ConfigFile},
+};
 
 use super::{counts::Counter, pack_filler::PackFiller, pack_writer::PackWriter};
 use crate::{
@@ -37,6 +46,10 @@ pub(super) struct BlobWriter<'a> {
     index: &'a Index,
     data: Kind<'a>,
     trees: Kind<'a>,
+    /// Which of the index's packs have something that was kept.
+    needed: Vec<AtomicBool>,
+    /// Trees that were kept, are in the index, and were not read in this run.
+    unread: Mutex<HashSet<Hash>>,
 }
 
 impl<'a> BlobWriter<'a> {
@@ -46,7 +59,9 @@ impl<'a> BlobWriter<'a> {
             claimed: Default::default(),
             added: Added::default(),
         };
-        Self { index, data: kind(BlobType::Data), trees: kind(BlobType::Tree) }
+        let needed = index.packs().iter().map(|_| AtomicBool::new(false)).collect();
+        let (data, trees) = (kind(BlobType::Data), kind(BlobType::Tree));
+        Self { index, data, trees, needed, unread: Mutex::default() }
     }
 
     fn kind(&self, kind: BlobType) -> &Kind<'a> {
@@ -63,7 +78,7 @@ impl<'a> BlobWriter<'a> {
     /// If a pack can't be written.
     pub(super) fn keep(&self, coder: &mut Coder, kind: BlobType, raw: &[u8]) -> Result<Hash> {
         let id = hash(raw);
-        if self.index.has(kind, &id) {
+        if self.has(kind, &id) {
             return Ok(id);
         }
         let (of_kind, set) = (self.kind(kind), usize::from(id[0]) % SETS);
@@ -79,9 +94,50 @@ impl<'a> BlobWriter<'a> {
         Ok(id)
     }
 
-    /// Whether the repository has all of these chunks.
+    /// Keeps the tree of a folder, and returns its name. `read` is the tree that was read of the
+    /// folder in the parent.
+    ///
+    /// # Errors
+    /// As [`Store::keep`].
+    pub(super) fn keep_tree(
+        &self,
+        coder: &mut Coder,
+        text: &[u8],
+        read: Option<Hash>,
+    ) -> Result<Hash> {
+        let id = self.keep(coder, BlobType::Tree, text)?;
+        if read != Some(id) && self.index.has(BlobType::Tree, &id) {
+            lock(&self.unread).insert(id);
+        }
+        Ok(id)
+    }
+
+    /// Whether the repository has all of these chunks, which are kept then.
     pub(super) fn has_all(&self, chunks: &[Hash]) -> bool {
-        chunks.iter().all(|id| self.index.has(BlobType::Data, id))
+        chunks.iter().all(|id| self.has(BlobType::Data, id))
+    }
+
+    /// Whether the repository has a blob. Its pack is needed then.
+    fn has(&self, kind: BlobType, id: &Hash) -> bool {
+        let needed = self.index.place(kind, id).and_then(|place| self.needed.get(place));
+        // All workers look at it, so it is written once.
+        if let Some(needed) = needed
+            && !needed.load(Ordering::Relaxed)
+        {
+            needed.store(true, Ordering::Relaxed);
+        }
+        needed.is_some()
+    }
+
+    /// The packs in the index that have something that was kept, with their sizes in bytes.
+    pub(super) fn needed(&self) -> HashMap<Id, u64> {
+        let packs = self.needed.iter().zip(self.index.packs());
+        packs.filter(|(needed, _)| needed.load(Ordering::Relaxed)).map(|(_, pack)| *pack).collect()
+    }
+
+    /// The trees that were kept, are in the index, and were not read in this run.
+    pub(super) fn unread(&self) -> HashSet<Hash> {
+        std::mem::take(&mut *lock(&self.unread))
     }
 
     /// Hands over the last packs.

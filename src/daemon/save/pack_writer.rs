@@ -6,7 +6,6 @@ use std::{
     mem,
     sync::{
         Mutex,
-        atomic::{AtomicU64, Ordering},
         mpsc::{Receiver, SyncSender, sync_channel},
     },
     time::{Duration, Instant},
@@ -37,8 +36,16 @@ pub(super) struct PackWriter<'a> {
     /// Buffers of packs that were written.
     buffers: Mutex<Vec<Vec<u8>>>,
     index: Mutex<Pending>,
+    done: Mutex<Written>,
     failure: Mutex<Option<Error>>,
-    written: AtomicU64,
+}
+
+/// What is on disk.
+#[derive(Default)]
+pub(super) struct Written {
+    /// With their sizes in bytes.
+    pub(super) packs: Vec<(Id, u64)>,
+    pub(super) index_files: Vec<Id>,
 }
 
 /// What is on disk and in no index file yet.
@@ -64,8 +71,8 @@ impl<'a> PackWriter<'a> {
             queue: Mutex::new(queue),
             buffers: Mutex::default(),
             index: Mutex::new(Pending { packs: Vec::new(), since: Instant::now() }),
+            done: Mutex::default(),
             failure: Mutex::default(),
-            written: AtomicU64::new(0),
         }
     }
 
@@ -115,7 +122,7 @@ impl<'a> PackWriter<'a> {
         let content = Bytes::from(content);
         let length = content.len() as u64;
         self.backend.write_file(FileType::Pack, &id, content.clone())?;
-        self.written.fetch_add(length, Ordering::Relaxed);
+        lock(&self.done).packs.push((id, length));
         let mut buffers = lock(&self.buffers);
         // Packs of many small pieces are small, and so are their buffers: no more are kept than used.
         if buffers.len() < 2 * WRITERS {
@@ -147,7 +154,9 @@ impl<'a> PackWriter<'a> {
         let packs: Vec<_> = packs.iter().map(|pack| pack.json.as_str()).collect();
         let sealed = coder.seal_file(format!("{{\"packs\":[{}]}}", packs.join(",")).as_bytes())?;
         let id = Id::new(hash(&sealed));
-        self.backend.write_file(FileType::Index, &id, sealed.into())
+        self.backend.write_file(FileType::Index, &id, sealed.into())?;
+        lock(&self.done).index_files.push(id);
+        Ok(())
     }
 
     /// Lets the threads end after what was handed over.
@@ -155,18 +164,21 @@ impl<'a> PackWriter<'a> {
         lock(&self.packs).take();
     }
 
-    /// Writes what is still missing in the index, and returns how many bytes were written. After a
-    /// failure, also one of the storage, what is on disk is still put into the index where that can
+    /// Writes what is still missing in the index. After a failure, also one of the storage, what is on disk is still put into the index where that can
     /// be done: the next run uses it.
     ///
     /// # Errors
     /// If anything could not be written.
-    pub(super) fn finish(&self, coder: &mut Coder) -> Result<u64> {
+    pub(super) fn finish(&self, coder: &mut Coder) -> Result<()> {
         let failure = lock(&self.failure).clone();
         let packs = self.take(&mut lock(&self.index));
         let indexed = self.write_index(&packs, coder);
         failure.map_or(Ok(()), Err)?;
-        indexed?;
-        Ok(self.written.load(Ordering::Relaxed))
+        indexed
+    }
+
+    /// What was written.
+    pub(super) fn take_written(&self) -> Written {
+        mem::take(&mut *lock(&self.done))
     }
 }

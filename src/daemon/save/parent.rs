@@ -10,7 +10,7 @@ use rustic_core::{
 use serde::Deserialize;
 
 use crate::{
-    daemon::repository::{Backend, Coder, Hash, HexHash, Index},
+    daemon::repository::{Backend, Coder, Hash, HexHash, Index, hash},
     error::{Error, ErrorKind, Result},
 };
 
@@ -88,6 +88,9 @@ impl ParentFolder {
             .ok_or_else(|| wrong("it is missing in the index".to_owned()))?;
         let sealed = backend.read_pack(&at.pack, at.offset, at.length)?;
         let text = coder.open_blob(&sealed, at.raw_length)?;
+        if hash(&text) != *tree {
+            return Err(wrong("it is not what was backed up".to_owned()));
+        }
         Self::parse(&text).map_err(|error| wrong(format!("it is no tree: {error}")))
     }
 

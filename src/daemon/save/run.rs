@@ -64,6 +64,8 @@ pub(super) struct Run<'a> {
     /// Files that changed at this time or later are read again, whatever the parent says; `None` if
     /// there is no parent.
     pub(super) settled_before: Option<Timestamp>,
+    /// The tree of the parent, if it was read.
+    pub(super) parent_top: Option<Hash>,
     /// Called with the name of each file between reading it and looking whether it changed.
     pub(super) after_reading: &'a (dyn Fn(&std::ffi::CStr) + Sync),
     pub(super) failure: Mutex<Option<Error>>,

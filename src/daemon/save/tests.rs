@@ -632,3 +632,46 @@ fn restic_and_rustic_read_it_and_restic_writes_beside_it() {
     publish(&scene, &scene.save(None)).unwrap();
     restic(&[repository, "check", "--read-data"]);
 }
+
+#[test]
+fn a_tree_is_whole_until_something_that_it_relies_on_is_gone() {
+    let scene = Scene::new();
+    scene.write("dir/file", &noise(100_000, 1));
+    let first = scene.save(None);
+    assert!(first.needs.are_met(&scene.repository).unwrap(), "what was written is needed");
+    // Nothing is written, and the folder's tree is found without being read.
+    let again = scene.save(None);
+    let unchanged = scene.save(settled(&first));
+    assert_eq!((again.bytes_added, unchanged.bytes_added, again.tree), (0, 0, first.tree));
+    let are_met = |wanted: [bool; 3]| {
+        let met = [&first, &again, &unchanged].map(|it| it.needs.are_met(&scene.repository));
+        assert_eq!(met.map(Result::unwrap), wanted);
+    };
+    are_met([true; 3]);
+    for kind in [FileType::Index, FileType::Pack] {
+        for (id, size) in scene.repository.backend().files(kind).unwrap() {
+            let name = id.to_hex();
+            let folder = match kind {
+                FileType::Pack => format!("data/{}", &name.as_str()[..2]),
+                _ => "index".to_owned(),
+            };
+            let path = scene.folder.path().join("repository").join(folder).join(name.as_str());
+            let content = fs::read(&path).unwrap();
+            // The repository keeps packs open, so the file stays the same one.
+            let aside = scene.folder.path().join("aside");
+            fs::rename(&path, &aside).unwrap();
+            are_met([false; 3]);
+            fs::rename(&aside, &path).unwrap();
+            if kind == FileType::Pack {
+                fs::write(&path, &content[1..]).unwrap();
+                are_met([false; 3]);
+                // The size is right, and a tree is damaged.
+                fs::write(&path, vec![0; size as usize]).unwrap();
+                let is_data = size > 50_000;
+                are_met([true, is_data, true]);
+            }
+            fs::write(&path, &content).unwrap();
+            are_met([true; 3]);
+        }
+    }
+}

@@ -27,6 +27,11 @@ pub(super) struct UnfinishedFolder {
 }
 
 impl UnfinishedFolder {
+    /// The folder's tree in the parent, if it was read.
+    pub(super) fn read_tree(&self) -> Option<Hash> {
+        self.parent_tree.filter(|_| self.known.is_some())
+    }
+
     /// The path in the volume.
     pub(super) fn path(&self) -> PathBuf {
         self.folder.path()

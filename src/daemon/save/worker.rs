@@ -10,7 +10,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rustic_core::repofile::{BlobType, NodeType};
+use rustic_core::repofile::NodeType;
 use rustix::{fs::Stat, io::Errno};
 
 use super::{
@@ -257,7 +257,7 @@ impl<'a> Worker<'a> {
         let mut complete = unfinished;
         loop {
             let text = lock(&complete.assembly).take();
-            let tree = self.tree(&text, complete.parent_tree)?;
+            let tree = self.tree(&text, &complete)?;
             let mut entry = Vec::new();
             let name = complete.folder.name().to_bytes();
             let Some((above, number)) = &complete.above else {
@@ -272,11 +272,11 @@ impl<'a> Worker<'a> {
         }
     }
 
-    fn tree(&mut self, text: &[u8], known: Option<Hash>) -> Result<Hash> {
+    fn tree(&mut self, text: &[u8], folder: &UnfinishedFolder) -> Result<Hash> {
         let counts = &self.run.counts;
         counts.bytes_of_folders.add(text.len() as u64);
-        let tree = self.run.blobs.keep(&mut self.coder, BlobType::Tree, text)?;
-        let counter = match known {
+        let tree = self.run.blobs.keep_tree(&mut self.coder, text, folder.read_tree())?;
+        let counter = match folder.parent_tree {
             None => &counts.folders.new,
             Some(known) if known == tree => &counts.folders.unchanged,
             Some(_) => &counts.folders.changed,
@@ -292,7 +292,8 @@ impl<'a> Worker<'a> {
         node::write(&mut entry, name, &NodeType::Dir, &root.metadata, &refers)?;
         let mut top = Assembly::new(1);
         top.put(0..1, entry);
-        let top = self.run.blobs.keep(&mut self.coder, BlobType::Tree, &top.take())?;
+        let known = self.run.parent_top;
+        let top = self.run.blobs.keep_tree(&mut self.coder, &top.take(), known)?;
         *lock(&self.run.tree) = Some(top);
         self.run.queue.close();
         Ok(())
