@@ -20,6 +20,7 @@ mod btrfs;
 mod btrfs_calls;
 mod commands;
 mod facts;
+mod live;
 mod notes;
 mod place;
 mod plan;
@@ -163,6 +164,7 @@ impl<'a> Beginning<'a> {
 
 impl Moments {
     fn live(&self, place: &Place) -> Moment<'_> {
+        live::write_out(&place.folder);
         let now = self.clock.now();
         let folder = place.folder.clone();
         let (kind, copies, note) = (Kind::Live, None, None);

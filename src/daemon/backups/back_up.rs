@@ -24,6 +24,7 @@ use crate::{
         tree::read,
     },
     error::{ErrorKind, Result},
+    scope,
 };
 
 /// A volume's files that were written, and no backup yet.
@@ -166,7 +167,7 @@ impl DestinationRepository {
             Parent { tree: parent.tree, begun }
         };
         let source = Source { files, volume: name, parent: parent.map(known) };
-        let saved = save::save(repository, source, &*piece, &|| false)?;
+        let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {

@@ -13,6 +13,7 @@ use crate::{
         state::SnapshotState,
     },
     error::Result,
+    scope,
 };
 
 impl LocalRepository {
@@ -38,7 +39,7 @@ impl LocalRepository {
             .progress
             .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
         let source = Source { files, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
-        let saved = save::save(&repository, source, &*piece, &|| false)?;
+        let saved = save::save(&repository, source, &*piece, &scope::is_ended)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
         let mut file = self.new_file(volume, snapshot, time);
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));
