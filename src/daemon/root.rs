@@ -164,6 +164,11 @@ impl Root {
         self.path.join("damaged").join(crate::locks::file_name(destination, "pieces"))
     }
 
+    /// The file with the newest backups that this daemon wrote at this destination.
+    pub(super) fn written(&self, destination: &str) -> PathBuf {
+        self.path.join("written").join(crate::locks::file_name(destination, "backups"))
+    }
+
     pub(super) fn repository(&self) -> PathBuf {
         self.path.join("repository")
     }
