@@ -26,6 +26,7 @@ mod files;
 mod hold;
 #[cfg(test)]
 mod hold_tests;
+mod live;
 mod notes;
 mod place;
 mod plan;
@@ -59,7 +60,7 @@ pub(crate) use hold::release_all;
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;
-pub(in crate::daemon) use reflink::{CopiedFile, Copies};
+pub(in crate::daemon) use reflink::{CopiedFile, Copies, TICK, changed_at};
 pub(in crate::daemon) use still::Still;
 pub(crate) use writers::HoldCommands;
 
@@ -254,6 +255,7 @@ impl<'a> Beginning<'a> {
 
 impl Moments {
     fn live(&self, place: &Place) -> Moment<'_> {
+        live::write_out(&place.folder);
         let now = self.clock.now();
         let folder = place.folder.clone();
         let (kind, copies, note) = (Kind::Live, None, None);

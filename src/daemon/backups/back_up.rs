@@ -24,6 +24,7 @@ use crate::{
         tree::read,
     },
     error::{ErrorKind, Result},
+    scope,
 };
 
 /// A volume's files that were written, and no backup yet.
@@ -170,10 +171,10 @@ impl DestinationRepository {
             // All of it is read: that takes longer than anything may be held.
             let (begun, unheld) = (Timestamp::now(), Files { still: None, ..files });
             let read = Source { files: unheld, ..source };
-            let tree = save::save(repository, read, &*piece, &|| false)?.tree;
+            let tree = save::save(repository, read, &*piece, &scope::is_ended)?.tree;
             source.parent = Some(Parent { tree, begun });
         }
-        let saved = save::save(repository, source, &*piece, &|| false)?;
+        let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {
