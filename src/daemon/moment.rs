@@ -20,6 +20,7 @@ mod btrfs;
 mod btrfs_calls;
 mod commands;
 mod facts;
+mod live;
 mod notes;
 mod place;
 mod plan;
@@ -47,7 +48,7 @@ use facts::Facts;
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Files, Kind, Place};
 pub(in crate::daemon) use plan::Offer;
-pub(in crate::daemon) use reflink::{CopiedFile, Copies};
+pub(in crate::daemon) use reflink::{CopiedFile, Copies, TICK, changed_at};
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -194,6 +195,7 @@ impl<'a> Beginning<'a> {
 
 impl Moments {
     fn live(&self, place: &Place) -> Moment<'_> {
+        live::write_out(&place.folder);
         let now = self.clock.now();
         let folder = place.folder.clone();
         let (kind, copies, note) = (Kind::Live, None, None);

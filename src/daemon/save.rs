@@ -41,6 +41,7 @@ mod pack_writer;
 mod parent;
 mod queue;
 mod run;
+mod second_look;
 #[cfg(test)]
 mod tests;
 mod unfinished_folder;
@@ -64,6 +65,7 @@ use self::{
     parent::{ParentEntry, ParentFolder},
     queue::Queue,
     run::Run,
+    second_look::SecondLook,
     work::work,
 };
 use super::{
@@ -181,6 +183,7 @@ fn save_watched(
         folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
+        second_look: SecondLook::new(),
         failures: ReadFailures::default(),
         copies: source.files.copies,
         settled_before: source.parent.map(|parent| parent.settled_before()),
@@ -195,6 +198,9 @@ fn save_watched(
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
+    if run.copies.is_none() {
+        run.second_look.look(&run, source.files.folder, cancelled);
+    }
     saved(&run, &writer, started)
 }
 

@@ -24,6 +24,7 @@ use crate::{
         tree::read,
     },
     error::{ErrorKind, Result},
+    scope,
 };
 
 /// A volume's files that were written, and no backup yet.
@@ -166,7 +167,7 @@ impl DestinationRepository {
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
         let piece = self.access.progress.begin(&format!("backup {name}"), before);
         let source = Source { files, volume: name, parent };
-        let saved = save::save(repository, source, &*piece, &|| false)?;
+        let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {
