@@ -27,6 +27,7 @@
 
 mod assembly;
 mod blob_writer;
+mod change_times;
 mod chunks;
 mod content;
 mod counts;
