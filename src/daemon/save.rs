@@ -199,6 +199,33 @@ fn save_watched(
     saved(&run, &writer, started)
 }
 
+/// Keeps trees, for tests that forge some. The result has their ids.
+#[cfg(test)]
+pub(in crate::daemon) fn keep_trees(
+    repository: &OpenRepository,
+    trees: &[String],
+) -> Result<Vec<TreeId>> {
+    let config = repository.config()?;
+    let coder = || repository.coder(&config);
+    let index = Index::load(repository.backend(), &coder)?;
+    let writer = PackWriter::new(repository.backend());
+    let blobs = BlobWriter::new(&index, &config, &writer);
+    let mut coders = [coder()?, coder()?];
+    let kept = thread::scope(|threads| {
+        let [own, writers] = &mut coders;
+        let writing = threads.spawn(|| writer.run(writers));
+        let keep = |tree: &String| blobs.keep(own, BlobType::Tree, tree.as_bytes());
+        let kept: Result<Vec<_>> = trees.iter().map(keep).collect();
+        let finished = blobs.finish();
+        writer.end();
+        _ = writing.join();
+        finished.and(kept)
+    })?;
+    writer.finish(&mut coders[0])?;
+    repository.forget_index();
+    Ok(kept.into_iter().map(|id| TreeId::from(Id::new(id))).collect())
+}
+
 /// The tree of the parent, and that of the volume's folder in it. A parent that can't be read is
 /// none.
 fn known_trees(

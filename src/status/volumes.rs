@@ -22,7 +22,7 @@ use crate::{
     clock::{Clock, is_in_future},
     config::Config,
     convoy::{
-        Backup, BackupUrl, Daemon, Name, Snapshot, Volume,
+        Backup, BackupUrl, Daemon, Name, PROBLEM, Snapshot, Volume,
         guards::{Guards, Seen},
     },
     error::{Error, ErrorKind, Result},
@@ -224,6 +224,8 @@ impl VolumeLook<'_> {
             untold.extend(broken.clone());
             problems.extend(broken);
         }
+        let unread = listed.and_then(|volume| volume.told(PROBLEM));
+        problems.extend(unread.map(|why| format!("its files can't be read: {why}")));
         if gone {
             problems.push(format!(
                 "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
@@ -238,7 +240,10 @@ impl VolumeLook<'_> {
         let made = last_backup.as_ref().map(|backup| backup.made);
         let failure = last_failure(self.store, name, made);
         // The run that found it has failed for no other reason.
-        problems.extend(failure.filter(|failure| doubt.is_none_or(|why| !failure.contains(why))));
+        let is_told = |failure: &String| {
+            [doubt, unread].into_iter().flatten().any(|why| failure.contains(why))
+        };
+        problems.extend(failure.filter(|failure| !is_told(failure)));
         VolumeStatus {
             name: name.to_owned(),
             daemon: None,

@@ -18,6 +18,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -62,6 +63,27 @@ pub(in crate::daemon) struct CopiedFile {
     pub(in crate::daemon) copy: File,
     /// When it was copied.
     copied: Timestamp,
+    _counted: Counted,
+}
+
+/// The copies that this process holds, of all moments.
+static COPIES: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a copy until it is dropped.
+#[derive(Debug)]
+struct Counted;
+
+impl Counted {
+    fn one() -> Self {
+        COPIES.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COPIES.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Copies {
@@ -130,7 +152,7 @@ fn tick() -> SignedDuration {
     if version >= (6, 13) { SignedDuration::ZERO } else { TICK }
 }
 
-/// A quarter of the files that this process may have open.
+/// A quarter of the files that this process may have open. That many copies may all moments have.
 fn most_copies() -> usize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit / 4).unwrap_or(usize::MAX).min(4096)
@@ -234,7 +256,7 @@ impl Look<'_> {
             return Ok(());
         }
         let is_known = self.copies.files.contains_key(path);
-        if !is_known && self.copies.files.len() >= self.most {
+        if !is_known && COPIES.load(Ordering::Relaxed) >= self.most {
             return Ok(());
         }
         let copied = (self.now)();
@@ -262,7 +284,10 @@ fn copy(
     }
     let copy = nameless(root)?;
     match rustix::fs::ioctl_ficlone(&copy, &from) {
-        Ok(()) => Ok(Some(CopiedFile { stat, attributes: attributes(&from)?, copy, copied })),
+        Ok(()) => {
+            let (attributes, _counted) = (attributes(&from)?, Counted::one());
+            Ok(Some(CopiedFile { stat, attributes, copy, copied, _counted }))
+        }
         Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
         Err(_) => Ok(None),
     }

@@ -87,6 +87,42 @@ fn a_snapshot_that_a_crash_left_is_removed_by_the_next_start_and_said() {
 }
 
 #[test]
+fn a_snapshot_whose_disk_is_not_mounted_is_not_taken_for_gone() {
+    let Some(disk) = Disk::new("btrfs", &[]) else { return };
+    let home = tempfile::tempdir().unwrap();
+    let moments = moments(home.path(), None);
+    subvolume(&disk.path().join("volume"));
+    let place = Place { beside: Some(disk.path()), ..place(disk.path().join("volume")) };
+    std::mem::forget(take(&moments, &place).unwrap());
+    run(Command::new("umount").arg(disk.path())).unwrap();
+    let said = moments.undo_left();
+    let image = disk.path().with_file_name("image");
+    run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(disk.path())).unwrap();
+    assert!(said.len() == 1 && said[0].contains("is not mounted"), "{said:?}");
+    assert_eq!((notes(home.path()), fs::read_dir(disk.path()).unwrap().count()), (1, 2));
+    moments.undo_left();
+    assert_eq!((notes(home.path()), fs::read_dir(disk.path()).unwrap().count()), (0, 1));
+    // One that a person removed is gone.
+    let moment = take(&moments, &place).unwrap();
+    run(Command::new("btrfs").args(["subvolume", "delete"]).arg(moment.files().folder)).unwrap();
+    moment.end().unwrap();
+    assert_eq!(notes(home.path()), 0);
+}
+
+#[test]
+fn a_moment_of_a_kind_that_only_a_newer_version_knows_is_left_alone() {
+    let commanded = Commanded::new();
+    std::mem::forget(take(&commanded.moments(COPY), &commanded.place).unwrap());
+    let folder = commanded.folder.path().join("root/moments");
+    let note = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&note).unwrap().replace("\"command\"", "\"lvm\"");
+    fs::write(&note, text).unwrap();
+    let said = commanded.moments(COPY).undo_left();
+    assert!(said.len() == 1 && said[0].contains("knows no moment \"lvm\""), "{said:?}");
+    assert_eq!((commanded.log(), notes(commanded.folder.path())), (String::new(), 1));
+}
+
+#[test]
 fn what_a_btrfs_snapshot_would_lack_is_read_with_the_rest_and_said() {
     let Some((_disk, moments, place)) = on_btrfs() else { return };
     fs::create_dir(place.folder.join("dir")).unwrap();
