@@ -42,6 +42,7 @@ mod pack_writer;
 mod parent;
 mod queue;
 mod run;
+mod second_look;
 #[cfg(test)]
 mod tests;
 mod unfinished_folder;
@@ -65,10 +66,11 @@ use self::{
     parent::{ParentEntry, ParentFolder},
     queue::Queue,
     run::Run,
+    second_look::SecondLook,
     work::work,
 };
 use super::{
-    moment::{Copies, Files},
+    moment::{Copies, Files, Still},
     repository::{Hash, HexHash, Index, OpenRepository},
     tree::{folder_handles::FolderHandles, read::ReadFailures},
 };
@@ -161,6 +163,8 @@ fn save_watched(
     after_reading: &(dyn Fn(&CStr) + Sync),
 ) -> Result<Saved> {
     let started = Zoned::now();
+    let still = source.files.still;
+    let cancelled = &|| cancelled() || still.is_some_and(Still::is_over);
     let config = repository.config()?;
     let coder = || repository.coder(&config);
     let backend = repository.backend();
@@ -182,8 +186,10 @@ fn save_watched(
         folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
+        second_look: SecondLook::new(),
         failures: ReadFailures::default(),
         copies: source.files.copies,
+        still,
         settled_before: source.parent.map(|parent| parent.settled_before()),
         parent_top,
         after_reading,
@@ -193,9 +199,13 @@ fn save_watched(
     for path in source.files.copies.into_iter().flat_map(Copies::moving) {
         run.counts.changed(path.clone());
     }
+    still.map_or(Ok(()), Still::hold)?;
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
+    if run.copies.is_none() {
+        run.second_look.look(&run, source.files.folder, cancelled);
+    }
     saved(&run, &writer, started)
 }
 

@@ -1,6 +1,12 @@
 //! Moments are of one time, and nothing is left of them.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
@@ -107,6 +113,17 @@ fn a_snapshot_whose_disk_is_not_mounted_is_not_taken_for_gone() {
     run(Command::new("btrfs").args(["subvolume", "delete"]).arg(moment.files().folder)).unwrap();
     moment.end().unwrap();
     assert_eq!(notes(home.path()), 0);
+}
+
+#[test]
+fn a_link_in_the_place_of_the_folder_is_not_followed() {
+    let Some((disk, moments, place)) = on_btrfs() else { return };
+    subvolume(&disk.path().join("secret"));
+    let beginning = moments.begin(&place);
+    fs::rename(&place.folder, disk.path().join("away")).unwrap();
+    std::os::unix::fs::symlink(disk.path().join("secret"), &place.folder).unwrap();
+    let moment = beginning.take().unwrap();
+    assert_eq!((moment.kind(), snapshots(&disk), notes(&disk.path())), (Kind::Live, 0, 0));
 }
 
 #[test]
@@ -396,4 +413,39 @@ fn on_a_full_disk_the_files_are_read_as_they_are() {
     let moment = take(&moments, &place).unwrap();
     assert!(matches!(moment.kind(), Kind::Live | Kind::Reflink));
     assert_eq!(fs::read(moment.files().folder.join("a")).unwrap().len(), 1 << 20);
+}
+
+/// Writes to a file through a memory map now, and each time that a line comes.
+const MAPS: &str = "import mmap, os, sys
+map = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)
+for number in range(1, 99):
+    map[0] = number
+    print(number, flush=True)
+    if not sys.stdin.readline(): break";
+
+#[test]
+fn a_write_through_a_memory_map_after_files_began_to_be_read_live_changes_the_files_time() {
+    let Some(disk) = Disk::new("ext4", &[]) else { return };
+    let moments = moments(&disk.path(), None);
+    let place = place(disk.path().join("volume"));
+    let path = place.folder.join("a");
+    fs::write(&path, vec![0; 4096]).unwrap();
+    let mut python = Command::new("python3");
+    let python = python.args(["-c", MAPS]).arg(&path);
+    let Ok(mut python) = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        eprintln!("python3 is not installed");
+        return;
+    };
+    let mut said = BufReader::new(python.stdout.take().unwrap()).lines();
+    let mut ask = python.stdin.take().unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), "1");
+    let before = rustix::fs::stat(&path).unwrap();
+    let moment = take(&moments, &place).unwrap();
+    assert_eq!(moment.kind(), Kind::Live);
+    writeln!(ask).unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), "2");
+    let after = rustix::fs::stat(&path).unwrap();
+    drop(ask);
+    python.wait().unwrap();
+    assert!(changed_at(&after) > changed_at(&before));
 }

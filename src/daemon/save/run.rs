@@ -14,11 +14,12 @@ use super::{
     counts::Counts,
     listing::Listing,
     queue::Queue,
+    second_look::SecondLook,
     unfinished_folder::UnfinishedFolder,
 };
 use crate::{
     daemon::{
-        moment::Copies,
+        moment::{Copies, Still},
         repository::{Backend, Hash, Index},
         tree::{folder_handles::FolderHandles, read::ReadFailures},
     },
@@ -56,9 +57,12 @@ pub(super) struct Run<'a> {
     pub(super) folders: FolderHandles,
     pub(super) queue: Queue<ChunkWork, Task>,
     pub(super) counts: Counts,
+    pub(super) second_look: SecondLook,
     pub(super) failures: ReadFailures,
     /// What is read in place of what is in the folder now.
     pub(super) copies: Option<&'a Copies>,
+    /// What is held still while files are read.
+    pub(super) still: Option<&'a Still<'a>>,
     /// Files that changed at this time or later are read again, whatever the parent says; `None` if
     /// there is no parent.
     pub(super) settled_before: Option<Timestamp>,
@@ -72,14 +76,23 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Lets what writes to the files go on. If it went on too early, that is why the run fails.
+    pub(super) fn release(&self) {
+        if let Err(error) = self.still.map_or(Ok(()), Still::release) {
+            *lock(&self.failure) = Some(error);
+        }
+    }
+
     /// Records that something could not be read. What is gone is no failure: of files that are read
     /// as they are it is counted; but the moment had it, so it is told.
     pub(super) fn unread(&self, path: &Path, error: &io::Error) {
         if self.copies.is_some() {
-            self.lost(path, error);
-        } else {
-            self.failures.record(path, error);
+            return self.lost(path, error);
         }
+        if error.kind() == io::ErrorKind::NotFound {
+            self.second_look.vanished();
+        }
+        self.failures.record(path, error);
     }
 
     /// Records that what was there when it was listed could not be read. What is gone is told as

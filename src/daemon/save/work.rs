@@ -48,6 +48,7 @@ pub(super) fn work<'a>(
                 run.fail(Error::internal("a worker has ended"));
             }
         }
+        run.release();
         // What was read and packed is for the next run, also after a failure.
         if let Err(error) = run.blobs.finish() {
             run.fail(error);

@@ -15,6 +15,7 @@ use crate::{
         state::SnapshotState,
     },
     error::Result,
+    scope,
 };
 
 /// The turn of one snapshot: no other one is taken, and nothing is pruned, until it is dropped.
@@ -59,7 +60,7 @@ impl Turn<'_> {
             .progress
             .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
         let source = Source { files, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
-        let saved = save::save(repository, source, &*piece, &|| false)?;
+        let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
         let mut file = local.new_file(volume, snapshot, time);
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));
@@ -73,6 +74,7 @@ impl Turn<'_> {
             files: Some(saved.files),
             mounts: None,
             moment: None,
+            stood: None,
             changed_files: saved.changed.count,
             changed_paths: saved.changed.moment("").changed_paths,
         })
