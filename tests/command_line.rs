@@ -150,6 +150,24 @@ fn doctor_says_what_to_do() {
 }
 
 #[test]
+fn doctor_says_that_the_store_of_runs_is_a_newer_releases_or_damaged() {
+    let site = Site::builtin();
+    site.create("vol1", &[("file", "content")]);
+    let store = rusqlite::Connection::open(site.path("data/runs.sqlite")).unwrap();
+    store.pragma_update(None, "user_version", 99).unwrap();
+    store.execute("UPDATE needs SET release = '9.9.9'", []).unwrap();
+    drop(store);
+    let newer = site.run("doctor").ends(1).out;
+    assert!(newer.contains("is of version 99") && newer.contains("to 9.9.9 or newer"), "{newer}");
+    for part in ["", "-wal", "-shm"] {
+        _ = std::fs::remove_file(site.path(&format!("data/runs.sqlite{part}")));
+    }
+    std::fs::write(site.path("data/runs.sqlite"), "no store at all, but long enough").unwrap();
+    let damaged = site.run("doctor").ends(1).out;
+    assert!(damaged.contains("runs.sqlite\" is damaged"), "{damaged}");
+}
+
+#[test]
 fn commands_find_the_daemon_that_owns_their_root_and_take_over_when_it_ends() {
     let site = Site::builtin();
     let socket = site.path("daemon/convoy.sock");

@@ -187,8 +187,9 @@ impl Daemon for DryRun {
     }
 
     async fn capabilities(&self) -> Result<Capabilities> {
-        // A dry run writes nothing, so no lock is needed.
-        Ok(Capabilities { locks_destinations: true, ..self.daemon.capabilities().await? })
+        // A dry run writes nothing: no lock is needed, and nothing that stays is looked for again.
+        let capabilities = self.daemon.capabilities().await?;
+        Ok(Capabilities { locks_destinations: true, keeps_required_backups: true, ..capabilities })
     }
 
     async fn changes_since(&self, volume: &Name, backup: &BackupUrl) -> Result<Changes> {

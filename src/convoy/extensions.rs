@@ -101,6 +101,9 @@ pub(crate) struct Capabilities {
     pub(crate) inspects_data: bool,
     /// Whether a volume can be backed up as it is now, without a snapshot that stays.
     pub(crate) backs_up_volumes: bool,
+    /// Whether a deletion of a backup is refused where another one that it requires is gone. The
+    /// built-in daemon of 0.1.0 ignores what a deletion requires.
+    pub(crate) keeps_required_backups: bool,
 }
 
 impl Capabilities {
@@ -111,6 +114,7 @@ impl Capabilities {
         lists_all: false,
         inspects_data: false,
         backs_up_volumes: false,
+        keeps_required_backups: false,
     };
 }
 

@@ -62,6 +62,8 @@ struct State {
     changing_files: u64,
     /// Whether volumes can be backed up without a snapshot, as with the built-in daemon.
     backs_up_volumes: bool,
+    /// Whether the daemon keeps backups and deletions apart itself, as the built-in daemon.
+    locks_destinations: bool,
     /// Tells the time in place of `time`.
     clock: Option<Arc<dyn Clock>>,
     /// Whether the daemon can't tell if volumes have changed. No volume here ever does.
@@ -224,6 +226,12 @@ impl MemoryDaemon {
             let id = format!("id-of-{}", volume.name);
             volume.driver_info.get_or_insert_default().insert(VOLUME_ID.to_owned(), id);
         }
+    }
+
+    /// Keeps backups and deletions apart, and ignores what a deletion requires, as the built-in daemon
+    /// of version 0.1.0.
+    pub(crate) fn lock_destinations_as_0_1_0(&self) {
+        self.lock().locks_destinations = true;
     }
 
     /// Makes the next call of this kind (`create_backup`, `volumes`, ..) go wrong. Several faults
@@ -487,6 +495,7 @@ impl Daemon for MemoryDaemon {
         Ok(Capabilities {
             inspects_data: !state.inspects_descriptions_only,
             backs_up_volumes: state.backs_up_volumes,
+            locks_destinations: state.locks_destinations,
             ..Capabilities::CONVOY
         })
     }
@@ -727,7 +736,8 @@ impl Daemon for MemoryDaemon {
             let is_there = |backup: &&BackupUrl| {
                 state.stored().iter().any(|(there, _)| there.same_backup(backup))
             };
-            if let Some(missing) = required.iter().find(|backup| !is_there(backup)) {
+            let looks = !state.locks_destinations;
+            if let Some(missing) = required.iter().find(|backup| looks && !is_there(backup)) {
                 return Err(required_is_missing(missing));
             }
             if let Some(ebs) = &mut state.ebs {

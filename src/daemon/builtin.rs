@@ -102,6 +102,7 @@ impl Daemon for BuiltinDaemon {
             lists_all: true,
             inspects_data: true,
             backs_up_volumes: true,
+            keeps_required_backups: true,
         })
     }
 

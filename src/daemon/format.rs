@@ -14,16 +14,14 @@ use crate::{
     files::{sync_folder, write_error, write_whole},
 };
 
-/// The releases that changed the format, oldest first: format N needs the Nth of them, or a newer one.
-const RELEASES: [&str; 2] = ["0.1.0", "0.2.0"];
-/// The format that this program reads and writes.
-const FORMAT: usize = RELEASES.len();
+/// The format that this program reads and writes. Version 0.1.0 had the first.
+const FORMAT: usize = 2;
 
 /// The file `format.json` of a root. A root of version 0.1.0 has none.
 #[derive(Serialize, Deserialize)]
 struct Written {
     format: usize,
-    /// The oldest release that knows the format.
+    /// The release that wrote this: it and newer ones know the format.
     release: String,
 }
 
@@ -74,7 +72,7 @@ fn read(root: &Root) -> Result<Option<Written>> {
 
 fn write(root: &Root) -> Result<()> {
     let path = root.format();
-    let written = Written { format: FORMAT, release: RELEASES[FORMAT - 1].to_owned() };
+    let written = Written { format: FORMAT, release: env!("CARGO_PKG_VERSION").to_owned() };
     let content =
         serde_json::to_vec_pretty(&written).map_err(|error| Error::internal(error.to_string()))?;
     write_whole(&path, &content).map_err(|error| write_error(&path, &error))

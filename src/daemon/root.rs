@@ -17,7 +17,7 @@ use crate::{
 
 /// The folder in `state/` that version 0.1.0 can't read, with what it then tells.
 pub(super) const STOPS_0_1_0: &str =
-    "a newer convoy-backups uses this folder - 0.1.0 must not - install 0.2.0 or newer.json";
+    "a newer convoy-backups uses this folder - 0.1.0 must not - install a newer release.json";
 
 /// The paths of a root. The module doc of [`crate::daemon`] says what each of them is for.
 #[derive(Debug, Clone)]

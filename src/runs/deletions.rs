@@ -20,7 +20,7 @@ pub(super) struct Deletions {
 }
 
 impl Deletions {
-    /// The end of the run records again what could not be recorded now.
+    /// What can't be recorded now is recorded later: with the next deletion, or at the end of the run.
     fn say(&self, written: Result<()>) {
         if let Err(error) = written
             && self.store.is_news(false)
@@ -33,14 +33,17 @@ impl Deletions {
 
 impl DeletionRecord for Deletions {
     fn asks_to_remove(&self, daemon: &str, volume: &str) {
-        self.say(self.store.removal_begins(daemon, volume, &self.run));
+        self.say(self.store.removal_begins(daemon, volume, &self.run, self.clock.now()));
     }
 
     fn is_not_removed(&self, daemon: &str, volume: &str) {
         self.say(self.store.removal_is_off(daemon, volume));
     }
 
-    fn deleted(&self, daemon: &str, deletion: &Observation) {
-        self.say(self.store.deleted(daemon, deletion, &self.run, self.clock.now()));
+    fn deleted(&self, daemon: &str, observed: &[Observation]) -> bool {
+        let written = self.store.deleted(daemon, observed, &self.run, self.clock.now());
+        let is_written = written.is_ok();
+        self.say(written);
+        is_written
     }
 }

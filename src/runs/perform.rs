@@ -164,7 +164,7 @@ impl DueRun {
         if self.request.script.deletable() == Deletable::Everything {
             finished.explain_deletions();
         }
-        finished.recorded = self.record_end(&finished, guards, observed);
+        finished.recorded = self.record_end(&finished, guards, &observed);
         finished
     }
 
@@ -213,16 +213,11 @@ impl DueRun {
     }
 
     /// Records the end of the run. Returns whether the end is recorded.
-    fn record_end(
-        self,
-        finished: &FinishedRun,
-        guards: &Guards,
-        observed: Vec<Observation>,
-    ) -> bool {
+    fn record_end(self, finished: &FinishedRun, guards: &Guards, observed: &[Observation]) -> bool {
         let Some(recording) = self.recording else { return false };
         let now = self.environment.clock.now();
-        let record = finished::ended_record(self.record, finished, &observed, now);
-        let observed = finished.plan.is_none().then(|| (guards.identity(), observed));
+        let record = finished::ended_record(self.record, finished, observed, now);
+        let observed = finished.plan.is_none().then(|| (guards.identity(), guards.unrecorded()));
         let read_only = self.request.script.read_only;
         // Clients ask for lists over HTTP often, and rarely look up their records. So the record
         // may come later.

@@ -11,8 +11,8 @@ const STEPS: [&str; 5] = [FIRST, WAITING, TOTALS, DOES, BACKUPS];
 /// The version that this program reads and writes.
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
-/// The release that added the last step: it and newer ones can read the store, older ones can't.
-const RELEASE: &str = "0.2.0";
+/// This release, which takes the last step: it and newer ones can read the store.
+const RELEASE: &str = env!("CARGO_PKG_VERSION");
 
 /// Times are microseconds since 1970 in UTC. The large columns of `runs` come last, because a list
 /// does not need to read that far.
@@ -172,9 +172,11 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// made it; `restored_from`: the URL of its first data.
 ///
 /// `made_backups` has when a run of this host made each of a volume's last backups, also of those that
-/// were deleted since. `looked_at` has when a look first saw each volume that no run has seen yet.
-/// `removals` has the volumes that a run asked a daemon to remove, and of which nobody has seen whether it
-/// did.
+/// were deleted since. It begins with the last four that are left: of older ones, `prune` may have
+/// deleted others between them. `looked_at` has when looks first and last saw each volume that no run
+/// has seen yet.
+/// `removals` has the volumes that a run asked a daemon to remove, and when, while nobody has seen whether
+/// it did.
 ///
 /// `sources` has, of each volume by what tells it from others of its name: why its newest copy is in
 /// doubt, when that was taken and what it has; and up to when a person accepted a loss, with what
@@ -224,16 +226,23 @@ CREATE TABLE made_backups (
     time INTEGER NOT NULL,
     PRIMARY KEY (daemon, volume, time)
 ) WITHOUT ROWID;
+INSERT OR IGNORE INTO made_backups (daemon, volume, time)
+SELECT daemon, volume, proven FROM (
+    SELECT *, row_number() OVER (PARTITION BY daemon, volume ORDER BY proven DESC) AS place
+    FROM backups WHERE made
+) WHERE place <= 4;
 CREATE TABLE looked_at (
     daemon TEXT NOT NULL,
     volume TEXT NOT NULL,
     first_seen INTEGER NOT NULL,
+    last_seen INTEGER NOT NULL,
     PRIMARY KEY (daemon, volume)
 ) WITHOUT ROWID;
 CREATE TABLE removals (
     daemon TEXT NOT NULL,
     volume TEXT NOT NULL,
     run TEXT NOT NULL,
+    asked INTEGER NOT NULL,
     PRIMARY KEY (daemon, volume)
 ) WITHOUT ROWID;
 ";
@@ -262,7 +271,7 @@ pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
-/// The oldest release that can read a store which may be a newer one's.
+/// The release that took the last step of a store which may be a newer one's: it can read the store.
 pub(super) fn needed_release(connection: &Connection) -> Option<String> {
     connection.query_row("SELECT release FROM needs", [], |row| row.get(0)).ok()
 }

@@ -24,17 +24,16 @@ pub(super) fn go_on(
     records: &mut BTreeMap<String, VolumeRecord>,
     now: Timestamp,
 ) -> bool {
-    let names = records.keys().map(String::as_str);
-    let unlisted: Vec<&str> = names.filter(|name| !listed.contains_key(*name)).collect();
-    if unlisted.is_empty() {
-        return false;
-    }
     // What a run removed is in the store once the run has ended: so first the runs, then the store.
+    let is_unlisted = |name: &String| !listed.contains_key(name);
     if running(store).iter().any(may_remove) {
-        return true;
+        return records.keys().any(is_unlisted);
     }
-    if let Err(error) = store.settle_removals(daemon, &unlisted, now) {
+    if let Err(error) = store.settle_removals(daemon, |name| listed.contains_key(name), now) {
         log::warn!("what runs have removed is not known: {error}");
+    }
+    if !records.keys().any(is_unlisted) {
+        return false;
     }
     if let Ok(known) = store.volumes() {
         let is_known = |name: &String| {

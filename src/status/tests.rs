@@ -440,24 +440,60 @@ async fn a_volume_that_is_gone_is_missed_until_a_person_says_that_it_was_meant()
 }
 
 #[tokio::test]
-async fn a_volume_whose_removal_nobody_saw_the_end_of_is_not_missed_and_one_that_stayed_is() {
-    let host = Host::new(&["vol1", "vol2"], "", &[("BKUP_MAX_BACKUP_AGE", "9999d")]);
+async fn a_volume_whose_removal_nobody_saw_the_end_of_is_not_missed() {
+    let host = Host::new(&["vol1"], "", &[("BKUP_MAX_BACKUP_AGE", "9999d")]);
     host.back_up().await;
     let daemon = host.daemon.identity();
-    let vanish = async |name: &str| {
-        host.store.removal_begins(&daemon, name, "run-that-was-killed").unwrap();
-        assert!(host.report().await.ok, "{name} is there still");
-        if name == "vol2" {
-            host.back_up().await;
+    host.store.removal_begins(&daemon, "vol1", "run-that-was-killed", day(0)).unwrap();
+    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), false).await.unwrap();
+    host.set(day(1));
+    let removed = host.report().await;
+    assert!(removed.ok && removed.volumes.is_empty(), "{removed:?}");
+}
+
+#[tokio::test]
+async fn a_volume_that_a_removal_left_and_that_is_lost_later_is_missed() {
+    let back_up_vol1 = "convoy::create_backup(convoy::create_snapshot(\"vol1\").Name);";
+    // What shows that the removal failed: a look, a run on all volumes, a run on this one, or time.
+    for (seen_by_a_look, run) in [
+        (true, None),
+        (false, Some("convoy::volumes();")),
+        (false, Some(back_up_vol1)),
+        (false, None),
+    ] {
+        let host = Host::new(&["vol1"], "", &[("BKUP_MAX_BACKUP_AGE", "9999d")]);
+        host.back_up().await;
+        let daemon = host.daemon.identity();
+        host.store.removal_begins(&daemon, "vol1", "run-that-was-killed", day(0)).unwrap();
+        if seen_by_a_look {
+            assert!(host.report().await.ok);
         }
-        host.daemon.delete_volume(&Name::volume(name).unwrap(), false).await.unwrap();
-        host.report().await
-    };
-    let removed = vanish("vol1").await;
-    assert!(removed.ok && removed.volumes.len() == 1, "{removed:?}");
-    // A run has seen this one after the removal, which failed: so something else took it away.
-    let missed = vanish("vol2").await;
-    assert!(missed.volumes.iter().any(|volume| volume.gone && volume.name == "vol2"), "{missed:?}");
+        if let Some(run) = run {
+            host.run(run).await;
+        }
+        let waits_in_vain = !seen_by_a_look && run.is_none();
+        host.set(day(if waits_in_vain { 2 } else { 0 }));
+        host.daemon.delete_volume(&Name::volume("vol1").unwrap(), false).await.unwrap();
+        for _ in 0..2 {
+            let missed = host.report().await;
+            assert!(missed.volumes.iter().any(|volume| volume.gone), "{run:?}: {missed:?}");
+            assert!(!missed.ok);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_look_while_a_volume_is_removed_does_not_take_it_for_one_that_stays() {
+    let host = Host::new(&["vol1"], "", &[("BKUP_MAX_BACKUP_AGE", "9999d")]);
+    host.back_up().await;
+    let daemon = host.daemon.identity();
+    // After the look's list, and before its end.
+    let soon = day(0) + jiff::SignedDuration::from_mins(1);
+    host.store.removal_begins(&daemon, "vol1", "run-that-was-killed", soon).unwrap();
+    assert!(host.report().await.ok);
+    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), false).await.unwrap();
+    host.set(soon);
+    assert!(host.report().await.ok);
 }
 
 #[tokio::test]

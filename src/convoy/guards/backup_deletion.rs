@@ -94,7 +94,7 @@ impl Guards {
     ) -> Result<Outcome> {
         let Deletion { url, even, destination, what } = deletion;
         let is_older = listed.is_older;
-        let Found { this, siblings, of_the_name } = self
+        let Found { this, siblings } = self
             .find_in(listed, url)
             .await?
             .ok_or_else(|| Error::internal("a backup is in no list"))?;
@@ -108,10 +108,13 @@ impl Guards {
             self.stays_safe(deletion, siblings).await?;
         }
         let staying = siblings.staying();
-        // Others may be gone since an older list was read, unless one of them is known to be there.
-        let of_the_name = if is_older && staying.is_empty() { 1 } else { of_the_name };
-        let driver = this.field("DriverName");
-        self.no_other_volume_by_prefix(url, driver, of_the_name, what).await?;
+        // Others may be gone since an older list was read, unless some of them are known to be there.
+        let are_certain = !is_older || !staying.is_empty();
+        if self.last_goes_by_prefix(url, this.field("DriverName")).await?
+            && !self.has_others(listed.others_of_the_name(url), are_certain).await
+        {
+            self.no_other_volume_by_prefix(url, what).await?;
+        }
         if let Outcome::Unsafe(why) = self.ask_daemon(deletion, &volume, &staying, lock).await? {
             return Ok(Outcome::Unsafe(why));
         }
@@ -186,7 +189,7 @@ impl Guards {
         let pending =
             self.record_operation(Operation::Delete, url.backup(), volume, destination).await?;
         // Convoy does not look after them: our locks hold others off, and `list_to_delete_by` has looked.
-        let looks_itself = self.capabilities().await?.locks_destinations;
+        let looks_itself = self.capabilities().await?.keeps_required_backups;
         let staying = if looks_itself { staying.to_vec() } else { Vec::new() };
         let (daemon, asked_url) = (Arc::clone(&self.daemon), (*url).clone());
         let asked = async move { daemon.delete_backup(&asked_url, &staying).await };

@@ -44,6 +44,10 @@ impl<T> ByBackup<T> {
         }
     }
 
+    pub(super) fn values(&self) -> impl Iterator<Item = &T> {
+        self.0.values().flatten().map(|(_, value)| value)
+    }
+
     pub(super) fn into_values(self) -> impl Iterator<Item = T> {
         self.0.into_values().flatten().map(|(_, value)| value)
     }

@@ -67,10 +67,10 @@ impl Guards {
     }
 
     /// Whether this older list has the backup, and what makes its deletion safe is still there. A
-    /// daemon that locks its destinations itself looks after the latter under its lock.
+    /// daemon that keeps what a deletion requires looks after the latter under its lock.
     async fn still_has(&self, listed: &mut Listed, url: &BackupUrl) -> Result<bool> {
         let Some(found) = self.find_in(listed, url).await? else { return Ok(false) };
-        if self.capabilities().await?.locks_destinations {
+        if self.capabilities().await?.keeps_required_backups {
             return Ok(true);
         }
         for stays in found.siblings.staying() {
@@ -108,13 +108,12 @@ impl Guards {
 
     /// Groups the backups under one name.
     async fn of_volume(&self, backups: Vec<Backup>) -> Result<OfVolume> {
-        let count = backups.len();
         // An EBS URL does not name the volume, and the list may not do so either.
         let groups = match backups.first().map_or("", Backup::volume) {
             "" => vec![Group { whose: Whose::Former, backups }],
             name => self.by_volume(&Name::volume(name)?, backups).await?,
         };
-        Ok(OfVolume::new(count, groups))
+        Ok(OfVolume::new(groups))
     }
 
     /// In which orders backups of one volume are looked at, and what stays in each: by the names of

@@ -12,6 +12,7 @@ pub(crate) trait DeletionRecord: fmt::Debug + Send + Sync {
     fn asks_to_remove(&self, daemon: &str, volume: &str);
     /// The daemon has not removed the volume.
     fn is_not_removed(&self, daemon: &str, volume: &str);
-    /// This was deleted.
-    fn deleted(&self, daemon: &str, deletion: &Observation);
+    /// Something was deleted. `observed` is what the run has observed until then and is not on record
+    /// yet, in order. Returns whether it is on record now.
+    fn deleted(&self, daemon: &str, observed: &[Observation]) -> bool;
 }

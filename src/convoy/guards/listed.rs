@@ -29,7 +29,6 @@ pub(super) struct Listed {
 /// The backups under the name of one volume.
 #[derive(Debug)]
 pub(super) struct OfVolume {
-    count: usize,
     groups: Vec<Siblings>,
 }
 
@@ -37,8 +36,6 @@ pub(super) struct OfVolume {
 pub(super) struct Found<'a> {
     pub(super) this: Backup,
     pub(super) siblings: &'a mut Siblings,
-    /// How many backups the volume's name has.
-    pub(super) of_the_name: usize,
 }
 
 /// The backups of one volume.
@@ -101,6 +98,12 @@ impl Listed {
         self.volumes.iter_mut().find_map(|volume| volume.find(url))
     }
 
+    /// The other backups under the name of this one's volume.
+    pub(super) fn others_of_the_name(&self, url: &BackupUrl) -> Vec<BackupUrl> {
+        let volume = self.volumes.iter().find(|volume| volume.has(url));
+        volume.map(|volume| volume.others(url)).unwrap_or_default()
+    }
+
     /// Takes out a backup that was deleted, and says whether the list is of use any longer: once
     /// one is gone that stayed until then, others stay.
     pub(super) fn without(mut self, url: &BackupUrl) -> Option<Self> {
@@ -109,7 +112,6 @@ impl Listed {
                 if siblings.staying().iter().any(|stays| stays.same_backup(url)) {
                     return None;
                 }
-                volume.count -= 1;
                 siblings.backups.remove(url);
             }
         }
@@ -132,9 +134,8 @@ impl Listed {
 }
 
 impl OfVolume {
-    /// `count`: how many backups the volume's name has.
-    pub(super) fn new(count: usize, groups: Vec<Group>) -> Self {
-        Self { count, groups: groups.into_iter().map(Siblings::new).collect() }
+    pub(super) fn new(groups: Vec<Group>) -> Self {
+        Self { groups: groups.into_iter().map(Siblings::new).collect() }
     }
 
     fn has(&self, url: &BackupUrl) -> bool {
@@ -142,10 +143,15 @@ impl OfVolume {
     }
 
     fn find(&mut self, url: &BackupUrl) -> Option<Found<'_>> {
-        let of_the_name = self.count;
         let siblings = self.groups.iter_mut().find(|siblings| siblings.has(url))?;
         let this = siblings.backups.get(url)?.clone();
-        Some(Found { this, siblings, of_the_name })
+        Some(Found { this, siblings })
+    }
+
+    fn others(&self, url: &BackupUrl) -> Vec<BackupUrl> {
+        let backups = self.groups.iter().flat_map(|siblings| siblings.backups.values());
+        let urls = backups.filter_map(|backup| backup.url().ok());
+        urls.filter(|other| !other.same_backup(url)).collect()
     }
 }
 

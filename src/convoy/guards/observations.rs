@@ -15,6 +15,8 @@ pub(crate) enum Observation {
     /// The daemon listed this volume.
     VolumeSeen {
         volume: String,
+        /// When the daemon was asked for its list.
+        seen: Timestamp,
         /// When the volume was made, if the daemon tells it. It tells apart two volumes that had
         /// one name after each other.
         created: Option<Timestamp>,
@@ -135,31 +137,50 @@ impl Observation {
 
 /// The observations of a run so far, in the order in which they happened.
 #[derive(Debug, Default)]
-pub(super) struct Observations(Vec<Observation>);
+pub(super) struct Observations {
+    all: Vec<Observation>,
+    /// How many of them, from the first on, are on record.
+    recorded: usize,
+}
 
 impl Observations {
     pub(super) fn all(&self) -> &[Observation] {
-        &self.0
+        &self.all
+    }
+
+    /// Those that are not on record yet.
+    pub(super) fn unrecorded(&self) -> &[Observation] {
+        &self.all[self.recorded..]
+    }
+
+    /// All of them are on record now.
+    pub(super) fn are_recorded(&mut self) {
+        self.recorded = self.all.len();
     }
 
     pub(super) fn add(&mut self, observation: Observation) {
-        self.0.push(observation);
+        self.all.push(observation);
     }
 
-    /// Adds a list of all volumes. A script may ask for the list again and again, so only the last
-    /// list is kept.
-    pub(super) fn add_volumes(&mut self, volumes: &BTreeMap<String, Volume>) {
+    /// Adds a list of all volumes that was read at this time. A script may ask for the list again and
+    /// again, so only the last list is kept.
+    pub(super) fn add_volumes(&mut self, volumes: &BTreeMap<String, Volume>, read: Timestamp) {
         let newest_of = |volume: &Volume| {
             let newest = volume.snapshots_by_time().last().copied()?.clone();
             Some((newest.name.clone(), newest.taken()))
         };
         let listed = volumes.iter().map(|(name, volume)| Observation::VolumeSeen {
             volume: name.clone(),
+            seen: read,
             created: volume.created_time.timestamp(),
             snapshot: newest_of(volume),
         });
-        self.0.retain(|earlier| !matches!(earlier, Observation::VolumeSeen { .. }));
-        self.0.extend(listed);
+        let is_of_a_list =
+            |earlier: &Observation| matches!(earlier, Observation::VolumeSeen { .. });
+        let recorded = self.all[..self.recorded].iter();
+        self.recorded -= recorded.filter(|earlier| is_of_a_list(earlier)).count();
+        self.all.retain(|earlier| !is_of_a_list(earlier));
+        self.all.extend(listed);
     }
 
     /// Adds a snapshot that this run took at this time. `seen_here`: what the volume had was seen

@@ -263,15 +263,27 @@ impl Guards {
         self.memory().observations.all().to_vec()
     }
 
+    /// The observations that are not on record yet: those after the run's last deletion.
+    pub(crate) fn unrecorded(&self) -> Vec<Observation> {
+        self.memory().observations.unrecorded().to_vec()
+    }
+
     /// Adds an observation. A deletion is logged and recorded as well; that of a dry run is only a
     /// plan.
     pub(super) fn observe(&self, observation: Observation) {
-        if let Some(record) = self.deletions.as_ref().filter(|_| observation.is_of_deletion()) {
-            record.deleted(&self.identity(), &observation);
-        }
+        let record = self.deletions.as_ref().filter(|_| observation.is_of_deletion());
         if let Some(deleted) = observation.deletion().filter(|_| self.locks.is_some()) {
             log::info!("deleted {deleted}");
         }
-        self.memory().observations.add(observation);
+        let identity = self.identity();
+        let observations = &mut self.memory().observations;
+        observations.add(observation);
+        // Under the lock of the observations, so that what threads of the run observe is recorded in
+        // order, and once.
+        if let Some(record) = record
+            && record.deleted(&identity, observations.unrecorded())
+        {
+            observations.are_recorded();
+        }
     }
 }

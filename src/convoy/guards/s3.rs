@@ -15,22 +15,37 @@ const LISTED_AT_ONCE: usize = 1000;
 const DELETES_FILES: &str = "vfs";
 
 impl Guards {
-    /// Guard 5: with devicemapper on S3, Convoy deletes a volume's last backup by prefix. The
-    /// backups of `vol10` would go with those of `vol1`. `of_the_name` counts the backups under the
-    /// volume's name.
+    /// Whether Convoy deletes the last backup of this one's volume by prefix: with devicemapper on S3,
+    /// the backups of `vol10` would go with the last one of `vol1`.
+    pub(super) async fn last_goes_by_prefix(&self, url: &BackupUrl, driver: &str) -> Result<bool> {
+        Ok(url.destination().is_s3()
+            && driver != DELETES_FILES
+            && self.capabilities().await?.deletes_by_prefix)
+    }
+
+    /// Whether there are other backups under a volume's name, so that the one to be deleted is not the
+    /// last. Unless it is certain, one of them must be found now.
+    pub(super) async fn has_others(&self, others: Vec<BackupUrl>, are_certain: bool) -> bool {
+        if are_certain {
+            return !others.is_empty();
+        }
+        for url in &others {
+            if self.daemon.backup(url).await.is_ok() {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Guard 5: refuses to delete the last backup of a volume by prefix while another volume's
+    /// backups would go with it.
     pub(super) async fn no_other_volume_by_prefix(
         &self,
         url: &BackupUrl,
-        driver: &str,
-        of_the_name: usize,
         what: &str,
     ) -> Result<()> {
+        let Some(volume) = url.volume() else { return Ok(()) };
         let destination = url.destination();
-        let is_last_on_s3 = destination.is_s3() && of_the_name <= 1 && driver != DELETES_FILES;
-        let Some(volume) = url.volume().filter(|_| is_last_on_s3) else { return Ok(()) };
-        if !self.capabilities().await?.deletes_by_prefix {
-            return Ok(());
-        }
         let all = self.backups(&destination, None).await?;
         self.may_delete(what, Some(volume))?;
         self.list_is_whole(&destination, &all, what).await?;

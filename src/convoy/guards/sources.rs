@@ -203,7 +203,7 @@ impl Guards {
         if found.is_none() {
             found = match snapshot {
                 Some(snapshot) => self.doubt_by_snapshots(snapshot).await,
-                None => self.doubt_after_snapshots(backup).await,
+                None => self.doubt_after_snapshots(backup, url, &listed).await,
             };
         }
         if found.is_none() {
@@ -269,9 +269,20 @@ impl Guards {
         volume.snapshots.as_ref()?.get(&snapshot.name)?.doubt().map(str::to_owned)
     }
 
-    /// As [`Guards::doubt_by_snapshots`], for a backup of which no snapshot stays.
-    async fn doubt_after_snapshots(&self, backup: &Backup) -> Option<String> {
+    /// As [`Guards::doubt_by_snapshots`], for a backup of which no snapshot stays. Snapshots that are
+    /// older than the newest sound backup before this one say nothing: the volume was well since.
+    async fn doubt_after_snapshots(
+        &self,
+        backup: &Backup,
+        url: &BackupUrl,
+        listed: &[Backup],
+    ) -> Option<String> {
         let volume = self.volume(&Name::volume(backup.volume()).ok()?).await.ok()?;
+        let sound = volume.own_snapshots().filter(|snapshot| snapshot.doubt().is_none());
+        let newest_snapshot = sound.filter_map(|snapshot| snapshot.order().0).max()?;
+        if self.newest_sound_before(backup, url, listed, &volume) > Some(newest_snapshot) {
+            return None;
+        }
         let known = self.known_sources();
         let accepted = known.accepted(&volume.name, &volume.source());
         let mut own: Vec<&Snapshot> = volume.own_snapshots().collect();
@@ -284,6 +295,31 @@ impl Guards {
         });
         let made = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
         doubts(snapshots.chain([made]), accepted).pop()?
+    }
+
+    /// When the newest backup of the volume before this one was taken that is not in doubt, by the
+    /// list and by what earlier runs saw.
+    fn newest_sound_before(
+        &self,
+        backup: &Backup,
+        url: &BackupUrl,
+        listed: &[Backup],
+        volume: &Volume,
+    ) -> Option<Timestamp> {
+        let is_another =
+            |there: Result<BackupUrl>| there.is_ok_and(|there| !there.same_backup(url));
+        let listed = listed.iter().filter(|other| {
+            other.volume_key() == backup.volume_key()
+                && other.is_complete()
+                && other.doubt().is_none()
+                && is_another(other.url())
+        });
+        let known = self.known_backups(&volume.name).unwrap_or_default();
+        let known = sound(known.into_values(), volume.created_time.timestamp()).into_iter();
+        let known =
+            known.filter(|other| is_another(BackupUrl::parse(&other.url))).map(|it| taken(&it));
+        // Names of snapshots tell the order also where their dates are in the future.
+        listed.filter_map(|other| other.order().0).chain(known).max()
     }
 
     /// By what earlier runs saw of the volume's backups, at any destination.

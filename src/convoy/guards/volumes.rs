@@ -15,6 +15,7 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::volumes`]. After an error, the run deletes nothing more.
     pub(crate) async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        let asked = self.clock.now();
         let volumes: BTreeMap<String, Volume> = match self.daemon.volumes().await {
             Ok(volumes) => volumes
                 .into_iter()
@@ -48,7 +49,7 @@ impl Guards {
         }
         let mut memory = self.memory();
         memory.lists_no_volume = volumes.is_empty();
-        memory.observations.add_volumes(&volumes);
+        memory.observations.add_volumes(&volumes, asked);
         drop(memory);
         Ok(volumes)
     }

@@ -269,6 +269,7 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         lists_all: true,
         inspects_data: true,
         backs_up_volumes: true,
+        keeps_required_backups: true,
     };
     let vol1 = Name::volume("vol1").unwrap();
     let at = Destination::parse("vfs:///backups").unwrap();
@@ -536,6 +537,7 @@ impl Daemon for Recorder {
             lists_all: true,
             inspects_data: true,
             backs_up_volumes: true,
+            keeps_required_backups: true,
         })
     }
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {

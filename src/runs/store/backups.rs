@@ -197,6 +197,13 @@ impl Learning<'_> {
         self.forget_oldest(volume)
     }
 
+    /// The backups of this name that this run has made are of the volume that has it now.
+    pub(super) fn backups_are_its_own(&self, volume: &str) -> rusqlite::Result<()> {
+        let sql =
+            "UPDATE backups SET former = 0 WHERE daemon = ?1 AND volume = ?2 AND run = ?3 AND made";
+        self.execute(sql, [self.daemon, volume, self.run]).map(drop)
+    }
+
     /// Forgets the oldest of too many. Those that are dated in the future go first: they would stay
     /// the newest for years, and push out all others.
     fn forget_oldest(&self, volume: &str) -> rusqlite::Result<()> {

@@ -2,6 +2,7 @@
 
 use std::{os::unix::fs::PermissionsExt as _, sync::Arc};
 
+use jiff::SignedDuration;
 use serde_json::{Map, Value, json};
 
 use super::*;
@@ -613,7 +614,8 @@ fn a_snapshot_that_tells_nothing_settles_no_doubt() {
 fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
     let (_folder, store) = store();
     let volume = || "vol1".to_owned();
-    let seen = Observation::VolumeSeen { volume: volume(), created: None, snapshot: None };
+    let seen =
+        Observation::VolumeSeen { volume: volume(), seen: at(NOON), created: None, snapshot: None };
     let snapshot = Observation::SnapshotMade {
         volume: volume(),
         snapshot: "s1".into(),
@@ -652,7 +654,16 @@ fn what_is_known_of_a_volume_is_what_runs_saw_of_it() {
         &[Observation::VolumeGone { volume: volume(), forgotten: false }],
     );
     assert_eq!(store.volumes().unwrap()[0].removed, Some(at("2026-11-26T12:00:00Z")));
+    // A run that takes long learns at its end what it saw before the removal.
     store.put_end(&run, "2026-11-27T12:00:00Z", &[seen]);
+    assert_eq!(store.volumes().unwrap()[0].removed, Some(at("2026-11-26T12:00:00Z")));
+    let again = Observation::VolumeSeen {
+        volume: volume(),
+        seen: at("2026-11-27T12:00:00Z"),
+        created: None,
+        snapshot: None,
+    };
+    store.put_end(&run, "2026-11-27T12:00:00Z", &[again]);
     let another = store.volumes().unwrap().remove(0);
     assert_eq!((another.removed, another.first_seen), (None, at("2026-11-27T12:00:00Z")));
     assert!(
@@ -677,7 +688,12 @@ fn a_backup_that_only_reading_shows_to_be_broken_is_good_again_once_it_was_resto
         why: "a pack is missing".into(),
         by_reading,
     };
-    let volume = Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None };
+    let volume = Observation::VolumeSeen {
+        volume: "vol1".into(),
+        seen: at(NOON),
+        created: None,
+        snapshot: None,
+    };
     let (known, good_ones) = seen(NOON, &[volume, good(url, NOON, true)]);
     assert!(known.made_here && known.verified && known.broken.is_none());
     assert_eq!((good_ones, known.files, known.bytes), (1, Some(2), Some(9)));
@@ -720,7 +736,12 @@ fn a_source_in_doubt_is_so_until_a_newer_copy_is_good_or_a_person_accepts_it() {
         }));
         store.put_end(&record("run-1", RunStatus::Done), NOON, &observed);
     };
-    let seen = Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None };
+    let seen = Observation::VolumeSeen {
+        volume: "vol1".into(),
+        seen: at(NOON),
+        created: None,
+        snapshot: None,
+    };
     store.put_end(&record("run-0", RunStatus::Done), NOON, &[seen]);
     let known = || store.volumes().unwrap().remove(0);
     learn(1, None);
@@ -801,7 +822,12 @@ fn a_backup_that_was_only_restored_is_no_good_one_of_the_volume_of_its_name() {
     let (_folder, store) = store();
     let url = "vfs:///b?backup=theirs-1&volume=vol1".to_owned();
     let observed = [
-        Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None },
+        Observation::VolumeSeen {
+            volume: "vol1".into(),
+            seen: at(NOON),
+            created: None,
+            snapshot: None,
+        },
         Observation::BackupRestored { volume: "vol1".into(), url },
     ];
     store.put_end(&record("run-1", RunStatus::Done), "2026-11-23T12:05:00Z", &observed);
@@ -813,7 +839,12 @@ fn a_backup_that_was_only_restored_is_no_good_one_of_the_volume_of_its_name() {
 #[test]
 fn an_older_store_knows_which_backups_its_own_runs_made() {
     let (_folder, store) = store();
-    let volume = Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None };
+    let volume = Observation::VolumeSeen {
+        volume: "vol1".into(),
+        seen: at(NOON),
+        created: None,
+        snapshot: None,
+    };
     let observed = [
         volume,
         good("vfs:///b?made", NOON, true),
@@ -827,6 +858,60 @@ fn an_older_store_knows_which_backups_its_own_runs_made() {
     let made: Vec<_> =
         known.iter().filter(|backup| backup.made_here).map(|backup| backup.url.as_str()).collect();
     assert_eq!(made, ["vfs:///b?made"]);
+    assert_eq!(store.volumes().unwrap()[0].made, [at("2026-11-23T12:05:00Z")]);
+}
+
+#[test]
+fn of_an_older_store_the_last_four_backups_say_how_often_a_volume_is_backed_up() {
+    let (_folder, store) = store();
+    let day = |day: i64| at(NOON) + SignedDuration::from_hours(day * 24);
+    for number in 0..6 {
+        let made = good(&format!("vfs:///b?{number}"), NOON, true);
+        let run = record(&format!("run-{number}"), RunStatus::Done);
+        store.put_end(&run, &day(number).to_string(), &[seen_at(day(number)), made]);
+    }
+    before_backups(&store);
+    let store = Store::new(store.path.parent().unwrap());
+    assert_eq!(store.volumes().unwrap()[0].made, [day(5), day(4), day(3), day(2)]);
+}
+
+fn seen_at(seen: Timestamp) -> Observation {
+    Observation::VolumeSeen { volume: "vol1".into(), seen, created: None, snapshot: None }
+}
+
+#[test]
+fn a_list_that_is_short_once_makes_no_volume_new() {
+    let (_folder, store) = store();
+    let day = |day: i64| at(NOON) + SignedDuration::from_hours(day * 24);
+    let look = |volumes: &[&str], now: Timestamp| {
+        store.look_at("daemon", &volumes.iter().copied().collect(), now).unwrap()
+    };
+    look(&["vol1", "vol2"], day(0));
+    assert_eq!(look(&["vol2"], day(3)).into_values().collect::<Vec<_>>(), [day(0)]);
+    assert_eq!(look(&["vol1", "vol2"], day(4))["vol1"], day(0));
+    // After a month without it, it is a new one.
+    look(&["vol2"], day(35));
+    assert_eq!(look(&["vol1", "vol2"], day(36))["vol1"], day(36));
+    // A run that sees it takes over when it was first seen.
+    store.put_end(&record("run-1", RunStatus::Done), &day(37).to_string(), &[seen_at(day(37))]);
+    assert_eq!(store.volumes().unwrap()[0].first_seen, day(36));
+    assert_eq!(look(&["vol1"], day(38))["vol1"], day(38));
+}
+
+#[test]
+fn the_end_of_a_run_removes_no_volume_that_was_made_after_the_runs_removal() {
+    let (_folder, store) = store();
+    let run = record("run-1", RunStatus::Done);
+    let hour = |hour: i64| at(NOON) + SignedDuration::from_hours(hour);
+    let gone = Observation::VolumeGone { volume: "vol1".into(), forgotten: false };
+    store.put_end(&record("run-0", RunStatus::Done), NOON, &[seen_at(hour(0))]);
+    store.deleted("daemon", &[seen_at(hour(1)), gone], "run-1", hour(2)).unwrap();
+    let made = Observation::VolumeMade { volume: "vol1".into(), restored_from: None };
+    store.put_end(&record("run-2", RunStatus::Done), &hour(3).to_string(), &[made]);
+    // What is on record already is not learned at the end.
+    store.put_end(&run, &hour(4).to_string(), &[]);
+    let known = store.volumes().unwrap().remove(0);
+    assert_eq!((known.removed, known.first_seen), (None, hour(3)));
 }
 
 #[test]
@@ -834,7 +919,12 @@ fn backups_that_are_dated_in_the_future_are_forgotten_before_any_other() {
     let (_folder, store) = store();
     let run = record("run-1", RunStatus::Done);
     let future = "2036-01-01T00:00:00Z";
-    let seen = Observation::VolumeSeen { volume: "vol1".into(), created: None, snapshot: None };
+    let seen = Observation::VolumeSeen {
+        volume: "vol1".into(),
+        seen: at(NOON),
+        created: None,
+        snapshot: None,
+    };
     store.put_end(&run, future, &[seen, good("vfs:///b?future", future, true)]);
     for number in 0..100 {
         let url = format!("vfs:///b?{number:02}");
@@ -851,6 +941,7 @@ fn a_volume_that_was_made_again_under_its_name_has_no_backups_of_the_one_before(
     let run = record("run-1", RunStatus::Done);
     let seen = |created: &str| Observation::VolumeSeen {
         volume: "vol1".into(),
+        seen: at(NOON),
         created: Some(at(created)),
         snapshot: None,
     };
@@ -863,7 +954,8 @@ fn a_volume_that_was_made_again_under_its_name_has_no_backups_of_the_one_before(
     store.put_end(&run, NOON, &[seen(first)]);
     assert_eq!(known(), (at(first), 1, None));
     // Docker or Convoy made another volume; the list may come after the run's backup of it.
-    store.put_end(&run, NOON, &[good("vfs:///b?2", NOON, true), seen(NOON)]);
+    let another_run = record("run-2", RunStatus::Done);
+    store.put_end(&another_run, NOON, &[good("vfs:///b?2", NOON, true), seen(NOON)]);
     assert_eq!(known(), (at(NOON), 1, None));
     // One that is restored under the name.
     let made =

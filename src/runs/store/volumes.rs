@@ -99,20 +99,25 @@ pub(super) fn learn(
     now: Timestamp,
 ) -> rusqlite::Result<()> {
     let learning = Learning { transaction, daemon, run, now: micros(now) };
-    // The last list of a run may come after the backups that the run made of another volume.
+    let mut current = Vec::new();
     for observation in observed {
-        if let Observation::VolumeSeen { volume, created, .. } = observation {
+        // The last list of a run may come after the backups that the run made of another volume.
+        if let Observation::VolumeSeen { volume, seen, created, .. } = observation {
+            if learning.is_outdated(volume, micros(*seen))? {
+                continue;
+            }
             learning.forget_another(volume, *created)?;
-            learning.is_not_removed(volume)?;
+            learning.is_not_removed(volume, micros(*seen))?;
         }
+        current.push(observation);
     }
-    observed.iter().try_for_each(|observation| learning.learn(observation))
+    current.into_iter().try_for_each(|observation| learning.learn(observation))
 }
 
 impl Learning<'_> {
     fn learn(&self, observation: &Observation) -> rusqlite::Result<()> {
         match observation {
-            Observation::VolumeSeen { volume, created, snapshot } => {
+            Observation::VolumeSeen { volume, created, snapshot, .. } => {
                 self.listed(volume, created.map(micros), snapshot.clone())
             }
             Observation::VolumeMade { volume, restored_from } => {
@@ -124,6 +129,7 @@ impl Learning<'_> {
             }
             Observation::SnapshotMade { volume, snapshot, time, extent, seen_here } => {
                 self.see(volume)?;
+                self.is_not_removed(volume, micros(*time))?;
                 // A snapshot that tells nothing settles no doubt.
                 if !extent.is_unknown() {
                     self.source_is_good(volume)?;
@@ -151,6 +157,7 @@ impl Learning<'_> {
                 verified,
             } => {
                 if *made {
+                    self.is_not_removed(volume, snapshot_time.map_or(self.now, micros))?;
                     self.source_is_good(volume)?;
                     self.made_backup(volume)?;
                 }
@@ -182,12 +189,22 @@ impl Learning<'_> {
         }
     }
 
+    /// Whether another run has removed the volume since it was seen, or has seen a new one. A run that
+    /// takes long learns at its end what it saw at its beginning.
+    fn is_outdated(&self, volume: &str, seen: i64) -> rusqlite::Result<bool> {
+        let sql = "SELECT EXISTS (SELECT 1 FROM volumes WHERE daemon = ?1 AND name = ?2
+            AND max(first_seen, coalesce(removed, first_seen)) BETWEEN ?3 + 1 AND ?4)";
+        let of_volume = params![self.daemon, volume, seen, self.now];
+        self.transaction.prepare_cached(sql)?.query_row(of_volume, |row| row.get(0))
+    }
+
     /// Forgets a volume that was made at another time than the listed one: Docker or Convoy made
-    /// another volume under its name.
+    /// another volume under its name. What this run has backed up is of that one.
     fn forget_another(&self, volume: &str, created: Option<Timestamp>) -> rusqlite::Result<()> {
         let sql = "DELETE FROM volumes WHERE daemon = ?1 AND name = ?2 AND created <> ?3";
         if self.execute(sql, params![self.daemon, volume, created.map(micros)])? > 0 {
             self.forget(volume)?;
+            self.backups_are_its_own(volume)?;
         }
         Ok(())
     }
@@ -223,7 +240,12 @@ impl Learning<'_> {
             "INSERT INTO volumes (daemon, name, first_seen, last_seen) VALUES (?1, ?2, coalesce(
                 (SELECT first_seen FROM looked_at WHERE daemon = ?1 AND volume = ?2), ?3), ?3)
             ON CONFLICT (daemon, name) DO UPDATE SET last_seen = excluded.last_seen";
-        self.execute(sql, params![self.daemon, volume, self.now]).map(drop)
+        self.execute(sql, params![self.daemon, volume, self.now])?;
+        self.execute(
+            "DELETE FROM looked_at WHERE daemon = ?1 AND volume = ?2",
+            [self.daemon, volume],
+        )
+        .map(drop)
     }
 
     fn forget(&self, volume: &str) -> rusqlite::Result<()> {

@@ -85,6 +85,27 @@ async fn guard_10_a_first_backup_is_compared_with_the_snapshots_before_it() {
 }
 
 #[tokio::test]
+async fn guard_10_a_snapshot_that_is_older_than_the_last_good_backup_puts_none_in_doubt() {
+    for remembers in [true, false] {
+        let bench = direct(&["vol1"]);
+        let run = || if remembers { bench.another_run() } else { bench.knowing_nothing() };
+        bench.daemon.holds("vol1", files(100));
+        bench.guards.create_snapshot(&name("vol1")).await.unwrap();
+        // It becomes smaller little by little, and nothing of that is in doubt.
+        for left in [60, 30, 15, 8, 5] {
+            bench.daemon.holds("vol1", files(left));
+            let run = run();
+            let good = run.back_up(&name("vol1"), &vfs()).await.unwrap();
+            assert_eq!(run.doubt(&good), None, "{left} {remembers}");
+        }
+        bench.daemon.holds("vol1", files(0));
+        let run = run();
+        let doubted = run.back_up(&name("vol1"), &vfs()).await.unwrap();
+        assert!(run.doubt(&doubted).unwrap().contains("it had 5 files"), "{remembers}");
+    }
+}
+
+#[tokio::test]
 async fn while_files_change_during_backups_the_newest_without_a_change_stays() {
     let bench = direct(&["vol1"]);
     let back_up = async || bench.guards.back_up(&name("vol1"), &vfs()).await.unwrap();

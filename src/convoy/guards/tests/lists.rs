@@ -58,8 +58,11 @@ async fn a_dry_run_neither_lists_nor_inspects_for_each_deletion() {
 
 #[tokio::test]
 async fn guard_2_a_backup_that_becomes_the_newest_between_two_deletions_stays() {
-    for at in [vfs(), s3()] {
+    for (at, is_of_0_1_0) in [(vfs(), false), (s3(), false), (vfs(), true)] {
         let (bench, made) = with_backups(4, &at).await;
+        if is_of_0_1_0 {
+            bench.daemon.lock_destinations_as_0_1_0();
+        }
         let run = bench.another_run();
         run.delete_backup(&made[0], Even::default()).await.unwrap();
         // Another host deletes the newest one, as by "remove --all".

@@ -25,6 +25,24 @@ async fn guard_5_the_last_backup_on_s3_stays_while_another_volume_begins_with_it
 }
 
 #[tokio::test]
+async fn guard_5_lets_go_all_but_the_last_beside_another_volume_that_begins_with_its_name() {
+    let bench = bench_with("devicemapper", &["vol1", "vol10"]);
+    let mut made = Vec::new();
+    for _ in 0..4 {
+        made.push(bench.back_up("vol1", &s3()).await.unwrap());
+    }
+    bench.back_up("vol10", &s3()).await.unwrap();
+    // "remove --all" deletes one after another.
+    let run = bench.another_run();
+    for url in &made[..3] {
+        run.delete_backup(url, THE_NEWEST).await.unwrap();
+    }
+    let error = run.delete_backup(&made[3], THE_NEWEST).await.unwrap_err();
+    assert!(error.message.contains("\"vol10\""), "{error}");
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+}
+
+#[tokio::test]
 async fn guard_5_lets_go_what_convoy_deletes_without_touching_others() {
     // The vfs driver deletes the backup's two files, and short names have folders of their own.
     for (driver, short, long) in

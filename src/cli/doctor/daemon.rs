@@ -1,0 +1,237 @@
+//! What `doctor` says of the daemon and the destination.
+
+use std::{os::unix::fs::FileTypeExt as _, path::Path, sync::Arc};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    super::context::Context,
+    check::{Check, Verdict, failed, failed_with, ok, warning},
+    folders::{space, tempfile_in},
+    places,
+};
+use crate::{
+    app,
+    clock::{Clock, SystemClock},
+    config::{DaemonChoice, DaemonDecision},
+    convoy::Daemon,
+    progress,
+    runs::Store,
+    status::{DestinationLook, DestinationVerdict, look_at_destination},
+    text::counted,
+};
+
+/// Checks the daemon, its volumes, the destination, and each volume's newest backup.
+pub(super) async fn daemon(context: &Context) -> Vec<Check> {
+    let DaemonDecision { choice, why, refusal } = context.config.daemon();
+    let mut checks = Vec::new();
+    if refusal.is_none()
+        && let DaemonChoice::Socket(socket) = &choice
+    {
+        checks.push(self::socket(socket));
+        if checks[0].verdict == Verdict::Failed {
+            return checks;
+        }
+    }
+    let connection = match app::connect(&context.config, progress::none()).await {
+        Ok(connection) => connection,
+        Err(error) => return vec![failed_with("daemon", &error)],
+    };
+    let daemon = connection.daemon.clone();
+    match daemon.info().await {
+        Ok(info) => {
+            let driver = info.default_driver().unwrap_or("unknown").to_owned();
+            checks.push(ok("daemon", format!("{}, driver {driver} ({why})", daemon.description())));
+        }
+        Err(error) => {
+            checks.push(failed_with("daemon", &error));
+            return checks;
+        }
+    }
+    match daemon.volumes().await {
+        Ok(volumes) if volumes.is_empty() => {
+            let hint = "make one with \"convoy-backups create --volume NAME --size 10G\", or look whether this is the right daemon";
+            checks.push(warning("volumes", "the daemon lists none", hint));
+        }
+        Ok(volumes) => {
+            checks.push(ok("volumes", counted(volumes.len(), "volume", "volumes")));
+            checks.extend(places::checks(&volumes));
+        }
+        Err(error) => checks.push(failed_with("volumes", &error)),
+    }
+    if let DaemonChoice::Builtin(root) = &choice {
+        checks.push(space("volumes' folder", root));
+        let hint = "backups made before: \"convoy-backups backups\" lists them as \"left alone\"";
+        checks.extend(
+            app::copied_root(&context.config).map(|it| warning("volumes' folder", it, hint)),
+        );
+    }
+    checks.extend(destination(context, daemon.as_ref()).await);
+    let store = Store::new(&context.config.data_dir);
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let looks = look_at_destination(&context.config, &daemon, &store, &clock).await;
+    checks.extend(looks.iter().map(newest_backups));
+    connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
+    checks
+}
+
+/// What the look at every volume's newest backup at a destination found.
+fn newest_backups(look: &DestinationLook) -> Check {
+    const WHAT: &str = "newest backups";
+    let looked = counted(look.volumes, "volume", "volumes");
+    match &look.verdict {
+        DestinationVerdict::Wrong(error) => failed_with(WHAT, error),
+        DestinationVerdict::Busy => warning(
+            WHAT,
+            format!("a run is at work at {}", look.destination),
+            "look again when it has ended",
+        ),
+        DestinationVerdict::Well if look.broken.is_empty() && !look.doubtful.is_empty() => failed(
+            WHAT,
+            format!(
+                "looked at those of {looked} at {}; the data of these may not be all there: {}",
+                look.destination,
+                look.doubtful.join(", ")
+            ),
+            "\"convoy-backups status\" says why; if that was meant: \"convoy-backups status --accept VOLUME\"",
+        ),
+        DestinationVerdict::Well if look.broken.is_empty() && !look.unclear.is_empty() => warning(
+            WHAT,
+            format!(
+                "of {looked} at {}; these could not be looked at: {}",
+                look.destination,
+                look.unclear.join(", ")
+            ),
+            "\"convoy-backups status\" says why",
+        ),
+        DestinationVerdict::Well if look.broken.is_empty() => {
+            ok(WHAT, format!("looked at those of {looked}, all good, at {}", look.destination))
+        }
+        DestinationVerdict::Well => failed(
+            WHAT,
+            format!(
+                "looked at those of {looked} at {}; these can't be restored: {}{}",
+                look.destination,
+                look.broken.join(", "),
+                match look.unclear.as_slice() {
+                    [] => String::new(),
+                    unclear => format!("; these could not be looked at: {}", unclear.join(", ")),
+                }
+            ),
+            "\"convoy-backups status\" says why; make new ones with \"convoy-backups backup --create-snapshot\"",
+        ),
+    }
+}
+
+fn socket(path: &Path) -> Check {
+    const HINT: &str =
+        "start Convoy (in a container: mount /var/run/convoy), or set BKUP_CONVOY=builtin:/folder";
+    let shown = path.display();
+    match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => failed(
+            "socket",
+            format!("\"{shown}\" is not for this user: {error}"),
+            "run as root, or as a user that may use the socket",
+        ),
+        Err(error) => failed("socket", format!("\"{shown}\": {error}"), HINT),
+        Ok(metadata) if !metadata.file_type().is_socket() => failed(
+            "socket",
+            format!("\"{shown}\" is not a socket"),
+            "look at the mounts: Docker makes a folder where the host has no socket",
+        ),
+        Ok(_) => match std::os::unix::net::UnixStream::connect(path) {
+            Ok(_) => ok("socket", format!("\"{shown}\" answers")),
+            Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => failed(
+                "socket",
+                format!("\"{shown}\" is not for this user: {error}"),
+                "run as root, or as a user that may use the socket",
+            ),
+            Err(error) => failed("socket", format!("nobody listens at \"{shown}\": {error}"), HINT),
+        },
+    }
+}
+
+/// Checks the destination: it is configured, exists, is writable, has space, and the daemon can
+/// list it.
+async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
+    let Some(destination) = &context.config.backup_url else {
+        return vec![failed(
+            "destination",
+            "none is set",
+            "set BKUP_BACKUP_URL, such as vfs:///mnt/backups or s3://bucket@region/path",
+        )];
+    };
+    let mut checks = Vec::new();
+    if let Some(folder) = destination.folder() {
+        let shown = folder.display();
+        match std::fs::metadata(folder) {
+            Err(error) => {
+                let hint = "make the folder (mount the share) first; beside Convoy it must be there for Convoy, too";
+                return vec![failed("destination", format!("\"{shown}\": {error}"), hint)];
+            }
+            Ok(metadata) if !metadata.is_dir() => {
+                return vec![failed(
+                    "destination",
+                    format!("\"{shown}\" is not a folder"),
+                    "set BKUP_BACKUP_URL to a folder",
+                )];
+            }
+            Ok(_) => match tempfile_in(folder) {
+                Ok(()) => checks.extend([
+                    ok("destination", format!("\"{shown}\" can be written")),
+                    space("destination", folder),
+                ]),
+                Err(error) => {
+                    checks.push(failed(
+                        "destination",
+                        format!("\"{shown}\" can't be written: {error}"),
+                        "look at its owner and mount options",
+                    ));
+                }
+            },
+        }
+    }
+    match daemon.backups(destination, None).await {
+        Ok(backups) if backups.is_empty() => {
+            checks.push(warning(
+                "backups",
+                format!("none at {destination} yet"),
+                "make one with \"convoy-backups backup\"",
+            ));
+        }
+        Ok(backups) => checks.push(ok("backups", format!("{} at {destination}", backups.len()))),
+        Err(error) => checks.push(failed_with("backups", &error)),
+    }
+    checks
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backup_that_could_not_be_looked_at_or_is_in_doubt_is_not_called_good() {
+        let look = |broken: &[&str], unclear: &[&str], doubtful: &[&str]| {
+            let named = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            newest_backups(&DestinationLook {
+                destination: "vfs:///backups".into(),
+                volumes: 3,
+                broken: named(broken),
+                doubtful: named(doubtful),
+                unclear: named(unclear),
+                verdict: DestinationVerdict::Well,
+            })
+        };
+        assert_eq!(look(&[], &[], &[]).verdict, Verdict::Ok);
+        let unclear = look(&[], &["vol1", "vol2"], &[]);
+        assert_eq!(unclear.verdict, Verdict::Warning);
+        assert!(unclear.found.contains("could not be looked at: vol1, vol2"), "{unclear:?}");
+        let both = look(&["vol3"], &["vol1"], &[]);
+        assert_eq!(both.verdict, Verdict::Failed);
+        let said = "can't be restored: vol3; these could not be looked at: vol1";
+        assert!(both.found.contains(said), "{both:?}");
+        let doubtful = look(&[], &["vol1"], &["vol2"]);
+        assert_eq!(doubtful.verdict, Verdict::Failed);
+        assert!(doubtful.found.contains("may not be all there: vol2"), "{doubtful:?}");
+    }
+}

@@ -1,0 +1,50 @@
+//! What `doctor` says of a folder: whether it can be written, and how much room it has.
+
+use std::path::Path;
+
+use super::check::{Check, failed, ok, warning};
+use crate::units::format_size;
+
+/// Less free space than this is a warning, in bytes.
+const LITTLE_SPACE: u64 = 1 << 30;
+
+/// Checks a folder of this program: it exists or can be made, is writable, and has space left.
+pub(super) fn folder(what: &'static str, path: &Path, hint: &str) -> Vec<Check> {
+    if let Err(error) = std::fs::create_dir_all(path) {
+        return vec![failed(what, format!("\"{}\" can't be made: {error}", path.display()), hint)];
+    }
+    match tempfile_in(path) {
+        Ok(()) => {
+            vec![ok(what, format!("\"{}\" can be written", path.display())), space(what, path)]
+        }
+        Err(error) => {
+            vec![failed(what, format!("\"{}\" can't be written: {error}", path.display()), hint)]
+        }
+    }
+}
+
+/// Tries to make a file in a folder. The file is removed at once.
+pub(super) fn tempfile_in(folder: &Path) -> std::io::Result<()> {
+    let path = folder.join(format!(".convoy-backups-doctor-{}", std::process::id()));
+    std::fs::File::create_new(&path)?;
+    std::fs::remove_file(&path)
+}
+
+pub(super) fn space(what: &'static str, path: &Path) -> Check {
+    match rustix::fs::statvfs(path) {
+        Ok(system) => {
+            let free = system.f_bavail.saturating_mul(system.f_frsize);
+            let found = format!("{} free at \"{}\"", format_size(free), path.display());
+            if free < LITTLE_SPACE {
+                warning(what, found, "make room: a snapshot needs space for what changed")
+            } else {
+                ok(what, found)
+            }
+        }
+        Err(error) => warning(
+            what,
+            format!("free space at \"{}\" is not known: {error}", path.display()),
+            "look with \"df\"",
+        ),
+    }
+}
