@@ -20,4 +20,4 @@ pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
 pub(super) use index::{HexHash, Index, Location};
 pub(super) use open::{Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
-pub(super) use storage::Bucket;
+pub(super) use storage::{Bucket, Cached};

@@ -164,6 +164,11 @@ impl Root {
         self.path.join("damaged").join(crate::locks::file_name(destination, "pieces"))
     }
 
+    /// The folder for copies of the small files at this destination.
+    pub(super) fn copies(&self, destination: &str) -> PathBuf {
+        self.path.join("copies").join(crate::locks::file_name(destination, "files"))
+    }
+
     pub(super) fn repository(&self) -> PathBuf {
         self.path.join("repository")
     }

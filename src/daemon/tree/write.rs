@@ -56,8 +56,8 @@ pub(in crate::daemon) use warnings::RestoreWarnings;
 const QUEUE_LENGTH: usize = 16;
 /// The most threads that read and write content. Each has a stretch in memory.
 const MOST_THREADS: usize = 8;
-/// How many threads read content where each read waits for the network.
-const FAR_THREADS: usize = 8;
+/// How many threads read content where each read waits for the network. Each has a pack in memory.
+const FAR_THREADS: usize = 5;
 /// How many threads read trees ahead there.
 const TREE_THREADS: usize = 4;
 
@@ -74,7 +74,7 @@ pub(in crate::daemon) fn restore(
     warnings: &RestoreWarnings,
 ) -> Result<()> {
     let config = repository.config()?;
-    let index = Index::load(repository.backend(), &|| repository.coder(&config))?;
+    let index = repository.index()?;
     let is_far = repository.backend().is_far();
     let cores = thread::available_parallelism().map_or(2, NonZero::get);
     let writers = if is_far { FAR_THREADS } else { cores.clamp(2, MOST_THREADS) };
