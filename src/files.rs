@@ -3,6 +3,7 @@
 
 mod changes;
 mod count;
+mod look;
 mod mounts;
 mod removal;
 
@@ -19,6 +20,7 @@ use rustix::fs::{CWD, RenameFlags};
 use crate::error::{Error, Result};
 pub(crate) use changes::first_changed;
 pub(crate) use count::count_files;
+pub(crate) use look::{Look, look_at};
 pub(crate) use mounts::mounts_in;
 pub(crate) use removal::{FOLDER, remove_all};
 

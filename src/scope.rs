@@ -7,6 +7,7 @@ use std::{cell::RefCell, fmt, future::Future, sync::Arc};
 
 use jiff::Timestamp;
 use log::Level;
+use tokio_util::sync::CancellationToken;
 
 /// The run that a thread works for.
 #[derive(Clone)]
@@ -16,6 +17,8 @@ pub(crate) struct Scope {
     /// Keeps the run's log lines; called on the thread that logs, so it must not log itself, nor
     /// wait for long.
     pub(crate) lines: Option<Arc<dyn Lines>>,
+    /// Cancelled when the run is over, or is to end.
+    pub(crate) ended: CancellationToken,
 }
 
 impl fmt::Debug for Scope {
@@ -37,6 +40,13 @@ thread_local! {
 /// The run that this thread works for, if for any; a thread that is ending works for none.
 pub(crate) fn current() -> Option<Scope> {
     CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+}
+
+/// Whether the run that this thread works for is over, or is to end. What takes long asks this now and
+/// then, and ends.
+pub(crate) fn is_ended() -> bool {
+    let ended = |scope: &Scope| scope.ended.is_cancelled();
+    CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(ended)).unwrap_or(false)
 }
 
 /// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it
@@ -69,7 +79,9 @@ mod tests {
 
     #[test]
     fn a_scope_ends_with_its_work_whatever_becomes_of_it() {
-        let scope = |run: &str| Some(Scope { run: run.into(), lines: None });
+        let scope = |run: &str| {
+            Some(Scope { run: run.into(), lines: None, ended: CancellationToken::new() })
+        };
         within(scope("outer"), || {
             within(scope("inner"), || assert_eq!(run().as_deref(), Some("inner")));
             let panicked =
@@ -83,8 +95,10 @@ mod tests {
 
     #[test]
     fn work_that_another_thread_goes_on_with_is_the_same_runs() {
-        let work =
-            within(Some(Scope { run: "run-1".into(), lines: None }), || carried(async { run() }));
+        let work = within(
+            Some(Scope { run: "run-1".into(), lines: None, ended: CancellationToken::new() }),
+            || carried(async { run() }),
+        );
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(work).as_deref(), Some("run-1"));
     }

@@ -20,6 +20,7 @@
 
 pub(crate) mod alerts;
 mod assemble;
+mod backups;
 mod coverage;
 mod destinations;
 mod distance;

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use serde_json::Value;
 
 use crate::support::{
-    disk::{Disk, subvolume},
+    disk::{Disk, Hung, subvolume},
     site::{Ran, Site},
     way::{Way, both_ways},
 };
@@ -18,6 +18,8 @@ both_ways! {
     a_folder_of_the_host_is_backed_up_and_restored_beside_it
     a_folder_of_the_host_is_neither_made_nor_removed
     a_folder_that_is_not_there_fails_alone_and_with_words
+    a_folder_that_does_not_answer_holds_up_nothing_but_its_own_backups
+    a_destination_that_does_not_answer_is_told_and_holds_up_nothing
 }
 
 const BACKUP: &str = "backup --create-snapshot";
@@ -197,6 +199,45 @@ fn a_folder_that_is_not_there_fails_alone_and_with_words(way: Way) {
     fs::rename(site.path("elsewhere"), site.path("srv")).unwrap();
     site.run(BACKUP).ok();
     assert_eq!(site.backups("website").len(), 1);
+}
+
+fn a_folder_that_does_not_answer_holds_up_nothing_but_its_own_backups(way: Way) {
+    let Some(hung) = Hung::new() else { return };
+    let site = Site::builtin();
+    let mail = site.path("srv/mail");
+    fs::create_dir_all(&mail).unwrap();
+    fs::write(mail.join("f"), "f").unwrap();
+    let folders = format!("website={},mail={}", hung.path().display(), mail.display());
+    let site = way.of(site.with("BKUP_FOLDERS", folders));
+    site.create("vol1", &[("f", "f")]);
+    let says = "of volume \"website\" does not answer";
+    let ran = site.run(BACKUP);
+    ran.fails(3, &[says, "the server of its share"]);
+    assert_eq!((site.backups("vol1").len(), site.backups("mail").len()), (1, 1));
+    let told = volume(&site, "website")["DriverInfo"]["Problem"].as_str().unwrap().to_owned();
+    assert!(told.ends_with(says), "{told}");
+    assert!(volume(&site, "mail")["DriverInfo"]["Problem"].is_null());
+    let status = site.run("status").ends(1).out;
+    assert!(status.contains(says), "{status}");
+    let doctor = site.run("doctor").ends(1).out;
+    assert!(doctor.contains(says), "{doctor}");
+}
+
+fn a_destination_that_does_not_answer_is_told_and_holds_up_nothing(way: Way) {
+    let Some(hung) = Hung::new() else { return };
+    let site = way.of(Site::builtin());
+    site.create("vol1", &[("f", "f")]);
+    site.run(BACKUP).ok();
+    let away = format!("vfs://{}", hung.path().display());
+    for line in [BACKUP, "backups"] {
+        let mut command = site.command();
+        command.env("BKUP_BACKUP_URL", &away).args(line.split(' '));
+        let ran = Ran::of(line.into(), command.output().unwrap());
+        ran.fails(1, &["does not answer", "try again when it answers"]);
+    }
+    site.run("volumes").ok();
+    site.run(BACKUP).ok();
+    assert_eq!(site.backups("vol1").len(), 2);
 }
 
 #[test]

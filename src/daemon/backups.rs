@@ -15,7 +15,8 @@
 //! new backup is checked, and completed if needed, before it becomes visible.
 //!
 //! From the lowest file up: what a backup's tags say ([`record`]), which backups a repository has
-//! ([`catalogue`]), what of them could not be read ([`damage`]), the proof that a backup is whole
+//! ([`catalogue`]), what of them could not be read ([`damage`]), which of them this daemon wrote
+//! ([`written`]), the proof that a backup is whole
 //! ([`prove`]), and the repository of one destination with its locks ([`destination`]). The
 //! operations [`inspect`], [`create`], [`restore`] and [`delete`] use these; [`marks`] says how long
 //! deleted data waits. [`destinations`] finds the repository of a destination.
@@ -33,6 +34,7 @@ mod marks;
 mod prove;
 mod record;
 mod restore;
+mod written;
 
 pub(super) use destinations::Destinations;
 pub(super) use record::StoredUrl;

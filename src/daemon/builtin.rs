@@ -9,8 +9,7 @@ use crate::{
     blocking,
     convoy::{
         Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
-        Name, NewVolume, Snapshot, Volume, identity,
-        refusal::{refused, volume_not_found},
+        Name, NewVolume, Snapshot, Volume, identity, refusal::refused,
     },
     error::{ErrorKind, Result},
 };
@@ -127,18 +126,22 @@ impl Daemon for BuiltinDaemon {
     }
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
-        let form = self.operations.convoy_form();
-        Ok(self.operations.volumes().listed(|volume| form.volume(volume)))
+        self.run("listing the volumes", |operations| {
+            Ok(operations.listed(|form, volume, seen| form.volume(volume, seen)))
+        })
+        .await
     }
 
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
-        let form = self.operations.convoy_form();
-        Ok(self.operations.volumes().listed(|volume| form.driver_info(volume)))
+        self.run("listing the volumes", |operations| {
+            Ok(operations.listed(|form, volume, seen| form.driver_info(volume, seen)))
+        })
+        .await
     }
 
     async fn volume(&self, name: &Name) -> Result<Volume> {
-        let volume = self.operations.volumes().find(name.as_str()).ok_or_else(volume_not_found)?;
-        Ok(self.operations.convoy_form().volume(&volume))
+        let name = name.to_string();
+        self.run("looking at the volume", move |operations| operations.volume(&name)).await
     }
 
     async fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {

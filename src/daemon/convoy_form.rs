@@ -7,8 +7,8 @@ use serde_json::json;
 
 use super::{
     driver::{Driver as _, Drivers, Folders},
-    moment::Moments,
     root::Root,
+    seen::Seen,
     state::{SnapshotState, VolumeState},
 };
 use crate::{
@@ -23,7 +23,6 @@ use crate::{
 pub(super) struct ConvoyForm<'a> {
     pub(super) root: &'a Root,
     pub(super) drivers: &'a Drivers,
-    pub(super) moments: &'a Moments,
     pub(super) zone: TimeZone,
 }
 
@@ -55,14 +54,13 @@ impl ConvoyForm<'_> {
     }
 
     /// The driver's description of a volume.
-    pub(super) fn driver_info(&self, volume: &VolumeState) -> DriverInfo {
+    pub(super) fn driver_info(&self, volume: &VolumeState, seen: &Seen) -> DriverInfo {
         let driver = self.drivers.of(&volume.driver);
         let path = driver.path(&volume.name).display().to_string();
-        let offer = self.moments.offered(&driver.place(&volume.name));
-        let problem = driver.problem(&volume.name).map(|problem| (PROBLEM, problem));
+        let problem = seen.problem.clone().map(|problem| (PROBLEM, problem));
         let always = [
             ("Driver", volume.driver.clone()),
-            (MOMENT, offer.kind.as_str().to_owned()),
+            (MOMENT, seen.offer.kind.as_str().to_owned()),
             ("MountPoint", if volume.mounted { path.clone() } else { String::new() }),
             ("Path", path),
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
@@ -71,13 +69,13 @@ impl ConvoyForm<'_> {
             (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
         ];
-        let note = offer.why.map(|why| (MOMENT_NOTE, why));
+        let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
         fields(always.into_iter().chain(note).chain(problem))
     }
 
     /// A volume with its snapshots.
-    pub(super) fn volume(&self, volume: &VolumeState) -> Volume {
-        let driver_info = self.driver_info(volume);
+    pub(super) fn volume(&self, volume: &VolumeState, seen: &Seen) -> Volume {
+        let driver_info = self.driver_info(volume, seen);
         let snapshot =
             |(name, state)| (String::clone(name), self.listed_snapshot(volume, name, state));
         Volume {

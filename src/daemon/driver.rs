@@ -11,12 +11,17 @@ mod overlap;
 mod vfs;
 
 use std::{
-    fmt,
+    fmt, fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use super::moment::Place;
-use crate::error::Result;
+use crate::{
+    error::{Error, ErrorKind, Result},
+    files::{look_at, real_path},
+    mount_table::{at_or_below, mounts},
+};
 pub(super) use all::Drivers;
 pub(super) use folder::Folders;
 pub(super) use overlap::{SameFolder, refuse_destination};
@@ -38,15 +43,37 @@ pub(super) trait Driver: fmt::Debug + Send + Sync {
         Vec::new()
     }
 
-    /// Looks whether a volume's files can be read now, and are its own.
-    ///
-    /// # Errors
-    /// Why not, for people.
-    fn check(&self, volume: &str) -> Result<()>;
+    /// Looks whether the files of these volumes can be read now, and are their own: an answer for
+    /// each, or why not, for people. A folder that does not answer in time is told so.
+    fn check(&self, volumes: &[&str], within: Duration) -> Vec<Result<()>>;
+}
 
-    /// What [`Driver::check`] would say, as far as that can be told at once: a share whose server
-    /// does not answer is not looked at.
-    fn problem(&self, _volume: &str) -> Option<String> {
-        None
+/// How long a listing waits for the folder of a volume.
+pub(super) const LISTED_WITHIN: Duration = Duration::from_secs(5);
+/// How long reading a volume waits for its folder: what is mounted on demand takes a while.
+pub(super) const READ_WITHIN: Duration = Duration::from_secs(20);
+
+/// Looks whether the folder of a volume answers, with what is mounted in it.
+///
+/// # Errors
+/// If it does not answer in time.
+pub(super) fn answers(volume: &str, folder: &Path) -> Result<()> {
+    let path = folder.to_owned();
+    look_at(folder, READ_WITHIN, move || touch_mounts(&real_path(&path)))
+        .ok_or_else(|| no_answer(volume, folder))
+}
+
+/// Looks at what is mounted at a folder and below it, so that it hangs now if one of these does.
+fn touch_mounts(folder: &Path) {
+    for mount in at_or_below(&mounts().unwrap_or_default(), folder) {
+        _ = fs::symlink_metadata(&mount.path);
     }
+}
+
+fn no_answer(volume: &str, folder: &Path) -> Error {
+    let shown = folder.display();
+    let message = format!("the folder \"{shown}\" of volume \"{volume}\" does not answer");
+    Error::new(ErrorKind::Io, message).with_hint(
+        "the server of its share, or of one mounted in it, may be down; its backups go on when it answers",
+    )
 }

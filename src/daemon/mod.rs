@@ -12,6 +12,7 @@
 //! repository.key    its key, for the owner only; the volumes beside it are not encrypted either
 //! copies/           small files of repositories in buckets, so that each is read once; may go
 //! damaged/          pieces of files that a restore could not read, one file a destination
+//! written/          the newest backups that were written here, one file a destination
 //! moments/          notes on moments that are held, so that the next start undoes them
 //! pruned            its modification time tells when unused space was last freed
 //! volumes/.staging/ volumes that are being restored or removed, and btrfs snapshots being read
@@ -40,7 +41,7 @@
 //! - [`moment`]: one point in time of a folder's files. Each kind of moment has a file.
 //! - [`driver`]: where the files of a volume are. Each driver has a file.
 //! - [`state`]: the state files. [`volumes`]: the volumes in memory, and the order of their locks.
-//! - [`found`]: volumes that a driver finds by itself.
+//! - [`found`]: volumes that a driver finds by itself. [`seen`]: what is seen of volumes' places.
 //! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
 //! - [`repository`]: a restic-format repository, and the storage of its files.
 //! - [`tree`]: reads a folder for a snapshot, and writes one for a restore.
@@ -66,6 +67,7 @@ mod recovery;
 mod repository;
 mod root;
 mod save;
+mod seen;
 mod snapshots;
 mod state;
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod btrfs;
 mod btrfs_calls;
 mod commands;
 mod facts;
+mod live;
 mod notes;
 mod place;
 mod plan;
@@ -30,6 +31,7 @@ mod tests;
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -37,7 +39,8 @@ use jiff::{SignedDuration, Timestamp};
 use super::root::Root;
 use crate::{
     clock::Clock,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
+    files::{Look, look_at},
     text::counted,
 };
 pub(crate) use commands::MomentCommands;
@@ -45,7 +48,7 @@ use facts::Facts;
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Files, Kind, Place};
 pub(in crate::daemon) use plan::Offer;
-pub(in crate::daemon) use reflink::{CopiedFile, Copies};
+pub(in crate::daemon) use reflink::{CopiedFile, Copies, TICK, changed_at};
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -56,6 +59,8 @@ pub(in crate::daemon) struct Moments {
     clock: Arc<dyn Clock>,
 }
 
+/// How long the removal of a snapshot may take.
+const REMOVED_WITHIN: Duration = Duration::from_secs(60);
 /// How many files a warning names.
 const NAMED: usize = 10;
 
@@ -97,6 +102,17 @@ impl Moments {
         plan::offered(facts, self.commands.is_some())
     }
 
+    /// As [`Moments::offered`], for many places. One that does not answer in time offers nothing.
+    pub(in crate::daemon) fn offered_all(&self, places: &[Place], within: Duration) -> Vec<Offer> {
+        let begin = |place: &Place| {
+            let (seen, snapshot_places) = (place.clone(), self.snapshot_places(place));
+            Look::begin(&place.folder, within, move || Facts::of(&seen, snapshot_places))
+        };
+        let begun: Vec<_> = places.iter().map(begin).collect();
+        let facts = begun.into_iter().map(|look| look.found().unwrap_or_default());
+        facts.map(|facts| plan::offered(facts, self.commands.is_some())).collect()
+    }
+
     /// Where a snapshot of a place may lie, the best one first.
     fn snapshot_places(&self, place: &Place) -> Vec<PathBuf> {
         std::iter::once(self.staging.clone()).chain(place.beside.clone()).collect()
@@ -125,11 +141,27 @@ impl Moments {
     /// Undoes what a note says, and removes the note.
     fn undo(&self, note: &Note) -> Result<()> {
         match note.kind.as_str() {
-            "btrfs" => btrfs::remove_snapshot(&note.path)?,
-            _ => commands::drop_moment(self.commands.as_ref(), note)?,
+            "btrfs" => {
+                let Note { path, home, .. } = note.clone();
+                let remove = move || btrfs::remove_snapshot(&path, home.as_deref());
+                look_at(&note.path, REMOVED_WITHIN, remove)
+                    .unwrap_or_else(|| Err(no_answer(note)))?;
+            }
+            "command" => commands::drop_moment(self.commands.as_ref(), note)?,
+            _ => return Err(unknown(note)),
         }
         self.notes.remove(note)
     }
+}
+
+fn no_answer(note: &Note) -> Error {
+    Error::new(ErrorKind::Io, format!("\"{}\" does not answer", note.path.display()))
+}
+
+fn unknown(note: &Note) -> Error {
+    let message = format!("this version knows no moment \"{}\"", note.kind);
+    Error::new(ErrorKind::Io, message)
+        .with_hint("start the newer version once, which made it; or remove what it made by hand, and its note in the daemon's folder \"moments\"")
 }
 
 impl<'a> Beginning<'a> {
@@ -163,6 +195,7 @@ impl<'a> Beginning<'a> {
 
 impl Moments {
     fn live(&self, place: &Place) -> Moment<'_> {
+        live::write_out(&place.folder);
         let now = self.clock.now();
         let folder = place.folder.clone();
         let (kind, copies, note) = (Kind::Live, None, None);
@@ -172,7 +205,9 @@ impl Moments {
     fn by_btrfs(&self, place: &Place, into: Option<&Path>) -> Result<Moment<'_>> {
         let into = into.unwrap_or(&self.staging);
         let path = btrfs::snapshot_path(into, &place.volume, into == self.staging);
-        let mut moment = self.noted(Kind::Btrfs, place, path)?;
+        let home = btrfs::home(into);
+        let mut moment =
+            self.noted(Kind::Btrfs, Note::new(Kind::Btrfs, place, path).in_home(home))?;
         btrfs::take_snapshot(&place.folder, &moment.folder).inspect_err(|_| {
             // Nothing was made, so there is nothing to undo.
             if let Some(note) = moment.note.take() {
@@ -209,7 +244,8 @@ impl Moments {
 
     /// A command that fails may have made something, so its other half runs whatever happens.
     fn by_command(&self, place: &Place) -> Result<Moment<'_>> {
-        let mut moment = self.noted(Kind::Command, place, PathBuf::new())?;
+        let mut moment =
+            self.noted(Kind::Command, Note::new(Kind::Command, place, PathBuf::new()))?;
         moment.folder = commands::take_moment(self.commands.as_ref(), place)?;
         if let Some(note) = &mut moment.note {
             note.path.clone_from(&moment.folder);
@@ -221,11 +257,10 @@ impl Moments {
     }
 
     /// A moment in which nothing was done yet but its note.
-    fn noted(&self, kind: Kind, place: &Place, path: PathBuf) -> Result<Moment<'_>> {
-        let note = Note::new(kind, place, path.clone());
+    fn noted(&self, kind: Kind, note: Note) -> Result<Moment<'_>> {
         self.notes.write(&note)?;
         let now = self.clock.now();
-        let (folder, note) = (path, Some(note));
+        let (folder, note) = (note.path.clone(), Some(note));
         Ok(Moment { moments: self, kind, folder, begun: now, ended: now, copies: None, note })
     }
 }

@@ -1,14 +1,14 @@
 //! What Convoy's API does with volumes, snapshots and backups: one method per operation. The
 //! methods read and write files, so they must run on threads that may block.
 
-use std::{fs::File, sync::Arc};
+use std::{collections::BTreeMap, fs::File, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
     backups::{Destinations, StoredUrl},
     convoy_form::ConvoyForm,
-    driver::{Created, Driver as _, Drivers, Folders, refuse_destination},
+    driver::{Created, Driver as _, Drivers, Folders, answers, refuse_destination},
     format, found,
     identity::{Identity, new_id},
     moment::Moments,
@@ -17,6 +17,7 @@ use super::{
     recovery::{self, OnDisk, removal, restore, snapshots},
     repository::Access,
     root::Root,
+    seen::{Seen, see},
     snapshots::LocalRepository,
     state::{StateFolder, VolumeState},
     volumes::Volumes,
@@ -85,6 +86,7 @@ impl Operations {
         &self.root
     }
 
+    #[cfg(test)]
     pub(super) fn volumes(&self) -> &Volumes {
         &self.volumes
     }
@@ -98,14 +100,31 @@ impl Operations {
         &self.local
     }
 
+    /// All volumes by name, as `show` writes each.
+    pub(super) fn listed<T>(
+        &self,
+        show: impl Fn(&ConvoyForm<'_>, &VolumeState, &Seen) -> T,
+    ) -> BTreeMap<String, T> {
+        let (form, volumes) = (self.convoy_form(), self.volumes.listed());
+        let seen = see(&self.drivers, &self.moments, &volumes);
+        let all = volumes.iter().zip(&seen);
+        all.map(|(volume, seen)| (volume.name.clone(), show(&form, volume, seen))).collect()
+    }
+
+    /// One volume.
+    pub(super) fn volume(&self, name: &str) -> Result<Volume> {
+        let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
+        Ok(self.shown(&volume))
+    }
+
+    fn shown(&self, volume: &VolumeState) -> Volume {
+        let seen = see(&self.drivers, &self.moments, std::slice::from_ref(volume));
+        self.convoy_form().volume(volume, &seen[0])
+    }
+
     /// The form in which Convoy writes the current state.
     pub(super) fn convoy_form(&self) -> ConvoyForm<'_> {
-        ConvoyForm {
-            root: &self.root,
-            drivers: &self.drivers,
-            moments: &self.moments,
-            zone: self.clock.time_zone(),
-        }
+        ConvoyForm { root: &self.root, drivers: &self.drivers, zone: self.clock.time_zone() }
     }
 
     fn disk(&self) -> OnDisk<'_> {
@@ -180,7 +199,7 @@ impl Operations {
             }
         }
         volume.forgotten = false;
-        let shown = self.convoy_form().volume(&volume);
+        let shown = self.shown(&volume);
         self.volumes.insert(volume)?;
         Ok(shown)
     }
@@ -210,7 +229,7 @@ impl Operations {
         let driver = self.drivers.of(&volume.driver);
         // Docker may mount a volume of ours before its share is.
         if !volume.is_ours() {
-            driver.check(&name)?;
+            self.drivers.check(&volume.driver, &name)?;
         }
         self.volumes.update(&name, |volume| volume.mounted = true)?;
         Ok(Mount { mount_point: driver.path(&name).display().to_string(), name })
@@ -229,6 +248,7 @@ impl Operations {
             if reference_only {
                 self.volumes.insert(VolumeState { forgotten: true, ..volume })
             } else {
+                answers(name, &self.drivers.vfs.path(name))?;
                 removal::refuse_mounts(self.disk(), name)?;
                 removal::remove(self.disk(), &self.volumes, &self.local, volume)
             }
@@ -242,14 +262,18 @@ impl Operations {
         self.volumes.exclusively(name, || {
             let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
             let url = StoredUrl::of(url, &destination)?;
-            repository.changes_since(&url, &volume, &self.drivers.of(&volume.driver).path(name))
+            let folder = self.drivers.of(&volume.driver).path(name);
+            answers(name, &folder)?;
+            repository.changes_since(&url, &volume, &folder)
         })
     }
 
     /// The mount points at a volume's folder and below it.
     pub(super) fn mounts_in_volume(&self, name: &str) -> Result<Vec<String>> {
         let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
-        removal::mounts(&self.drivers.of(&volume.driver).path(name))
+        let folder = self.drivers.of(&volume.driver).path(name);
+        answers(name, &folder)?;
+        removal::mounts(&folder)
     }
 
     pub(super) fn create_snapshot(&self, volume: &str, name: &str) -> Result<Snapshot> {
@@ -316,6 +340,8 @@ impl Operations {
     /// Refuses a destination that is in the volume, or around it.
     fn refuse_destination_in(&self, volume: &VolumeState, destination: &Destination) -> Result<()> {
         let folder = self.drivers.of(&volume.driver).path(&volume.name);
-        destination.folder().map_or(Ok(()), |destination| refuse_destination(&folder, destination))
+        let Some(destination) = destination.folder() else { return Ok(()) };
+        answers(&volume.name, &folder)?;
+        refuse_destination(&folder, destination)
     }
 }

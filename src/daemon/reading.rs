@@ -38,7 +38,7 @@ impl Reader<'_> {
         undo: impl FnOnce(&T),
     ) -> Result<T> {
         let name = volume.name.as_str();
-        self.drivers.of(&volume.driver).check(name)?;
+        self.drivers.check(&volume.driver, name)?;
         let place = self.drivers.place(&volume.driver, name);
         let seen = SameFolder::of(&place.folder);
         let mounts = source_mounts(&place.folder, place.is_of_the_host);

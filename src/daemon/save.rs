@@ -41,6 +41,7 @@ mod pack_writer;
 mod parent;
 mod queue;
 mod run;
+mod second_look;
 #[cfg(test)]
 mod tests;
 mod unfinished_folder;
@@ -64,6 +65,7 @@ use self::{
     parent::{ParentEntry, ParentFolder},
     queue::Queue,
     run::Run,
+    second_look::SecondLook,
     work::work,
 };
 use super::{
@@ -181,6 +183,7 @@ fn save_watched(
         folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
+        second_look: SecondLook::new(),
         failures: ReadFailures::default(),
         copies: source.files.copies,
         settled_before: source.parent.map(|parent| parent.settled_before()),
@@ -195,7 +198,37 @@ fn save_watched(
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
+    if run.copies.is_none() {
+        run.second_look.look(&run, source.files.folder, cancelled);
+    }
     saved(&run, &writer, started)
+}
+
+/// Keeps trees, for tests that forge some. The result has their ids.
+#[cfg(test)]
+pub(in crate::daemon) fn keep_trees(
+    repository: &OpenRepository,
+    trees: &[String],
+) -> Result<Vec<TreeId>> {
+    let config = repository.config()?;
+    let coder = || repository.coder(&config);
+    let index = Index::load(repository.backend(), &coder)?;
+    let writer = PackWriter::new(repository.backend());
+    let blobs = BlobWriter::new(&index, &config, &writer);
+    let mut coders = [coder()?, coder()?];
+    let kept = thread::scope(|threads| {
+        let [own, writers] = &mut coders;
+        let writing = threads.spawn(|| writer.run(writers));
+        let keep = |tree: &String| blobs.keep(own, BlobType::Tree, tree.as_bytes());
+        let kept: Result<Vec<_>> = trees.iter().map(keep).collect();
+        let finished = blobs.finish();
+        writer.end();
+        _ = writing.join();
+        finished.and(kept)
+    })?;
+    writer.finish(&mut coders[0])?;
+    repository.forget_index();
+    Ok(kept.into_iter().map(|id| TreeId::from(Id::new(id))).collect())
 }
 
 /// The tree of the parent, and that of the volume's folder in it. A parent that can't be read is

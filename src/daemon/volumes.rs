@@ -25,7 +25,8 @@ pub(super) struct Volumes {
     /// Held while a state changes, first on disk and then in `known`, so that both see changes in
     /// the same order.
     changing: Mutex<Deleting>,
-    /// The volumes as they are on disk, including forgotten ones. Listings wait for this lock.
+    /// The volumes as they are on disk, including forgotten ones. Listings wait for this lock, so
+    /// no file is looked at while it is held.
     known: Mutex<BTreeMap<String, VolumeState>>,
     /// The names of snapshots and volumes that are being made. A name is reserved under the lock of
     /// `known`, so that no other volume or snapshot can take it.
@@ -77,11 +78,11 @@ impl Volumes {
         act()
     }
 
-    /// All volumes by name, without the forgotten ones.
-    pub(super) fn listed<T>(&self, show: impl Fn(&VolumeState) -> T) -> BTreeMap<String, T> {
+    /// All volumes in the order of their names, without the forgotten ones. What is done with them
+    /// is done without a lock.
+    pub(super) fn listed(&self) -> Vec<VolumeState> {
         let known = lock(&self.known);
-        let listed = known.iter().filter(|(_, volume)| volume.is_listed());
-        listed.map(|(name, volume)| (name.clone(), show(volume))).collect()
+        known.values().filter(|volume| volume.is_listed()).cloned().collect()
     }
 
     /// A volume, unless it is forgotten.

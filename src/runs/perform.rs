@@ -159,6 +159,8 @@ impl DueRun {
             finished.backed_up = finished::backed_up(&observed, destination);
             finished.deleted = observed.iter().filter_map(Deleted::of).collect();
         }
+        // What the daemon still does for a run that is over, as after a timeout, is in vain.
+        self.scope.ended.cancel();
         self.explain_cancellation(&mut finished);
         // That a backup replaced older snapshots is no news.
         if self.request.script.deletable() == Deletable::Everything {

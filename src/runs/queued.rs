@@ -111,6 +111,7 @@ impl QueuedRun {
         let scope = Scope {
             run: self.record.id.as_str().into(),
             lines: self.recording.as_ref().map(Recording::lines),
+            ended: self.cancellation.child_token(),
         };
         let permit = self.wait(&scope).await;
         if self.is_waiting() {

@@ -9,6 +9,7 @@ use std::{
 use jiff::{SignedDuration, Timestamp};
 
 use super::{
+    backups::{bad_backups, listed_backups, recorded, sizes},
     coverage::Coverage,
     destinations::{DestinationLooks, look_at_destinations},
     evidence::Evidence,
@@ -16,26 +17,18 @@ use super::{
     freshness::{Allowed, Newest, State, Verdict, judge},
     known::Known,
     removals,
-    volume::{BackupSize, BadBackup, GoodBackup, VolumeStatus, summary},
+    volume::{GoodBackup, VolumeStatus, summary},
 };
 use crate::{
     clock::{Clock, is_in_future},
-    config::Config,
     convoy::{
-        Backup, BackupUrl, Daemon, Name, Snapshot, Volume,
+        BackupUrl, Daemon, PROBLEM, Snapshot, Volume,
         guards::{Guards, Seen},
     },
     error::{Error, ErrorKind, Result},
-    runs::{
-        Store,
-        record::{self, BadReason, VolumeRecord},
-    },
+    runs::{Store, record::VolumeRecord},
 };
 
-/// The most sizes of a volume's backups that are shown.
-const SIZES_SHOWN: usize = 30;
-/// How many listed backups of a volume are inspected until one is good.
-const MOST_LISTED_INSPECTED: usize = 5;
 /// How long a volume without any backup that the daemon no longer lists is reported as gone, since it
 /// was last seen. One that had a backup is reported until a person says that it was meant.
 const GONE_REPORTED_FOR: SignedDuration = SignedDuration::from_hours(7 * 24);
@@ -224,6 +217,8 @@ impl VolumeLook<'_> {
             untold.extend(broken.clone());
             problems.extend(broken);
         }
+        let unread = listed.and_then(|volume| volume.told(PROBLEM));
+        problems.extend(unread.map(|why| format!("its files can't be read: {why}")));
         if gone {
             problems.push(format!(
                 "it is gone from the daemon, and no run deleted it; its backups are kept (if that was meant: convoy-backups status --forget {name})"
@@ -238,7 +233,10 @@ impl VolumeLook<'_> {
         let made = last_backup.as_ref().map(|backup| backup.made);
         let failure = last_failure(self.store, name, made);
         // The run that found it has failed for no other reason.
-        problems.extend(failure.filter(|failure| doubt.is_none_or(|why| !failure.contains(why))));
+        let is_told = |failure: &String| {
+            [doubt, unread].into_iter().flatten().any(|why| failure.contains(why))
+        };
+        problems.extend(failure.filter(|failure| !is_told(failure)));
         VolumeStatus {
             name: name.to_owned(),
             daemon: None,
@@ -363,97 +361,4 @@ fn newest_snapshot(
         }
         None => record.and_then(|record| record.snapshot_time).filter(is_credible),
     }
-}
-
-/// The good backups in the store's record.
-fn recorded(record: &VolumeRecord) -> Vec<GoodBackup> {
-    let backup = |good: &record::GoodBackup| GoodBackup {
-        url: good.url.clone(),
-        snapshot_time: good.snapshot_time.unwrap_or(good.proven),
-        made: good.proven,
-        bytes: good.bytes,
-        verified: None,
-        changed_files: good.changed_files,
-    };
-    record.good_backups.iter().map(backup).collect()
-}
-
-/// The bad backups in the store's record.
-fn bad_backups(record: &VolumeRecord) -> Vec<BadBackup> {
-    let newest = record.newest_broken().map(|bad| &bad.backup.url);
-    let bad = record.bad_backups.iter().map(|bad| BadBackup {
-        url: bad.backup.url.clone(),
-        // The name of the backup says nothing to a reader who has its URL.
-        why: bad.why.split_once(" is not good: ").map_or(&*bad.why, |(_, why)| why).to_owned(),
-        broken: bad.reason != BadReason::Doubtful,
-        newest: newest == Some(&bad.backup.url),
-    });
-    bad.collect()
-}
-
-/// The complete backups of this volume that the daemon lists at the destination, newest first. The
-/// first one can be inspected, or the store has it as good. Backups of a volume that had the name
-/// before, or has it on another host, do not count.
-async fn listed_backups(
-    config: &Config,
-    guards: &Guards,
-    volume: &Volume,
-    record: Option<&VolumeRecord>,
-) -> Result<Vec<GoodBackup>> {
-    let Some(destination) = &config.backup_url else {
-        return Err(Error::configuration("BKUP_BACKUP_URL is not set"));
-    };
-    Name::volume(&volume.name)?;
-    let backups = guards.own_backups(destination, volume).await?;
-    let is_bad = |backup: &Backup| {
-        record.is_some_and(|record| {
-            record.bad_backups.iter().any(|bad| bad.backup.url == backup.field("BackupURL"))
-        })
-    };
-    let may_be_good =
-        |backup: &&Backup| backup.is_complete() && backup.doubt().is_none() && !is_bad(backup);
-    let mut may_be_good: Vec<_> = backups.iter().filter(may_be_good).collect();
-    for _ in 0..MOST_LISTED_INSPECTED {
-        let Some(newest) = may_be_good.first() else { break };
-        let url = newest.url()?;
-        let is_known = record.is_some_and(|record| {
-            record.good_backups.iter().any(|good| good.url == newest.field("BackupURL"))
-        });
-        if is_known {
-            break;
-        }
-        match guards.backup(&url).await {
-            Ok(_) => break,
-            Err(error) if matches!(error.kind, ErrorKind::Repository | ErrorKind::NotFound) => {
-                log::warn!("the backup \"{url}\" is listed but not good: {error}");
-                may_be_good.remove(0);
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(may_be_good
-        .into_iter()
-        .filter_map(|backup| {
-            let made = backup.created()?;
-            Some(GoodBackup {
-                url: backup.url().ok()?.to_string(),
-                snapshot_time: backup.taken().unwrap_or(made),
-                made,
-                bytes: None,
-                verified: None,
-                changed_files: None,
-            })
-        })
-        .collect())
-}
-
-/// The known sizes of a volume's good backups, oldest first.
-fn sizes(record: &VolumeRecord) -> Vec<BackupSize> {
-    let sizes = record
-        .good_backups
-        .iter()
-        .filter_map(|good| Some(BackupSize { time: good.proven, bytes: good.bytes? }));
-    let mut sizes: Vec<_> = sizes.take(SIZES_SHOWN).collect();
-    sizes.reverse();
-    sizes
 }

@@ -54,6 +54,52 @@ impl Drop for Disk {
     }
 }
 
+/// A folder that does not answer, as a share whose server is gone: a FUSE file system without a
+/// program behind it. It answers (with errors) once this is dropped.
+pub struct Hung {
+    folder: TempDir,
+    /// The program's end. Without it, the kernel ends all calls.
+    end: Option<File>,
+}
+
+impl Hung {
+    /// `None` where it can't be made; the test's output says why.
+    pub fn new() -> Option<Self> {
+        let made = Self::make();
+        if let Err(why) = &made {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            _ = writeln!(std::io::stderr(), "SKIPPED {test}: no FUSE here: {why}");
+        }
+        made.ok()
+    }
+
+    fn make() -> Result<Self, String> {
+        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+        let end = File::options().read(true).write(true).open("/dev/fuse");
+        let end = end.map_err(|error| error.to_string())?;
+        let at = folder.path().join("hung");
+        std::fs::create_dir(&at).map_err(|error| error.to_string())?;
+        // The command's standard input is the program's end.
+        let input = end.try_clone().map_err(|error| error.to_string())?;
+        let options = "fd=0,rootmode=40000,user_id=0,group_id=0";
+        let mut mount = Command::new("mount");
+        run(mount.args(["-i", "-t", "fuse", "-o", options, "hung"]).arg(&at).stdin(input))?;
+        Ok(Self { folder, end: Some(end) })
+    }
+
+    /// The folder that does not answer.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("hung")
+    }
+}
+
+impl Drop for Hung {
+    fn drop(&mut self) {
+        drop(self.end.take());
+        _ = run(Command::new("umount").arg("--lazy").arg(self.path()));
+    }
+}
+
 /// Runs a command of the system that a test needs, such as `btrfs subvolume create`.
 pub fn run(command: &mut Command) -> Result<(), String> {
     let output = command.output().map_err(|error| format!("{command:?}: {error}"))?;

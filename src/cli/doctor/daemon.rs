@@ -1,6 +1,6 @@
 //! What `doctor` says of the daemon and the destination.
 
-use std::{os::unix::fs::FileTypeExt as _, path::Path, sync::Arc};
+use std::{os::unix::fs::FileTypeExt as _, path::Path, sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -15,11 +15,15 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{DaemonChoice, DaemonDecision},
     convoy::Daemon,
+    files::look_at,
     progress,
     runs::Store,
     status::{DestinationLook, DestinationVerdict, look_at_destination},
     text::counted,
 };
+
+/// How long the folder of a destination may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// Checks the daemon, its volumes, the destination, and each volume's newest backup.
 pub(super) async fn daemon(context: &Context) -> Vec<Check> {
@@ -151,6 +155,44 @@ fn socket(path: &Path) -> Check {
     }
 }
 
+fn silent(folder: &Path) -> Check {
+    failed(
+        "destination",
+        format!("\"{}\" does not answer", folder.display()),
+        "the server of its share may be down",
+    )
+}
+
+/// Checks the folder of a destination; the error is a check after which no other makes sense.
+fn destination_folder(folder: &Path) -> std::result::Result<Vec<Check>, Check> {
+    let shown = folder.display();
+    match std::fs::metadata(folder) {
+        Err(error) => {
+            let hint = "make the folder (mount the share) first; beside Convoy it must be there for Convoy, too";
+            return Err(failed("destination", format!("\"{shown}\": {error}"), hint));
+        }
+        Ok(metadata) if !metadata.is_dir() => {
+            return Err(failed(
+                "destination",
+                format!("\"{shown}\" is not a folder"),
+                "set BKUP_BACKUP_URL to a folder",
+            ));
+        }
+        Ok(_) => {}
+    }
+    Ok(match tempfile_in(folder) {
+        Ok(()) => vec![
+            ok("destination", format!("\"{shown}\" can be written")),
+            space("destination", folder),
+        ],
+        Err(error) => vec![failed(
+            "destination",
+            format!("\"{shown}\" can't be written: {error}"),
+            "look at its owner and mount options",
+        )],
+    })
+}
+
 /// Checks the destination: it is configured, exists, is writable, has space, and the daemon can
 /// list it.
 async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
@@ -163,32 +205,11 @@ async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
     };
     let mut checks = Vec::new();
     if let Some(folder) = destination.folder() {
-        let shown = folder.display();
-        match std::fs::metadata(folder) {
-            Err(error) => {
-                let hint = "make the folder (mount the share) first; beside Convoy it must be there for Convoy, too";
-                return vec![failed("destination", format!("\"{shown}\": {error}"), hint)];
-            }
-            Ok(metadata) if !metadata.is_dir() => {
-                return vec![failed(
-                    "destination",
-                    format!("\"{shown}\" is not a folder"),
-                    "set BKUP_BACKUP_URL to a folder",
-                )];
-            }
-            Ok(_) => match tempfile_in(folder) {
-                Ok(()) => checks.extend([
-                    ok("destination", format!("\"{shown}\" can be written")),
-                    space("destination", folder),
-                ]),
-                Err(error) => {
-                    checks.push(failed(
-                        "destination",
-                        format!("\"{shown}\" can't be written: {error}"),
-                        "look at its owner and mount options",
-                    ));
-                }
-            },
+        let path = folder.to_owned();
+        let looked = look_at(folder, ANSWERS_WITHIN, move || destination_folder(&path));
+        match looked.unwrap_or_else(|| Err(silent(folder))) {
+            Ok(found) => checks.extend(found),
+            Err(failed) => return vec![failed],
         }
     }
     match daemon.backups(destination, None).await {

@@ -7,16 +7,23 @@
 //! at the same path. For a bucket, the daemon says whether it holds anything, if the daemon can
 //! tell.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use super::run::Guards;
 use crate::{
     convoy::Destination,
     error::{Error, Result},
+    files::look_at,
 };
 
 /// A file or folder that Convoy, or the built-in daemon, creates at a destination.
 const SIGNS: [&str; 2] = ["convoy-objectstore", "repository/config"];
+
+/// How long the folder of a destination may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// What this host remembers about a destination.
 #[derive(Debug)]
@@ -46,11 +53,11 @@ impl Used {
     /// [`crate::error::ErrorKind::Guard`], with what to do.
     pub(super) fn still_there(&self, is_used: Option<bool>) -> Result<()> {
         let is_empty = match self.destination.folder() {
-            // If the folder can't be read, the backups may still be there.
-            Some(folder) => {
+            // If the folder can't be read or does not answer, the backups may still be there.
+            Some(folder) => seen(folder, |folder| {
                 folder.is_dir()
                     && !SIGNS.iter().any(|sign| folder.join(sign).try_exists().unwrap_or(true))
-            }
+            }),
             None => is_used == Some(false),
         };
         if !is_empty || !self.is_marked() {
@@ -73,7 +80,9 @@ impl Used {
     /// missing.
     pub(super) fn remember(&self, is_used: Option<bool>) {
         let is_seen = match self.destination.folder() {
-            Some(folder) => SIGNS.iter().any(|sign| folder.join(sign).exists()),
+            Some(folder) => {
+                seen(folder, |folder| SIGNS.iter().any(|sign| folder.join(sign).exists()))
+            }
             None => is_used == Some(true),
         };
         if self.is_marked() || !is_seen {
@@ -88,6 +97,12 @@ impl Used {
             log::debug!("cannot write \"{}\": {error}", self.mark.display());
         }
     }
+}
+
+/// What a look at the folder of a destination finds; `false` if the folder does not answer.
+pub(super) fn seen(folder: &Path, look: impl FnOnce(&Path) -> bool + Send + 'static) -> bool {
+    let path = folder.to_owned();
+    look_at(folder, ANSWERS_WITHIN, move || look(&path)).unwrap_or(false)
 }
 
 impl Guards {

@@ -4,7 +4,10 @@
 //! other hosts apart. [`super::pending`] operations stand for what the daemon may still be doing
 //! after the process that asked for it has ended.
 
+use std::path::Path;
+
 use super::{
+    destinations::seen,
     pending::{Operation, PendingFile, PendingOperation, PendingOperations, is_made_from},
     run::Guards,
 };
@@ -35,9 +38,9 @@ impl Guards {
         let Some(locks) = self.needed_locks().await? else { return Ok([here, None]) };
         // The lock is made only in a folder that holds backups. If the folder is missing or wrong,
         // the daemon refuses it.
-        let Some(folder) =
-            destination.folder().filter(|folder| folder.join("convoy-objectstore").is_dir())
-        else {
+        let is_convoys =
+            |folder: &&Path| seen(folder, |folder| folder.join("convoy-objectstore").is_dir());
+        let Some(folder) = destination.folder().filter(is_convoys) else {
             return Ok([here, None]);
         };
         let path = folder.join(DESTINATION_LOCK);

@@ -1,5 +1,6 @@
 //! Backing up a volume as it is now: its files are read once and written straight to the
-//! destination. Files that have not changed since the volume's newest backup there are not read.
+//! destination. Files that have not changed since the newest backup that this daemon wrote there are
+//! not read.
 
 use std::path::Path;
 
@@ -7,14 +8,13 @@ use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::SnapshotFile;
 
 use super::{
-    catalogue::StoredBackup,
     destination::DestinationRepository,
     prove::prove,
     record::{Record, StoredUrl},
 };
 use crate::{
     clock::is_in_future,
-    convoy::{Changes, Extent, Name, Origin},
+    convoy::{Changes, Extent, Name},
     daemon::{
         moment::Files,
         reading::{Reader, VolumeReading},
@@ -24,6 +24,7 @@ use crate::{
         tree::read,
     },
     error::{ErrorKind, Result},
+    scope,
 };
 
 /// A volume's files that were written, and no backup yet.
@@ -55,7 +56,7 @@ impl DestinationRepository {
         let begun = now();
         let write = |reading: &VolumeReading<'_>| {
             let files = reading.moment.files();
-            let written = self.write_whole(repository, volume, files, parent.as_ref())?;
+            let written = self.write_whole(repository, volume, files, parent)?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
             Ok((written, extent, reading.moment.kind().as_str()))
         };
@@ -74,6 +75,7 @@ impl DestinationRepository {
                 .save_snapshots(vec![file])
                 .map_err(|error| repository.failure("cannot write the backup", &error))
         })?;
+        self.written_here.add(&volume.id(), tree, begun);
         self.proven(tree, needs);
         Ok(record.backup)
     }
@@ -84,7 +86,7 @@ impl DestinationRepository {
         repository: &OpenRepository,
         volume: &VolumeState,
         files: Files<'_>,
-        parent: Option<&StoredBackup>,
+        parent: Option<Parent>,
     ) -> Result<Written> {
         let prove = |written: Written| {
             guarded("checking the backup", || match self.has_all(repository, &written.needs) {
@@ -104,22 +106,22 @@ impl DestinationRepository {
         }
     }
 
-    /// The newest backup of this volume, without those that another daemon says it made, and those
-    /// that are dated in the future: such a one would be the parent for years.
+    /// The newest backup of this volume that this daemon wrote and that is still there, unless it is
+    /// dated in the future: such a one would be the parent for years.
     fn newest_of(
         &self,
         repository: &OpenRepository,
         volume: &VolumeState,
         now: Timestamp,
-    ) -> Result<Option<StoredBackup>> {
-        let id = volume.id();
+    ) -> Result<Option<Parent>> {
+        let written = self.written_here.of(&volume.id());
         let all = self.catalogue.all(repository)?;
-        let own = all.iter().filter(|backup| {
-            let is_elsewhere = backup.origin == Some(Origin::Elsewhere);
-            let record = &backup.record;
-            record.volume_id == id && !is_elsewhere && !is_in_future(record.snapshot_created, now)
+        let known = all.iter().filter_map(|backup| {
+            let begun = *written.get(&backup.tree)?;
+            Some(Parent { tree: backup.tree, begun })
         });
-        Ok(own.max_by_key(|backup| backup.record.snapshot_created).cloned())
+        let known = known.filter(|parent| !is_in_future(parent.begun, now));
+        Ok(known.max_by_key(|parent| parent.begun))
     }
 
     /// Whether a volume's files are still those of a backup; unknown if the backup is of another
@@ -140,7 +142,10 @@ impl DestinationRepository {
         }
         let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;
-        let begun = found.record.snapshot_created;
+        // What another member of the repository may have written says nothing of when: then the
+        // content of all files is compared.
+        let written = self.written_here.of(&volume.id());
+        let begun = written.get(&found.tree).copied().unwrap_or(Timestamp::MIN);
         repository.forget_index();
         let difference = guarded("the comparison", || {
             read::first_difference(&repository, found.tree, (folder, &volume.name), begun)
@@ -156,17 +161,13 @@ impl DestinationRepository {
         repository: &OpenRepository,
         volume: &VolumeState,
         files: Files<'_>,
-        parent: Option<&StoredBackup>,
+        parent: Option<Parent>,
     ) -> Result<Written> {
         let name = volume.name.as_str();
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
         let piece = self.access.progress.begin(&format!("backup {name}"), before);
-        let known = |parent: &StoredBackup| {
-            let begun = parent.record.snapshot_created;
-            Parent { tree: parent.tree, begun }
-        };
-        let source = Source { files, volume: name, parent: parent.map(known) };
-        let saved = save::save(repository, source, &*piece, &|| false)?;
+        let source = Source { files, volume: name, parent };
+        let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {

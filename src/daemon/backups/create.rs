@@ -46,6 +46,7 @@ impl DestinationRepository {
         let published = copied.and_then(|()| repository.backend().publish());
         repository.backend().discard();
         published?;
+        self.written_here.add(&volume.id(), file.tree, state.created);
         Ok(record.backup)
     }
 

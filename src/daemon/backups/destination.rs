@@ -9,7 +9,7 @@ use std::{
 
 use rustic_core::{TreeId, repofile::Chunker};
 
-use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file};
+use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written::WrittenHere};
 use crate::{
     convoy::refusal::refused,
     daemon::{
@@ -49,8 +49,16 @@ pub(in crate::daemon) struct DestinationRepository {
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    pub(super) written_here: WrittenHere,
     /// The tree of the backup that was made and proven last, until it is inspected.
     proven: Mutex<Option<(TreeId, Needs)>>,
+}
+
+/// What is known of a destination's backups.
+pub(super) struct Remembered {
+    pub(super) catalogue: Catalogue,
+    pub(super) damage: Damage,
+    pub(super) written_here: WrittenHere,
 }
 
 /// Unfinished files that are older than this were left by a process that has ended.
@@ -71,8 +79,9 @@ impl DestinationRepository {
         root: Root,
         access: Access,
         lock_timeout: Duration,
-        (catalogue, damage): (Catalogue, Damage),
+        remembered: Remembered,
     ) -> Self {
+        let Remembered { catalogue, damage, written_here } = remembered;
         Self {
             location,
             root,
@@ -83,6 +92,7 @@ impl DestinationRepository {
             writing: Mutex::default(),
             open: Mutex::default(),
             catalogue,
+            written_here,
             proven: Mutex::default(),
         }
     }

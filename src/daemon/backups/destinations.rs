@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::Path,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -9,7 +10,8 @@ use std::{
 use super::{
     catalogue::Catalogue,
     damage::Damage,
-    destination::{DestinationRepository, Location},
+    destination::{DestinationRepository, Location, Remembered},
+    written::WrittenHere,
 };
 use crate::{
     convoy::{
@@ -22,13 +24,17 @@ use crate::{
         repository::{Access, Bucket},
         root::Root,
     },
-    error::Result,
+    error::{Error, ErrorKind, Result},
+    files::look_at,
     s3::S3Options,
     sync::lock,
 };
 
 /// How long a backup or deletion waits for another process's lock on a destination.
 const DESTINATION_LOCK_TIMEOUT: Duration = Duration::from_mins(5);
+
+/// How long a folder may take to answer: what is mounted on demand takes a while.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
 /// The destinations that this process has used, each with an open repository.
 pub(in crate::daemon) struct Destinations {
@@ -76,7 +82,7 @@ impl Destinations {
         let key = destination.address();
         let known = lock(&self.known).get(&key).cloned();
         let location = match destination.kind() {
-            DestinationKind::Vfs { path } if !path.is_dir() => {
+            DestinationKind::Vfs { path } if !is_there(path)? => {
                 return Err(no_folder(&path.display().to_string()));
             }
             _ if let Some(known) = known => return Ok(known),
@@ -96,16 +102,33 @@ impl Destinations {
             self.root.clone(),
             self.access.clone(),
             self.lock_timeout,
-            (Catalogue::new(self.identity.clone()), Damage::in_file(self.root.damage(&key))),
+            Remembered {
+                catalogue: Catalogue::new(self.identity.clone()),
+                damage: Damage::in_file(self.root.damage(&key)),
+                written_here: WrittenHere::in_file(self.root.written(&key)),
+            },
         );
         Ok(lock(&self.known).entry(key).or_insert_with(|| Arc::new(repository)).clone())
     }
 }
 
+/// Whether there is a folder.
+///
+/// # Errors
+/// If it does not answer. Each call of the daemon asks this first, so that those that wait for a
+/// share for ever do not grow in number.
+fn is_there(folder: &Path) -> Result<bool> {
+    let path = folder.to_owned();
+    look_at(folder, ANSWERS_WITHIN, move || path.is_dir()).ok_or_else(|| {
+        let message = format!("the destination \"{}\" does not answer", folder.display());
+        Error::new(ErrorKind::Io, message)
+            .with_hint("the server of its share may be down; try again when it answers")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn a_destination_that_another_process_has_locked_is_busy() {

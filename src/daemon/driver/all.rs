@@ -2,8 +2,11 @@
 
 use std::path::PathBuf;
 
-use super::{Driver, folder::Folders, vfs::Vfs};
-use crate::daemon::{moment::Place, root::Root};
+use super::{Driver, READ_WITHIN, folder::Folders, vfs::Vfs};
+use crate::{
+    daemon::{moment::Place, root::Root},
+    error::Result,
+};
 
 /// The drivers of one daemon. Each volume remembers the name of its own.
 #[derive(Debug)]
@@ -27,6 +30,11 @@ impl Drivers {
     pub(in crate::daemon) fn names(&self) -> Vec<&'static str> {
         let folders = (!self.folders.found().is_empty()).then_some(Folders::NAME);
         std::iter::once(Vfs::NAME).chain(folders).collect()
+    }
+
+    /// As [`Driver::check`], for one volume that is to be read.
+    pub(in crate::daemon) fn check(&self, driver: &str, volume: &str) -> Result<()> {
+        self.of(driver).check(&[volume], READ_WITHIN).pop().unwrap_or(Ok(()))
     }
 
     /// The place of a volume of this driver.

@@ -5,18 +5,21 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use super::{
-    Driver,
-    overlap::{Identity, holds},
+    Driver, LISTED_WITHIN, no_answer,
+    overlap::{Around, Identity},
 };
 use crate::{
     convoy::FOLDER_DRIVER,
     daemon::{moment::Place, root::Root},
     error::{Error, ErrorKind, Result},
-    files::real_path,
-    mount_table::{at_or_below, holding, mounts},
+    files::Look,
+    mount_table::{MountPoint, at_or_below, holding, mounts},
+    sync::lock,
 };
 
 /// File systems of the kernel's own, in which nothing is kept.
@@ -38,102 +41,144 @@ const OF_THE_KERNEL: [&str; 15] = [
     "efivarfs",
 ];
 
+/// How long what was seen of the other volumes' folders counts. Many volumes may be checked at once.
+const SEEN_FOR: Duration = Duration::from_secs(10);
+
 /// The folders of the host that are volumes, by name.
 #[derive(Debug)]
 pub(in crate::daemon) struct Folders {
     folders: BTreeMap<String, PathBuf>,
     root: Root,
+    /// What was seen of all volumes' folders, and when.
+    seen: Mutex<Option<(Instant, Arc<Vec<Neighbour>>)>>,
+}
+
+/// The folder of a volume, as others see it.
+#[derive(Debug)]
+struct Neighbour {
+    volume: String,
+    path: PathBuf,
+    /// `None` if it does not answer, or is not there.
+    around: Option<Around>,
+}
+
+/// What a folder must not overlap with.
+struct Host {
+    mounts: Vec<MountPoint>,
+    top: Identity,
+    root: Around,
+    neighbours: Arc<Vec<Neighbour>>,
 }
 
 impl Folders {
     pub(in crate::daemon) const NAME: &str = FOLDER_DRIVER;
 
     pub(in crate::daemon) fn new(root: &Root, folders: Vec<(String, PathBuf)>) -> Self {
-        Self { folders: folders.into_iter().collect(), root: root.clone() }
+        let folders = folders.into_iter().collect();
+        Self { folders, root: root.clone(), seen: Mutex::default() }
     }
 
-    fn look(&self, volume: &str) -> Result<()> {
-        let folder = self.path(volume);
-        let shown = folder.display();
-        let wrong = |what: String, hint: &str| {
-            Err(Error::new(
-                ErrorKind::Io,
-                format!("the folder \"{shown}\" of volume \"{volume}\" {what}"),
-            )
-            .with_hint(hint.to_owned()))
+    fn host(&self) -> Result<Host> {
+        let unseen = |what: &Path, error: io::Error| {
+            Error::io(format!("cannot look at \"{}\"", what.display()), &error)
         };
-        match fs::symlink_metadata(&folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return wrong(
-                    "is not there".into(),
-                    "mount the share that it is on, or correct BKUP_FOLDERS",
-                );
-            }
-            Err(error) => {
-                return wrong(format!("can't be looked at: {error}"), "look at its share");
-            }
-            Ok(metadata) if metadata.is_symlink() => {
-                return wrong(
-                    "is a symbolic link".into(),
-                    "write the folder that it leads to in BKUP_FOLDERS",
-                );
-            }
-            Ok(metadata) if !metadata.is_dir() => {
-                return wrong("is no folder".into(), "write a folder in BKUP_FOLDERS");
-            }
-            Ok(_) => {}
-        }
-        let hint = "write another folder in BKUP_FOLDERS; nothing was changed";
-        match self.overlap(volume, &folder)? {
-            Some(what) => wrong(what, hint),
-            None => Ok(()),
-        }
+        let (top, root) = (Path::new("/"), self.root.path());
+        Ok(Host {
+            mounts: mounts().map_err(|error| unseen(top, error))?,
+            top: Identity::of(top).map_err(|error| unseen(top, error))?,
+            root: Around::of(root).map_err(|error| unseen(root, error))?,
+            neighbours: self.neighbours().map_err(|error| unseen(&self.root.volumes(), error))?,
+        })
     }
 
-    /// What else is in the folder or around it that must not be.
-    fn overlap(&self, volume: &str, folder: &Path) -> Result<Option<String>> {
-        let unseen = |error: io::Error| {
-            Error::io(format!("cannot look at \"{}\"", folder.display()), &error)
-        };
-        let own = Identity::of(folder).map_err(unseen)?;
-        if Identity::of(Path::new("/")).map_err(unseen)? == own {
-            return Ok(Some("is the host's \"/\"".into()));
-        }
-        let all = mounts().map_err(unseen)?;
-        if let Some(mount) = holding(&all, &real_path(folder))
-            && OF_THE_KERNEL.contains(&mount.file_system.as_str())
+    /// The folders of all volumes. The lock is held while they are looked at, which has a limit.
+    fn neighbours(&self) -> io::Result<Arc<Vec<Neighbour>>> {
+        let mut seen = lock(&self.seen);
+        if let Some((at, known)) = &*seen
+            && at.elapsed() < SEEN_FOR
         {
-            return Ok(Some(format!("is in the system's {}", mount.file_system)));
+            return Ok(known.clone());
         }
-        let real = real_path(folder);
-        let inside = at_or_below(&all, &real)
-            .find(|mount| OF_THE_KERNEL.contains(&mount.file_system.as_str()));
-        if let Some(mount) = inside {
-            let (kind, path) = (&mount.file_system, mount.path.display());
-            return Ok(Some(format!("has the system's {kind} in it, at \"{path}\"")));
-        }
-        let root = Identity::of(self.root.path()).map_err(unseen)?;
-        if holds(own, self.root.path()) || holds(root, folder) {
-            let root = self.root.path().display();
-            return Ok(Some(format!("and the daemon's own folder \"{root}\" are in one another")));
-        }
-        let others = self.folders.iter().filter(|(name, _)| *name != volume);
-        let made = fs::read_dir(self.root.volumes()).map_err(unseen)?.flatten();
+        let made = fs::read_dir(self.root.volumes())?.flatten();
         let made =
             made.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
-        let others = others.map(|(name, path)| (name.clone(), path.clone())).chain(made);
-        for (name, other) in others {
-            let Ok(identity) = Identity::of(&other) else { continue };
-            let what = match (holds(own, &other), holds(identity, folder)) {
-                (true, true) => "is that of",
-                (true, false) => "has in it that of",
-                (false, true) => "is in that of",
-                (false, false) => continue,
-            };
-            return Ok(Some(format!("{what} \"{name}\", \"{}\"", other.display())));
-        }
-        Ok(None)
+        let named = self.folders.iter().map(|(name, path)| (name.clone(), path.clone()));
+        let begun: Vec<_> = named
+            .chain(made)
+            .map(|(volume, path)| (begin(&path, LISTED_WITHIN), volume, path))
+            .collect();
+        let ended = begun.into_iter().map(|(look, volume, path)| {
+            let around = look.found().and_then(io::Result::ok);
+            Neighbour { volume, path, around }
+        });
+        let all = Arc::new(ended.collect());
+        *seen = Some((Instant::now(), Arc::clone(&all)));
+        Ok(all)
     }
+}
+
+fn begin(folder: &Path, within: Duration) -> Look<io::Result<Around>> {
+    let path = folder.to_owned();
+    Look::begin(folder, within, move || Around::of(&path))
+}
+
+/// Whether a folder that looks so can be a volume.
+fn judge((volume, folder): (&str, &Path), seen: io::Result<Around>, host: &Host) -> Result<()> {
+    let shown = folder.display();
+    let wrong = |what: String, hint: &str| {
+        let message = format!("the folder \"{shown}\" of volume \"{volume}\" {what}");
+        Err(Error::new(ErrorKind::Io, message).with_hint(hint.to_owned()))
+    };
+    match seen {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            wrong("is not there".into(), "mount the share that it is on, or correct BKUP_FOLDERS")
+        }
+        Err(error) => wrong(format!("can't be looked at: {error}"), "look at its share"),
+        Ok(around) if around.kind.is_symlink() => {
+            wrong("is a symbolic link".into(), "write the folder that it leads to in BKUP_FOLDERS")
+        }
+        Ok(around) if !around.kind.is_dir() => {
+            wrong("is no folder".into(), "write a folder in BKUP_FOLDERS")
+        }
+        Ok(around) => match overlap((volume, folder), &around, host) {
+            Some(what) => wrong(what, "write another folder in BKUP_FOLDERS; nothing was changed"),
+            None => Ok(()),
+        },
+    }
+}
+
+/// What else is in the folder or around it that must not be.
+fn overlap((volume, folder): (&str, &Path), own: &Around, host: &Host) -> Option<String> {
+    if own.is(host.top) {
+        return Some("is the host's \"/\"".into());
+    }
+    let is_kernels = |mount: &&MountPoint| OF_THE_KERNEL.contains(&mount.file_system.as_str());
+    if let Some(mount) = holding(&host.mounts, &own.real).filter(is_kernels) {
+        return Some(format!("is in the system's {}", mount.file_system));
+    }
+    if let Some(mount) = at_or_below(&host.mounts, &own.real).find(is_kernels) {
+        let (kind, path) = (&mount.file_system, mount.path.display());
+        return Some(format!("has the system's {kind} in it, at \"{path}\""));
+    }
+    if host.root.is_in(own) || own.is_in(&host.root) {
+        let root = host.root.real.display();
+        return Some(format!("and the daemon's own folder \"{root}\" are in one another"));
+    }
+    for other in host.neighbours.iter().filter(|other| other.volume != volume) {
+        let (other_is_in, is_in) = match &other.around {
+            Some(around) => (around.is_in(own), own.is_in(around)),
+            // Of one that does not answer, only the path is known.
+            None => (other.path.starts_with(folder), folder.starts_with(&other.path)),
+        };
+        let what = match (other_is_in, is_in) {
+            (true, true) => "is that of",
+            (true, false) => "has in it that of",
+            (false, true) => "is in that of",
+            (false, false) => continue,
+        };
+        return Some(format!("{what} \"{}\", \"{}\"", other.volume, other.path.display()));
+    }
+    None
 }
 
 impl Driver for Folders {
@@ -155,22 +200,29 @@ impl Driver for Folders {
         self.folders.iter().map(|(name, path)| (name.as_str(), path.as_path())).collect()
     }
 
-    fn check(&self, volume: &str) -> Result<()> {
-        self.look(volume)
-    }
-
-    fn problem(&self, volume: &str) -> Option<String> {
-        let all = mounts().unwrap_or_default();
-        if holding(&all, &self.path(volume)).is_some_and(|mount| mount.is_remote()) {
-            return None;
-        }
-        self.look(volume).err().map(|error| error.message)
+    fn check(&self, volumes: &[&str], within: Duration) -> Vec<Result<()>> {
+        let begin = |volume: &&str| {
+            let folder = self.path(volume);
+            (begin(&folder, within), folder)
+        };
+        let begun: Vec<_> = volumes.iter().map(begin).collect();
+        let host = self.host();
+        let judged = begun.into_iter().zip(volumes).map(|((look, folder), volume)| {
+            let seen = look.found().ok_or_else(|| no_answer(volume, &folder))?;
+            judge((volume, &folder), seen, host.as_ref().map_err(Clone::clone)?)
+        });
+        judged.collect()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::support::disk::Hung;
+
+    fn check(folders: &Folders, volume: &str) -> Result<()> {
+        folders.check(&[volume], LISTED_WITHIN).remove(0)
+    }
 
     fn folders(scratch: &Path, folders: &[(&str, &str)]) -> Folders {
         let root = Root::make(&scratch.join("root")).unwrap();
@@ -202,13 +254,31 @@ mod tests {
             ("around/site", "is that of \"site\""),
         ] {
             let all = folders(scratch.path(), &[("site", "site"), ("odd", folder)]);
-            let error = all.check("odd").unwrap_err();
+            let error = check(&all, "odd").unwrap_err();
             assert!(error.message.contains(why) && error.hint.is_some(), "{folder}: {error}");
-            assert_eq!(all.problem("odd"), Some(error.message));
         }
         let all = folders(scratch.path(), &[("site", "site"), ("mail", "mail")]);
-        assert!(all.check("site").is_ok() && all.problem("mail").is_none());
+        check(&all, "site").unwrap();
         let all = folders(scratch.path(), &[("site", "site"), ("deep", "site/deep")]);
-        assert!(all.check("site").unwrap_err().message.contains("has in it that of \"deep\""));
+        assert!(check(&all, "site").unwrap_err().message.contains("has in it that of \"deep\""));
+    }
+
+    #[test]
+    fn a_folder_that_does_not_answer_is_told_and_the_others_are_checked_all_the_same() {
+        let scratch = tempfile::tempdir().unwrap();
+        fs::create_dir(scratch.path().join("site")).unwrap();
+        let Some(hung) = Hung::new() else { return };
+        let mut all = folders(scratch.path(), &[("site", "site")]);
+        all.folders.insert("hung".into(), hung.path().into());
+        let soon = Duration::from_millis(100);
+        let mut checked = all.check(&["hung", "site"], soon);
+        checked.pop().unwrap().unwrap();
+        let error = checked.pop().unwrap().unwrap_err();
+        assert!(error.message.ends_with("of volume \"hung\" does not answer"), "{error}");
+        // What its folder has in it is told by the path alone.
+        all.folders.insert("site".into(), hung.path().join("site"));
+        let begun = Instant::now();
+        assert!(all.check(&["hung"], Duration::from_secs(60))[0].is_err());
+        assert!(begun.elapsed() < Duration::from_secs(30), "it is not asked again");
     }
 }

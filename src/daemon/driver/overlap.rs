@@ -2,11 +2,13 @@
 //! path, makes no other folder of it.
 
 use std::{
-    fs, io,
+    fs::{self, FileType},
+    io,
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
 };
 
+use super::touch_mounts;
 use crate::{
     convoy::refusal::refused,
     error::{Error, ErrorKind, Result},
@@ -28,8 +30,41 @@ impl Identity {
     }
 }
 
+/// Where a folder lies.
+#[derive(Debug, Clone)]
+pub(super) struct Around {
+    /// Without symbolic links.
+    pub(super) real: PathBuf,
+    pub(super) kind: FileType,
+    /// The folder, and those above it up to `/`.
+    upwards: Vec<Identity>,
+}
+
+impl Around {
+    /// Looks at a folder, and at what is mounted in it.
+    pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        let kind = fs::symlink_metadata(folder)?.file_type();
+        let real = fs::canonicalize(folder)?;
+        let upwards = real.ancestors().filter_map(|above| Identity::of(above).ok()).collect();
+        // The whole host is refused, whatever is mounted in it.
+        if real != Path::new("/") {
+            touch_mounts(&real);
+        }
+        Ok(Self { real, kind, upwards })
+    }
+
+    /// Whether this folder is the other one, or lies in it.
+    pub(super) fn is_in(&self, other: &Self) -> bool {
+        other.upwards.first().is_some_and(|other| self.upwards.contains(other))
+    }
+
+    pub(super) fn is(&self, other: Identity) -> bool {
+        self.upwards.first() == Some(&other)
+    }
+}
+
 /// Whether `inside` is the folder, or lies in it. What is not there lies nowhere.
-pub(super) fn holds(folder: Identity, inside: &Path) -> bool {
+fn holds(folder: Identity, inside: &Path) -> bool {
     let real = real_path(inside);
     real.ancestors().any(|ancestor| Identity::of(ancestor).is_ok_and(|there| there == folder))
 }

@@ -4,13 +4,14 @@ use std::{
     fs, io,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
-use super::Driver;
+use super::{Driver, no_answer, touch_mounts};
 use crate::{
     daemon::{moment::Place, root::Root},
     error::{Error, ErrorKind, Result},
-    files::{move_folder, sync_folder, write_error},
+    files::{Look, move_folder, sync_folder, write_error},
 };
 
 /// The outcome of [`Vfs::create`].
@@ -53,19 +54,38 @@ impl Driver for Vfs {
         }
     }
 
-    fn check(&self, volume: &str) -> Result<()> {
-        let folder = self.path(volume);
-        let what = match fs::symlink_metadata(&folder) {
-            Ok(metadata) if metadata.is_dir() => return Ok(()),
-            Ok(metadata) if metadata.is_symlink() => "is a symbolic link".to_owned(),
-            Ok(_) => "is no folder".to_owned(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => "is not there".to_owned(),
-            Err(error) => format!("can't be looked at: {error}"),
+    fn check(&self, volumes: &[&str], within: Duration) -> Vec<Result<()>> {
+        let begin = |volume: &&str| {
+            let folder = self.path(volume);
+            let look = {
+                let folder = folder.clone();
+                move || {
+                    touch_mounts(&folder);
+                    fs::symlink_metadata(&folder)
+                }
+            };
+            (Look::begin(&folder, within, look), folder, (*volume).to_owned())
         };
-        let message = format!("the folder \"{}\" of volume \"{volume}\" {what}", folder.display());
-        Err(Error::new(ErrorKind::Io, message)
-            .with_hint("put its folder back, or restore the volume under another name"))
+        let begun: Vec<_> = volumes.iter().map(begin).collect();
+        let judged = begun.into_iter().map(|(look, folder, volume)| match look.found() {
+            None => Err(no_answer(&volume, &folder)),
+            Some(seen) => judged(&volume, &folder, seen),
+        });
+        judged.collect()
     }
+}
+
+fn judged(volume: &str, folder: &Path, seen: io::Result<fs::Metadata>) -> Result<()> {
+    let what = match seen {
+        Ok(metadata) if metadata.is_dir() => return Ok(()),
+        Ok(metadata) if metadata.is_symlink() => "is a symbolic link".to_owned(),
+        Ok(_) => "is no folder".to_owned(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => "is not there".to_owned(),
+        Err(error) => format!("can't be looked at: {error}"),
+    };
+    let message = format!("the folder \"{}\" of volume \"{volume}\" {what}", folder.display());
+    Err(Error::new(ErrorKind::Io, message)
+        .with_hint("put its folder back, or restore the volume under another name"))
 }
 
 impl Vfs {

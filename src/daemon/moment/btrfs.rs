@@ -12,7 +12,7 @@ use rustix::io::Errno;
 use super::btrfs_calls as calls;
 use crate::{
     daemon::root::Staged,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     files::write_error,
 };
 
@@ -79,22 +79,37 @@ pub(super) fn take_snapshot(folder: &Path, path: &Path) -> Result<()> {
     taken.map_err(|error| write_error(path, &error))
 }
 
-/// Removes a snapshot. One that is gone is no error.
-pub(super) fn remove_snapshot(path: &Path) -> Result<()> {
+/// What tells the subvolume that a folder is in from all others, also after it was mounted again:
+/// the id of the file system and the number in it. `None` if it can't be told.
+pub(super) fn home(folder: &Path) -> Option<String> {
+    let file_system = file_system(folder)?;
+    let tree = calls::tree_of(&File::open(folder).ok()?).ok()?;
+    let hex: String = file_system.iter().map(|byte| format!("{byte:02x}")).collect();
+    Some(format!("{hex}:{tree}"))
+}
+
+/// Removes the snapshot `path`, which was made in the subvolume `home`. One that is gone is no error,
+/// but one whose disk is not mounted is not gone.
+pub(super) fn remove_snapshot(path: &Path, made_in: Option<&str>) -> Result<()> {
     let (parent, name) = parts(path)?;
+    let there = path.ancestors().skip(1).find(|above| above.is_dir()).unwrap_or(parent);
+    let home = home(there);
+    if home.is_none() || made_in.is_some_and(|made_in| home.as_deref() != Some(made_in)) {
+        let message = format!("the disk of \"{}\" is not mounted", path.display());
+        return Err(Error::new(ErrorKind::Io, message)
+            .with_hint("mount it; the next start of the daemon removes what is left there"));
+    }
+    if there != parent {
+        return Ok(());
+    }
     let removed = open(parent).and_then(|parent| match calls::remove_subvolume(&parent, name) {
         Err(Errno::NOENT) => Ok(()),
         removed => Ok(removed?),
     });
-    match removed {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed.map_err(|error| {
-            write_error(path, &error).with_hint(format!(
-                "remove it by hand: btrfs subvolume delete \"{}\"",
-                path.display()
-            ))
-        }),
-    }
+    removed.map_err(|error| {
+        write_error(path, &error)
+            .with_hint(format!("remove it by hand: btrfs subvolume delete \"{}\"", path.display()))
+    })
 }
 
 fn open(folder: &Path) -> io::Result<File> {

@@ -128,6 +128,15 @@ pub(super) fn subvolumes_in(subvolume: &File) -> Result<Vec<u64>> {
     }
 }
 
+/// The number of the subvolume that a folder is in.
+pub(super) fn tree_of(folder: &File) -> Result<u64> {
+    // The first inode that a subvolume can have, and the only one of which anyone may ask.
+    let mut told = InodePath { tree: 0, inode: 256, path: [0; 4080] };
+    // SAFETY: the call reads and fills the structure of its size; any bytes are valid in it.
+    unsafe { ioctl(folder, Updater::<INO_LOOKUP, _>::new(&mut told)) }?;
+    Ok(told.tree)
+}
+
 /// The path of an inode in a subvolume, from its top. Only root may ask.
 pub(super) fn path_of(subvolume: &File, inode: u64) -> Result<PathBuf> {
     let mut told = InodePath { tree: 0, inode, path: [0; 4080] };

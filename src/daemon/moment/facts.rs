@@ -10,8 +10,8 @@ use crate::{
     mount_table::{MountPoint, at_or_below, holding, mounts},
 };
 
-/// What was seen of a place.
-#[derive(Debug, Clone)]
+/// What was seen of a place; nothing, if it does not answer.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Facts {
     /// `None` on another file system.
     pub(super) btrfs: Option<BtrfsFacts>,
@@ -38,7 +38,7 @@ impl Facts {
         let all = mounts().unwrap_or_default();
         // A share whose server is gone answers nothing for ever, and has no moments.
         if holding(&all, &place.folder).is_some_and(|mount| mount.is_remote()) {
-            return Self { btrfs: None, clones: false, mounts_below: Vec::new() };
+            return Self::default();
         }
         let folder = real_path(&place.folder);
         let below = at_or_below(&all, &folder).filter(|mount| mount.path != folder);

@@ -30,12 +30,20 @@ pub(super) struct Note {
     pub(super) folder: PathBuf,
     /// The folder that was made; empty if it is not known.
     pub(super) path: PathBuf,
+    /// What tells the subvolume that the folder was made in ([`super::btrfs::home`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) home: Option<String>,
 }
 
 impl Note {
     pub(super) fn new(kind: Kind, place: &Place, path: PathBuf) -> Self {
         let (volume, folder) = (place.volume.clone(), place.folder.clone());
-        Self { id: new_id(), kind: kind.as_str().to_owned(), volume, folder, path }
+        Self { id: new_id(), kind: kind.as_str().to_owned(), volume, folder, path, home: None }
+    }
+
+    /// With what tells the subvolume that the folder is made in.
+    pub(super) fn in_home(self, home: Option<String>) -> Self {
+        Self { home, ..self }
     }
 
     /// What it is about, for people.

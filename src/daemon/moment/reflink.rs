@@ -18,6 +18,7 @@ use std::{
     io,
     os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use jiff::{SignedDuration, Timestamp};
@@ -31,9 +32,9 @@ use crate::files::FOLDER;
 
 /// What was changed so lately may change again at any time.
 const HOT: SignedDuration = SignedDuration::from_hours(1);
-/// The coarsest times of file systems that have reflinks. Before Linux 6.13, a file that was changed
-/// so shortly before it was copied may have changed once more and look the same.
-const TICK: SignedDuration = SignedDuration::from_millis(10);
+/// The coarsest times of local file systems. Before Linux 6.13, a file that was changed so shortly
+/// before it was looked at may have changed once more and look the same.
+pub(in crate::daemon) const TICK: SignedDuration = SignedDuration::from_millis(10);
 /// The most bytes that the system returns for an attribute, or for the names of all attributes.
 const LARGEST_ATTRIBUTE: usize = 64 * 1024;
 /// How often what changed is copied again.
@@ -62,6 +63,27 @@ pub(in crate::daemon) struct CopiedFile {
     pub(in crate::daemon) copy: File,
     /// When it was copied.
     copied: Timestamp,
+    _counted: Counted,
+}
+
+/// The copies that this process holds, of all moments.
+static COPIES: AtomicUsize = AtomicUsize::new(0);
+
+/// Counts a copy until it is dropped.
+#[derive(Debug)]
+struct Counted;
+
+impl Counted {
+    fn one() -> Self {
+        COPIES.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        COPIES.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Copies {
@@ -79,7 +101,7 @@ impl Copies {
     /// Whether a file that was not copied may have changed since the moment. The time of a new file is
     /// that of the last tick.
     pub(in crate::daemon) fn is_later(&self, stat: &Stat) -> bool {
-        changed(stat) >= self.moment.saturating_sub(TICK).unwrap_or(Timestamp::MIN)
+        changed_at(stat) >= self.moment.saturating_sub(TICK).unwrap_or(Timestamp::MIN)
     }
 
     /// What changed at every look: each of these is of one moment, but not of the same.
@@ -130,7 +152,7 @@ fn tick() -> SignedDuration {
     if version >= (6, 13) { SignedDuration::ZERO } else { TICK }
 }
 
-/// A quarter of the files that this process may have open.
+/// A quarter of the files that this process may have open. That many copies may all moments have.
 fn most_copies() -> usize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit / 4).unwrap_or(usize::MAX).min(4096)
@@ -201,14 +223,14 @@ impl Look<'_> {
             };
             match FileType::from_raw_mode(seen.st_mode) {
                 FileType::Directory => left.push(below),
-                FileType::RegularFile if changed(&seen) >= self.hot => {
+                FileType::RegularFile if changed_at(&seen) >= self.hot => {
                     self.file(&below, (handle, &name), &seen)?;
                 }
                 _ => {}
             }
             names.push(name);
         }
-        if changed(&stat) < self.hot {
+        if changed_at(&stat) < self.hot {
             return Ok(());
         }
         let known = self.copies.folders.get(path);
@@ -229,12 +251,12 @@ impl Look<'_> {
         self.seen.insert(path.to_owned());
         if let Some(known) = self.copies.files.get(path)
             && same(&known.stat, stat)
-            && changed(stat) < known.copied.saturating_sub(self.tick).unwrap_or(Timestamp::MIN)
+            && changed_at(stat) < known.copied.saturating_sub(self.tick).unwrap_or(Timestamp::MIN)
         {
             return Ok(());
         }
         let is_known = self.copies.files.contains_key(path);
-        if !is_known && self.copies.files.len() >= self.most {
+        if !is_known && COPIES.load(Ordering::Relaxed) >= self.most {
             return Ok(());
         }
         let copied = (self.now)();
@@ -262,7 +284,10 @@ fn copy(
     }
     let copy = nameless(root)?;
     match rustix::fs::ioctl_ficlone(&copy, &from) {
-        Ok(()) => Ok(Some(CopiedFile { stat, attributes: attributes(&from)?, copy, copied })),
+        Ok(()) => {
+            let (attributes, _counted) = (attributes(&from)?, Counted::one());
+            Ok(Some(CopiedFile { stat, attributes, copy, copied, _counted }))
+        }
         Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
         Err(_) => Ok(None),
     }
@@ -300,7 +325,7 @@ fn nameless(root: &OwnedFd) -> Result<File, Errno> {
 }
 
 /// When a file's content or metadata was changed last. No program can set this time.
-fn changed(stat: &Stat) -> Timestamp {
+pub(in crate::daemon) fn changed_at(stat: &Stat) -> Timestamp {
     #[expect(clippy::cast_possible_truncation, reason = "there are 10^9 of them in a second")]
     let nanoseconds = stat.st_ctime_nsec as i32;
     Timestamp::new(stat.st_ctime, nanoseconds).unwrap_or(Timestamp::MAX)

@@ -1,6 +1,12 @@
 //! Moments are of one time, and nothing is left of them.
 
-use std::{fs, path::Path, process::Command, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use tempfile::TempDir;
 
@@ -84,6 +90,42 @@ fn a_snapshot_that_a_crash_left_is_removed_by_the_next_start_and_said() {
     assert!(said.len() == 1 && said[0].contains("volume \"vol1\""), "{said:?}");
     assert_eq!((snapshots(&disk), notes(&disk.path())), (0, 0));
     assert!(moments.undo_left().is_empty());
+}
+
+#[test]
+fn a_snapshot_whose_disk_is_not_mounted_is_not_taken_for_gone() {
+    let Some(disk) = Disk::new("btrfs", &[]) else { return };
+    let home = tempfile::tempdir().unwrap();
+    let moments = moments(home.path(), None);
+    subvolume(&disk.path().join("volume"));
+    let place = Place { beside: Some(disk.path()), ..place(disk.path().join("volume")) };
+    std::mem::forget(take(&moments, &place).unwrap());
+    run(Command::new("umount").arg(disk.path())).unwrap();
+    let said = moments.undo_left();
+    let image = disk.path().with_file_name("image");
+    run(Command::new("mount").args(["-o", "loop"]).arg(image).arg(disk.path())).unwrap();
+    assert!(said.len() == 1 && said[0].contains("is not mounted"), "{said:?}");
+    assert_eq!((notes(home.path()), fs::read_dir(disk.path()).unwrap().count()), (1, 2));
+    moments.undo_left();
+    assert_eq!((notes(home.path()), fs::read_dir(disk.path()).unwrap().count()), (0, 1));
+    // One that a person removed is gone.
+    let moment = take(&moments, &place).unwrap();
+    run(Command::new("btrfs").args(["subvolume", "delete"]).arg(moment.files().folder)).unwrap();
+    moment.end().unwrap();
+    assert_eq!(notes(home.path()), 0);
+}
+
+#[test]
+fn a_moment_of_a_kind_that_only_a_newer_version_knows_is_left_alone() {
+    let commanded = Commanded::new();
+    std::mem::forget(take(&commanded.moments(COPY), &commanded.place).unwrap());
+    let folder = commanded.folder.path().join("root/moments");
+    let note = fs::read_dir(&folder).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&note).unwrap().replace("\"command\"", "\"lvm\"");
+    fs::write(&note, text).unwrap();
+    let said = commanded.moments(COPY).undo_left();
+    assert!(said.len() == 1 && said[0].contains("knows no moment \"lvm\""), "{said:?}");
+    assert_eq!((commanded.log(), notes(commanded.folder.path())), (String::new(), 1));
 }
 
 #[test]
@@ -360,4 +402,39 @@ fn on_a_full_disk_the_files_are_read_as_they_are() {
     let moment = take(&moments, &place).unwrap();
     assert!(matches!(moment.kind(), Kind::Live | Kind::Reflink));
     assert_eq!(fs::read(moment.files().folder.join("a")).unwrap().len(), 1 << 20);
+}
+
+/// Writes to a file through a memory map now, and each time that a line comes.
+const MAPS: &str = "import mmap, os, sys
+map = mmap.mmap(os.open(sys.argv[1], os.O_RDWR), 4096)
+for number in range(1, 99):
+    map[0] = number
+    print(number, flush=True)
+    if not sys.stdin.readline(): break";
+
+#[test]
+fn a_write_through_a_memory_map_after_files_began_to_be_read_live_changes_the_files_time() {
+    let Some(disk) = Disk::new("ext4", &[]) else { return };
+    let moments = moments(&disk.path(), None);
+    let place = place(disk.path().join("volume"));
+    let path = place.folder.join("a");
+    fs::write(&path, vec![0; 4096]).unwrap();
+    let mut python = Command::new("python3");
+    let python = python.args(["-c", MAPS]).arg(&path);
+    let Ok(mut python) = python.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn() else {
+        eprintln!("python3 is not installed");
+        return;
+    };
+    let mut said = BufReader::new(python.stdout.take().unwrap()).lines();
+    let mut ask = python.stdin.take().unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), "1");
+    let before = rustix::fs::stat(&path).unwrap();
+    let moment = take(&moments, &place).unwrap();
+    assert_eq!(moment.kind(), Kind::Live);
+    writeln!(ask).unwrap();
+    assert_eq!(said.next().unwrap().unwrap(), "2");
+    let after = rustix::fs::stat(&path).unwrap();
+    drop(ask);
+    python.wait().unwrap();
+    assert!(changed_at(&after) > changed_at(&before));
 }

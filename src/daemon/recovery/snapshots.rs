@@ -34,12 +34,13 @@ pub(in crate::daemon) fn create(
     now: impl FnOnce() -> Zoned,
 ) -> Result<(VolumeState, SnapshotState)> {
     volumes.exclusively(volume, || {
+        let turn = local.turn()?;
         let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
         let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
         let time = now();
         let take = |reading: &VolumeReading<'_>| {
             let moment = &reading.moment;
-            let taken = local.take(moment.files(), volume, name, parent, &time)?;
+            let taken = turn.take(moment.files(), volume, name, parent, &time)?;
             let kind = Some(moment.kind().as_str().to_owned());
             Ok(SnapshotState { mounts: reading.mounts.clone(), moment: kind, ..taken })
         };

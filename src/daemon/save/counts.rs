@@ -1,6 +1,7 @@
 //! How much was saved.
 
 use std::{
+    collections::HashSet,
     path::PathBuf,
     sync::{
         Mutex,
@@ -12,6 +13,8 @@ use crate::{convoy::MomentRecord, sync::lock};
 
 /// So many paths are kept of files that changed while they were read.
 const NAMED: usize = 10;
+/// So many are known, so that none of them is counted twice.
+const REMEMBERED: usize = 10_000;
 
 /// A number that several workers count up.
 #[derive(Default)]
@@ -54,21 +57,34 @@ pub(super) struct Counts {
     pub(super) bytes_of_folders: Counter,
     /// Files and folders with a time that can't be kept.
     pub(super) capped: Counter,
-    changed: Mutex<Changed>,
+    changed: Mutex<Told>,
+}
+
+/// Files that changed, each once.
+#[derive(Default)]
+struct Told {
+    changed: Changed,
+    paths: HashSet<PathBuf>,
 }
 
 impl Counts {
-    /// A file that changed each time while it was read.
+    /// A file or a folder that changed while it was read, or is of another moment than others.
     pub(super) fn changed(&self, path: PathBuf) {
-        let mut changed = lock(&self.changed);
+        let Told { changed, paths } = &mut *lock(&self.changed);
+        if paths.contains(&path) {
+            return;
+        }
         changed.count += 1;
         if changed.paths.len() < NAMED {
-            changed.paths.push(path);
+            changed.paths.push(path.clone());
+        }
+        if paths.len() < REMEMBERED {
+            paths.insert(path);
         }
     }
 
     pub(super) fn take_changed(&self) -> Changed {
-        let mut changed = std::mem::take(&mut *lock(&self.changed));
+        let mut changed = std::mem::take(&mut *lock(&self.changed)).changed;
         changed.paths.sort();
         changed
     }

@@ -1,7 +1,8 @@
 //! Reads the entries of a folder.
 
-use std::{ffi::CStr, fs::File, io, os::fd::OwnedFd};
+use std::{ffi::CStr, fs::File, io, os::fd::OwnedFd, thread};
 
+use jiff::Timestamp;
 use rustic_core::repofile::{Metadata, NodeType};
 use rustix::{
     fs::{AtFlags, FileType, OFlags, Stat},
@@ -17,7 +18,7 @@ use super::{
 };
 use crate::{
     daemon::{
-        moment::CopiedFile,
+        moment::{CopiedFile, TICK, changed_at},
         repository::{Coder, Hash},
         tree::read::{MetadataReader, kind_of, open_at},
     },
@@ -125,8 +126,12 @@ impl<'a> Entries<'a> {
         };
         let content;
         let refers = match unchanged {
-            _ if kind != NodeType::File => Refers::Nothing,
+            _ if kind != NodeType::File => {
+                self.saw(&stat);
+                Refers::Nothing
+            }
             Some(chunks) => {
+                self.saw(&stat);
                 self.run.counts.bytes.add(meta.size);
                 self.run.piece.advance(meta.size);
                 Refers::Chunks(chunks)
@@ -145,6 +150,13 @@ impl<'a> Entries<'a> {
         node::write(text, name.to_bytes(), &kind, &meta, &refers)?;
         counter.add(1);
         Ok(None)
+    }
+
+    /// Remembers what is saved as it is now, for the second look.
+    fn saw(&self, stat: &Stat) {
+        if self.run.copies.is_none() {
+            self.run.second_look.saw(stat, Some(self.unfinished.folder.id()));
+        }
     }
 
     /// Reads a copy of a file, which can't change.
@@ -174,7 +186,7 @@ impl<'a> Entries<'a> {
         let mut tried = 0;
         loop {
             let file = self.open(name)?;
-            let before = rustix::fs::fstat(&file)?;
+            let (before, is_sure) = look(&file)?;
             if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
                 return Err(Unread::Replaced);
             }
@@ -184,7 +196,7 @@ impl<'a> Entries<'a> {
             (self.run.after_reading)(name);
             let after = rustix::fs::fstat(&file)?;
             tried += 1;
-            let still = same(&before, &after);
+            let still = is_sure && same(&before, &after);
             let tries = if content.bytes < LARGE { TRIES } else { TRIES_OF_LARGE };
             if !still && tried < tries {
                 continue;
@@ -193,6 +205,7 @@ impl<'a> Entries<'a> {
             if !still || is_later {
                 self.run.counts.changed(self.unfinished.folder.path_of(name));
             }
+            self.saw(&before);
             if !same(listed, &before) {
                 *meta = self.metadata_again(metadata, name, &before, meta);
             }
@@ -236,6 +249,28 @@ fn unread(error: io::Error) -> Unread {
     }
 }
 
+/// Looks at a file, and says whether each later change can be seen: a change within the same tick of
+/// the file system's clock leaves the time as it is. So a file that changed just now is looked at
+/// again when the tick is over.
+fn look(file: &File) -> Result<(Stat, bool), Errno> {
+    let is_sure = |stat: &Stat| is_before(changed_at(stat), Timestamp::now());
+    let stat = rustix::fs::fstat(file)?;
+    if is_sure(&stat) {
+        return Ok((stat, true));
+    }
+    thread::sleep(TICK.unsigned_abs());
+    let stat = rustix::fs::fstat(file)?;
+    let is_sure = is_sure(&stat);
+    Ok((stat, is_sure))
+}
+
+/// Whether a change is so long ago that a change now has another time. A time in the future is one of
+/// another clock, which tells nothing.
+fn is_before(changed: Timestamp, now: Timestamp) -> bool {
+    let passed = now.duration_since(changed);
+    passed >= TICK || passed <= -TICK
+}
+
 /// Whether a file did not change between two looks.
 fn same(one: &Stat, other: &Stat) -> bool {
     let key = |stat: &Stat| {
@@ -243,4 +278,20 @@ fn same(one: &Stat, other: &Stat) -> bool {
         (stat.st_size, times, stat.st_ino, stat.st_dev)
     };
     key(one) == key(other)
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn a_change_within_the_tick_of_an_earlier_one_can_not_be_seen() {
+        let changed = Timestamp::from_second(1_000).unwrap();
+        for (passed, sure) in [(0, false), (9, false), (10, true), (-9, false), (-5_000, true)] {
+            let now = changed + SignedDuration::from_millis(passed);
+            assert_eq!(is_before(changed, now), sure, "{passed} ms later");
+        }
+    }
 }

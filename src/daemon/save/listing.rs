@@ -68,6 +68,10 @@ impl Listing {
         self.starts.len() as u32
     }
 
+    pub(super) fn names(&self) -> impl Iterator<Item = &CStr> {
+        self.starts.iter().map(|start| name_at(&self.text, *start))
+    }
+
     pub(super) fn name(&self, number: u32) -> &CStr {
         self.starts.get(number as usize).map_or(c"", |start| name_at(&self.text, *start))
     }

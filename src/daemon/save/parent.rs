@@ -88,6 +88,7 @@ impl ParentFolder {
             .ok_or_else(|| wrong("it is missing in the index".to_owned()))?;
         let sealed = backend.read_pack(&at.pack, at.offset, at.length)?;
         let text = coder.open_blob(&sealed, at.raw_length)?;
+        // Any member of the repository can write an index that says otherwise.
         if hash(&text) != *tree {
             return Err(wrong("it is not what was backed up".to_owned()));
         }

@@ -14,6 +14,7 @@ use super::{
     counts::Counts,
     listing::Listing,
     queue::Queue,
+    second_look::SecondLook,
     unfinished_folder::UnfinishedFolder,
 };
 use crate::{
@@ -56,6 +57,7 @@ pub(super) struct Run<'a> {
     pub(super) folders: FolderHandles,
     pub(super) queue: Queue<ChunkWork, Task>,
     pub(super) counts: Counts,
+    pub(super) second_look: SecondLook,
     pub(super) failures: ReadFailures,
     /// What is read in place of what is in the folder now.
     pub(super) copies: Option<&'a Copies>,
@@ -76,10 +78,12 @@ impl Run<'_> {
     /// as they are it is counted; but the moment had it, so it is told.
     pub(super) fn unread(&self, path: &Path, error: &io::Error) {
         if self.copies.is_some() {
-            self.lost(path, error);
-        } else {
-            self.failures.record(path, error);
+            return self.lost(path, error);
         }
+        if error.kind() == io::ErrorKind::NotFound {
+            self.second_look.vanished();
+        }
+        self.failures.record(path, error);
     }
 
     /// Records that what was there when it was listed could not be read. What is gone is told as

@@ -307,6 +307,53 @@ fn what_comes_and_goes_after_the_moment_in_a_folder_that_was_quiet_is_told() {
     assert!(["from", "to", "to/moved"].into_iter().all(told), "{:?}", saved.changed);
 }
 
+/// What is told of a volume in which this happens after the file "1" was saved, and before "3" is read.
+fn told_after(happens: &(dyn Fn(&Scene) + Sync)) -> Vec<PathBuf> {
+    let scene = Scene::new();
+    for name in ["from/moved", "3", "2", "1"] {
+        scene.write(name, b"before");
+    }
+    // What is settled was there before the run.
+    scene.save(None);
+    let saved = scene.watched(&|name| {
+        if name == c"2" {
+            happens(&scene);
+        }
+    });
+    saved.changed.paths
+}
+
+#[test]
+fn files_that_are_of_different_moments_are_told() {
+    let told = told_after(&|scene| {
+        scene.write("1", b"after");
+        scene.write("3", b"after");
+    });
+    assert_eq!(told, [PathBuf::from("1")]);
+}
+
+#[test]
+fn a_file_that_changes_alone_after_it_was_read_is_of_the_moment_of_all() {
+    assert_eq!(told_after(&|scene| scene.write("1", b"after")), [] as [PathBuf; 0]);
+    assert_eq!(told_after(&|scene| scene.write("3", b"after")), [] as [PathBuf; 0]);
+    assert_eq!(told_after(&|scene| scene.write("new", b"new")), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_file_that_moves_into_a_folder_that_was_read_already_is_told() {
+    let told = told_after(&|scene| fs::rename(scene.path("from/moved"), scene.path("0")).unwrap());
+    assert_eq!(told, [PathBuf::from("0")]);
+}
+
+#[test]
+fn a_folder_whose_names_are_older_than_what_is_in_it_is_told() {
+    let told = told_after(&|scene| {
+        scene.write("3-journal", b"undo");
+        scene.write("3", b"after");
+    });
+    assert_eq!(told, [PathBuf::from(".")]);
+}
+
 #[test]
 fn without_enough_threads_a_run_ends_with_an_error() {
     let scene = Scene::new();

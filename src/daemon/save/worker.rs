@@ -139,6 +139,7 @@ impl<'a> Worker<'a> {
     /// What a folder is, and the names in it: at the moment, or now.
     fn names(&self, opened: &OpenedFolder) -> io::Result<(Stat, Listing)> {
         let Some(copies) = self.run.copies else {
+            self.run.second_look.saw(&opened.stat, None);
             return Ok((opened.stat, Listing::read(&opened.handle)?));
         };
         let path = opened.folder.path();

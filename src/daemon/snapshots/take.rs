@@ -1,6 +1,8 @@
 //! Taking a snapshot. A volume's folder is read and compared with what the repository kept. Only
 //! then the snapshot becomes visible.
 
+use std::sync::{Arc, MutexGuard, RwLockReadGuard};
+
 use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
@@ -13,9 +15,31 @@ use crate::{
         state::SnapshotState,
     },
     error::Result,
+    scope,
 };
 
+/// The turn of one snapshot: no other one is taken, and nothing is pruned, until it is dropped.
+pub(in crate::daemon) struct Turn<'a> {
+    local: &'a LocalRepository,
+    repository: Arc<OpenRepository>,
+    _writing: MutexGuard<'a, ()>,
+    _reading: RwLockReadGuard<'a, ()>,
+}
+
 impl LocalRepository {
+    /// Waits until a snapshot can be taken. A moment of the volume is taken after that: it holds
+    /// descriptors, and many snapshots may wait.
+    ///
+    /// # Errors
+    /// If the repository can't be opened or created.
+    pub(in crate::daemon) fn turn(&self) -> Result<Turn<'_>> {
+        let repository = self.open()?;
+        let (writing, reading) = (self.one_snapshot(), self.reading());
+        Ok(Turn { local: self, repository, _writing: writing, _reading: reading })
+    }
+}
+
+impl Turn<'_> {
     /// Takes a snapshot of a volume's `files`. The snapshot becomes visible only if the
     /// whole folder was read and written. The caller knows what is mounted in the volume.
     ///
@@ -29,22 +53,20 @@ impl LocalRepository {
         parent: Option<&SnapshotState>,
         time: &Zoned,
     ) -> Result<SnapshotState> {
-        let repository = self.open()?;
-        let _writing = self.one_snapshot();
-        let _reading = self.reading();
-        let known = parent.and_then(|parent| self.parent(&repository, parent));
-        let piece = self
+        let (local, repository) = (self.local, &*self.repository);
+        let known = parent.and_then(|parent| local.parent(repository, parent));
+        let piece = local
             .access
             .progress
             .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
         let source = Source { files, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
-        let saved = save::save(&repository, source, &*piece, &|| false)?;
+        let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
-        let mut file = self.new_file(volume, snapshot, time);
+        let mut file = local.new_file(volume, snapshot, time);
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));
         file.parent = known.map(|(id, _)| id);
         file.parents = file.parent.into_iter().collect();
-        let id = publish(&repository, file)?;
+        let id = publish(repository, file)?;
         Ok(SnapshotState {
             created: time.timestamp(),
             id: id.to_hex().as_str().to_owned(),
@@ -56,7 +78,9 @@ impl LocalRepository {
             changed_paths: saved.changed.moment("").changed_paths,
         })
     }
+}
 
+impl LocalRepository {
     /// The parent, by which unchanged files are told. One that can't be read is none.
     fn parent(
         &self,

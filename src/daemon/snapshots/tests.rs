@@ -28,7 +28,10 @@ fn vol1(folder: &TempDir) -> PathBuf {
 fn a_snapshot_that_could_not_be_written_is_none_and_the_next_one_is_whole() {
     let (folder, local) = repository(2_000, crate::progress::none());
     let room = local.open().unwrap().backend().room.clone();
-    let take = || local.take(Files::live(&vol1(&folder)), "vol1", "snap1", None, &Zoned::now());
+    let take = || {
+        let turn = local.turn().unwrap();
+        turn.take(Files::live(&vol1(&folder)), "vol1", "snap1", None, &Zoned::now())
+    };
     for left in [0, 100, 1_000] {
         *room.lock().unwrap() = Some(left);
         let error = take().unwrap_err();
@@ -42,8 +45,10 @@ fn a_snapshot_that_could_not_be_written_is_none_and_the_next_one_is_whole() {
 #[test]
 fn space_comes_back_even_after_a_panic() {
     let (folder, local) = repository(1, crate::progress::none());
+    let turn = local.turn().unwrap();
     let taken =
-        local.take(Files::live(&vol1(&folder)), "vol1", "snap1", None, &Zoned::now()).unwrap();
+        turn.take(Files::live(&vol1(&folder)), "vol1", "snap1", None, &Zoned::now()).unwrap();
+    drop(turn);
     assert_ne!(count_packs(&local.root.repository()), 0);
     std::thread::scope(|scope| {
         let panicking = scope.spawn(|| {

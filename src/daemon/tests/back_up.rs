@@ -2,8 +2,14 @@
 
 use std::fs;
 
+use tokio_util::sync::CancellationToken;
+
 use super::scene::{Scene, name, noise};
-use crate::convoy::Daemon as _;
+use crate::{
+    convoy::Daemon as _,
+    error::ErrorKind,
+    scope::{self, Scope},
+};
 
 #[tokio::test]
 async fn a_volume_is_backed_up_as_it_is_and_nothing_stays_beside_it() {
@@ -27,4 +33,23 @@ async fn a_volume_is_backed_up_as_it_is_and_nothing_stays_beside_it() {
         assert_eq!(fs::read(restored.join("a")).unwrap(), noise(3_000_000));
     }
     scene.check("backups/repository");
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_ends_its_backup_soon_and_leaves_none() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    fs::write(files.join("a"), noise(3_000_000)).unwrap();
+    let ended = CancellationToken::new();
+    let of_run = Scope { run: "run-1".into(), lines: None, ended: ended.clone() };
+    ended.cancel();
+    let destination = scene.destination.clone();
+    let (volume, snapshot) = (name("vol1"), name("snap1"));
+    let backing_up = scope::within(Some(of_run), || {
+        scope::carried(scene.daemon().back_up(&volume, &snapshot, &destination))
+    });
+    let error = backing_up.await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
+    assert!(scene.daemon().backups(&destination, None).await.unwrap().is_empty());
+    scene.back_up("vol1", "snap1").await;
 }

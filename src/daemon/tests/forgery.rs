@@ -1,7 +1,12 @@
 //! What other members of a repository write there: every member can write backups, with any names.
 
-use super::scene::Scene;
-use crate::{convoy::Daemon as _, error::ErrorKind};
+use std::fs;
+
+use super::scene::{Scene, name};
+use crate::{
+    convoy::{Changes, Daemon as _},
+    error::ErrorKind,
+};
 
 const NAMES: [&str; 3] = ["backup=backup-00000000000fa4e0", "volume=vol1", "snapshot=snap9"];
 
@@ -24,6 +29,26 @@ async fn a_backup_whose_parts_are_no_names_is_none_and_hides_no_other() {
     let urls: Vec<_> = listed.iter().map(|backup| backup.url().unwrap()).collect();
     assert_eq!(urls, std::slice::from_ref(&url));
     scene.daemon().delete_backup(&url, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_another_member_wrote_in_this_roots_name_says_nothing_of_what_has_changed() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    for (name, content) in [("a", "right"), ("b", "wrong")] {
+        fs::write(files.join(name), content).unwrap();
+    }
+    let url = scene.back_up("vol1", "snap1").await;
+    let forged = scene.forge_content(&url, "a", "b");
+    let volume = name("vol1");
+    let listed = scene.daemon().backup(&forged).await.unwrap();
+    assert_eq!(listed.field("Origin"), "here", "it looks like this root's");
+    let changes = scene.daemon().changes_since(&volume, &forged).await.unwrap();
+    assert!(matches!(&changes, Changes::Changed { path } if path == "a"), "{changes:?}");
+    assert_eq!(scene.daemon().changes_since(&volume, &url).await.unwrap(), Changes::Unchanged);
+    let next = scene.back_up("vol1", "snap2").await;
+    scene.restore("vol2", &next).await.unwrap();
+    assert_eq!(fs::read_to_string(scene.path("root/volumes/vol2/a")).unwrap(), "right");
 }
 
 #[tokio::test]

@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use rustic_core::{CheckOptions, repofile::SnapshotFile};
+use rustic_core::{CheckOptions, TreeId, repofile::SnapshotFile};
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps};
 use tempfile::TempDir;
 
@@ -18,8 +18,9 @@ use crate::{
     daemon::{
         BuiltinDaemon, BuiltinOptions,
         repository::{Backend, OpenRepository},
+        save::keep_trees,
     },
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     progress,
     s3::S3Options,
 };
@@ -70,7 +71,14 @@ impl Scene {
     pub(super) fn restart(&mut self, between: impl FnOnce(&Path)) {
         self.daemon = None;
         between(&self.path("root"));
-        self.daemon = Some(BuiltinDaemon::open(options(&self.path("root"))).unwrap());
+        // A command that another test starts holds the lock for a moment.
+        let reopened = loop {
+            match BuiltinDaemon::open(options(&self.path("root"))) {
+                Err(error) if error.kind == ErrorKind::Busy => std::thread::yield_now(),
+                opened => break opened,
+            }
+        };
+        self.daemon = Some(reopened.unwrap());
     }
 
     pub(super) async fn volume(&self, volume: &str) -> PathBuf {
@@ -125,6 +133,43 @@ impl Scene {
         plain.save_snapshots(vec![file]).unwrap();
         let new = names().find(|name| !before.contains(name)).unwrap();
         new.into_string().unwrap()
+    }
+
+    /// Adds a backup that looks like the one with this URL, but newer, and in which the file `file`
+    /// has the content of the file `other`.
+    pub(super) fn forge_content(&self, url: &BackupUrl, file: &str, other: &str) -> BackupUrl {
+        let backend = Backend::in_folder(&self.path("backups/repository"), "host1");
+        let opened = OpenRepository::open(backend, "secret").unwrap();
+        let name = format!("backup={}", url.backup());
+        let files = opened.plain().unwrap().get_all_snapshots().unwrap();
+        let own = files.into_iter().find(|file| file.tags.iter().any(|tag| *tag == name)).unwrap();
+        let indexed = opened.indexed().unwrap();
+        let tree = |id: &TreeId| serde_json::to_value(indexed.get_tree(id).unwrap()).unwrap();
+        let mut top = tree(&own.tree);
+        let id = top["nodes"][0]["subtree"].as_str().unwrap().parse().unwrap();
+        let mut volume = tree(&id);
+        let nodes = volume["nodes"].as_array_mut().unwrap();
+        let at = |name: &str| nodes.iter().position(|node| node["name"] == name).unwrap();
+        let (file, other) = (at(file), at(other));
+        nodes[file]["content"] = nodes[other]["content"].clone();
+        let kept = keep_trees(&opened, &[volume.to_string()]).unwrap();
+        top["nodes"][0]["subtree"] = kept[0].to_hex().as_str().into();
+        let kept = keep_trees(&opened, &[top.to_string()]).unwrap();
+        let newer = own.time.saturating_add(jiff::SignedDuration::from_mins(10));
+        let tags = own.tags.iter().map(ToString::to_string).map(|tag| match tag.split_once('=') {
+            Some(("backup", _)) => "backup=backup-00000000000fa4e0".into(),
+            Some(("snapshot-created", _)) => format!("snapshot-created={}", newer.timestamp()),
+            _ => tag,
+        });
+        let tags = tags.collect::<Vec<_>>().join(",").parse().unwrap();
+        let forged = SnapshotFile { tags, tree: kept[0], time: newer, ..own };
+        opened.plain().unwrap().save_snapshots(vec![forged]).unwrap();
+        let volume = Name::volume(url.volume().unwrap()).unwrap();
+        BackupUrl::stored(
+            &self.destination,
+            &Name::parse("backup", "backup-00000000000fa4e0").unwrap(),
+            &volume,
+        )
     }
 
     /// The tags of the backup with this URL.

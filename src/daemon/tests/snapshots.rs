@@ -7,13 +7,40 @@ use std::{
         ffi::OsStrExt as _,
         fs::{MetadataExt as _, PermissionsExt as _},
     },
+    sync::Arc,
 };
 
 use rustic_core::{FileType as RepositoryFile, Id};
 use rustix::fs::XattrFlags;
 
-use super::scene::{Scene, name, noise, set_times};
-use crate::convoy::{Changes, Daemon as _, Destination};
+use super::scene::{Scene, name, noise, options, set_times};
+use crate::{
+    convoy::{Changes, Daemon as _, Destination, NewVolume},
+    daemon::{BuiltinDaemon, BuiltinOptions, MomentCommands},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_that_wait_for_their_turn_hold_no_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let held = folder.path().join("held").display().to_string();
+    // Two moments at once would fail: the folder is there already.
+    let take = format!("mkdir {held} && cp -a $FOLDER {held}/copy && echo {held}/copy");
+    let moment = Some(MomentCommands::new(take, format!("rm -r {held}")));
+    let options = BuiltinOptions { moment, ..options(&folder.path().join("root")) };
+    let daemon = Arc::new(BuiltinDaemon::open(options).unwrap());
+    let mut taking = Vec::new();
+    for number in 0..8 {
+        let volume = name(&format!("vol{number}"));
+        daemon.create_volume(&NewVolume::named(volume.clone())).await.unwrap();
+        let daemon = daemon.clone();
+        taking.push(tokio::spawn(async move {
+            daemon.create_snapshot(&volume, &name(&format!("snap{number}"))).await
+        }));
+    }
+    for taken in taking {
+        taken.await.unwrap().unwrap();
+    }
+}
 
 #[tokio::test]
 async fn a_file_that_cannot_be_read_fails_the_snapshot_by_name() {

@@ -19,18 +19,25 @@ use crate::{daemon::tree::read::open_at, files::FOLDER, sync::lock};
 /// How many handles of folders are kept. A process may have 1,024 files open, and has others.
 const MOST_HANDLES: usize = 200;
 
+/// The device and the inode of a folder, or a file.
+pub(in crate::daemon) type FolderId = (u64, u64);
+
 /// A folder of the volume.
 pub(in crate::daemon) struct TreeFolder {
     above: Option<Arc<Self>>,
     name: CString,
-    /// The device and the inode. A folder that is opened again must be the same one.
-    id: (u64, u64),
+    /// A folder that is opened again must be the same one.
+    id: FolderId,
     handle: Mutex<Option<Arc<OwnedFd>>>,
 }
 
 impl TreeFolder {
     pub(in crate::daemon) fn name(&self) -> &CStr {
         &self.name
+    }
+
+    pub(in crate::daemon) fn id(&self) -> FolderId {
+        self.id
     }
 
     /// The path in the volume; `.` for the volume's own folder.

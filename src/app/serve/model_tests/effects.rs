@@ -47,6 +47,13 @@ impl World {
             Step::BeSilent { host, silent } => self.hosts[*host].be_silent(*silent),
             Step::Break { url, damage } => self.break_backup(url, *damage),
             Step::PutRight => self.put_right(),
+            Step::FailToRemove { host, volume } => {
+                let words = format!("--volume {volume} --backup-first");
+                self.hosts[*host].fail_to_remove(true);
+                self.run(*host, &Command { script: "remove", words, by_crontab: false });
+                self.hosts[*host].fail_to_remove(false);
+            }
+            Step::Lose { host, volume } => self.lose(*host, volume),
         }
     }
 
@@ -105,6 +112,17 @@ impl World {
         let number = self.model.named(host, name)?;
         self.model.volumes[number].is_there = false;
         Some(number)
+    }
+
+    /// A volume goes away past the program.
+    fn lose(&mut self, host: usize, name: &str) {
+        if self.hosts[host].is_silent() {
+            return;
+        }
+        if let Some(number) = self.removed(host, name) {
+            self.model.volumes[number].is_missed = true;
+            self.runtime.block_on(self.hosts[host].lose(name));
+        }
     }
 
     /// What is deleted with a volume must be in a backup, which the same command may have made.
@@ -182,6 +200,7 @@ impl World {
 
     fn new_volume(&mut self, host: usize, name: &str, content: u64) {
         let made = self.moment(host);
+        self.model.not_missed(host, name);
         self.model.volumes.push(Volume {
             host,
             name: name.to_owned(),
@@ -189,6 +208,7 @@ impl World {
             content,
             has_files: true,
             is_there: true,
+            is_missed: false,
             snapshots: Default::default(),
         });
     }
@@ -313,6 +333,10 @@ impl World {
             self.wrong_by[host] = SignedDuration::ZERO;
             self.hosts[host].find_another_daemon(false);
             self.hosts[host].be_silent(false);
+            for name in self.model.missed(host) {
+                self.hosts[host].forget(&name);
+                self.model.not_missed(host, &name);
+            }
             let names: Vec<String> =
                 self.model.living(host).map(|(_, volume)| volume.name.clone()).collect();
             for volume in names {

@@ -24,7 +24,7 @@ use crate::{
     },
     clock::{Clock, FixedClock},
     config::{Config, DaemonChoice},
-    convoy::{Backup, Daemon, Volume, identity, memory_look::MemoryLook},
+    convoy::{Backup, Daemon, Name, Volume, identity, memory_look::MemoryLook},
     daemon::{BuiltinDaemon, BuiltinOptions},
     error::Result,
     notify::Notifier,
@@ -168,6 +168,23 @@ impl Host {
         if let Own::Convoy(convoy) = &self.own {
             convoy.be_silent(silent);
         }
+    }
+
+    /// Lets the next removal of a volume fail without an answer.
+    pub(super) fn fail_to_remove(&self, fails: bool) {
+        if let Own::Convoy(convoy) = &self.own {
+            convoy.fail_to_remove(fails);
+        }
+    }
+
+    /// Removes a volume past the program.
+    pub(super) async fn lose(&self, volume: &str) {
+        self.own().delete_volume(&Name::volume(volume).unwrap(), false).await.unwrap();
+    }
+
+    /// Says that a volume that is gone was meant to go, as `status --forget` does.
+    pub(super) fn forget(&self, volume: &str) {
+        self.store.forget_volume(&self.own().identity(), volume, self.clock.now()).unwrap();
     }
 
     /// Replaces the files of a volume; 0: there are none.

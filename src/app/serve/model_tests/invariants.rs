@@ -63,7 +63,7 @@ pub(super) fn check_deletions(world: &World, step: &Step, before: &Before) {
         .collect();
     match step {
         Step::Run { command, .. } if matches!(command.script, "prune" | "remove") => {}
-        Step::PutRight => {}
+        Step::PutRight | Step::FailToRemove { .. } => {}
         _ => assert!(gone.is_empty(), "{step:?} deleted {}", gone[0].url),
     }
     if let Step::Run { host, command } = step
@@ -100,6 +100,12 @@ enum Verdict {
 pub(super) fn check_status(world: &World, host: usize) {
     let of = &world.hosts[host];
     let report = world.runtime.block_on(of.look());
+    if world.reaches(host) {
+        let gone = |name: &String| report.volumes.iter().any(|it| it.gone && it.name == *name);
+        let missed = world.model.missed(host);
+        let unsaid = missed.iter().find(|name| !gone(name));
+        assert!(unsaid.is_none(), "host {host} does not say that {unsaid:?} is gone: {report:#?}");
+    }
     match verdict(world, host) {
         Verdict::Alarm(why) => {
             assert!(!report.ok, "status of host {host} is ok, but {why}: {:#?}", report.volumes);
@@ -132,7 +138,13 @@ fn verdict(world: &World, host: usize) -> Verdict {
     if world.share.place() != Place::There && knows_volumes {
         return Verdict::Alarm(format!("the destination is {:?}", world.share.place()));
     }
+    if let Some(name) = world.model.missed(host).first().filter(|_| world.reaches(host)) {
+        return Verdict::Alarm(format!("\"{name}\" was lost"));
+    }
+    // A lost volume that had no good backup is missed for a week.
+    let was_lost = |volume: &Volume| volume.host == host && volume.is_missed;
     let mut is_well = world.reaches(host)
+        && !world.model.volumes.iter().any(was_lost)
         && !world.is_troubled[host]
         && world.wrong_by[host].is_zero()
         && !volumes.is_empty();

@@ -80,6 +80,8 @@ fn take(world: &mut World, step: &Step) {
         | Step::LoseSource { host, .. }
         | Step::FindSource { host, .. }
         | Step::Accept { host, .. }
+        | Step::FailToRemove { host, .. }
+        | Step::Lose { host, .. }
         | Step::FindAnotherDaemon { host, .. }
         | Step::BeSilent { host, .. } => *host..*host + 1,
     };

@@ -34,6 +34,8 @@ pub(super) struct Volume {
     pub(super) has_files: bool,
     /// Whether nobody has removed it.
     pub(super) is_there: bool,
+    /// Whether it was lost, and nobody has said that it was meant, or made another one of its name.
+    pub(super) is_missed: bool,
     pub(super) snapshots: BTreeMap<String, Saved>,
 }
 
@@ -80,6 +82,21 @@ impl Model {
     pub(super) fn living(&self, host: usize) -> impl Iterator<Item = (usize, &Volume)> {
         let all = self.volumes.iter().enumerate();
         all.filter(move |(_, volume)| volume.host == host && volume.is_there)
+    }
+
+    /// The names of a host's volumes that were lost after they had a backup that is good and there.
+    pub(super) fn missed(&self, host: usize) -> Vec<String> {
+        let lost = self.volumes.iter().enumerate();
+        let lost = lost.filter(|(_, volume)| volume.host == host && volume.is_missed);
+        let known = lost.filter(|(number, _)| self.backups_of(*number).any(Backup::is_good));
+        known.map(|(_, volume)| volume.name.clone()).collect()
+    }
+
+    /// Nobody misses a host's volume of this name any more.
+    pub(super) fn not_missed(&mut self, host: usize, name: &str) {
+        for volume in &mut self.volumes {
+            volume.is_missed &= volume.host != host || volume.name != name;
+        }
     }
 
     /// The last volume of a host that has or had this name.

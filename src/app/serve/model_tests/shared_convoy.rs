@@ -30,6 +30,8 @@ pub(super) struct SharedConvoy {
     identity: String,
     share: Arc<Share>,
     silent: AtomicBool,
+    /// The next removal of a volume gets no answer, and does not happen.
+    fails_to_remove: AtomicBool,
     /// The content of each volume.
     volumes: Mutex<BTreeMap<String, u64>>,
     /// The content of each snapshot.
@@ -49,6 +51,7 @@ impl SharedConvoy {
             identity,
             share,
             silent: AtomicBool::new(false),
+            fails_to_remove: AtomicBool::new(false),
             volumes: Mutex::default(),
             snapshots: Mutex::default(),
         }
@@ -60,6 +63,10 @@ impl SharedConvoy {
 
     pub(super) fn is_silent(&self) -> bool {
         self.silent.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn fail_to_remove(&self, fails: bool) {
+        self.fails_to_remove.store(fails, Ordering::Relaxed);
     }
 
     /// Replaces the content of a volume; 0 is no files.
@@ -155,6 +162,9 @@ impl Daemon for SharedConvoy {
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+        if self.fails_to_remove.swap(false, Ordering::Relaxed) {
+            return Err(Error::new(ErrorKind::Unreachable, "the daemon went away"));
+        }
         self.answers()?.delete_volume(name, reference_only).await
     }
 

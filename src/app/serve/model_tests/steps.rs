@@ -36,6 +36,10 @@ pub(super) enum Step {
     BeSilent { host: usize, silent: bool },
     /// A backup breaks on the disk.
     Break { url: String, damage: Damage },
+    /// A removal of a volume fails without an answer.
+    FailToRemove { host: usize, volume: String },
+    /// A volume goes away past the program, as Docker or Convoy removes it.
+    Lose { host: usize, volume: String },
     /// Everything that is wrong is put right, two days pass, and all is backed up.
     PutRight,
 }
@@ -43,7 +47,7 @@ pub(super) enum Step {
 /// Chooses what happens next.
 pub(super) fn choose(world: &mut World) -> Step {
     let host = world.random.below(world.hosts.len());
-    let any = world.random.below(100);
+    let any = world.random.below(106);
     let volumes: Vec<String> =
         world.model.living(host).map(|(_, volume)| volume.name.clone()).collect();
     let volume = world.random.pick(&volumes);
@@ -74,6 +78,11 @@ pub(super) fn choose(world: &mut World) -> Step {
         (45..48, _) => Step::BeSilent { host, silent: world.random.percent(40) },
         (48..51, _) => breakage(world).unwrap_or(Step::Wait(1)),
         (51..54, _) => Step::PutRight,
+        // The built-in daemon is part of the program: nothing goes past it.
+        (100..103, Some(volume)) if world.kind == Kind::Convoy => {
+            Step::FailToRemove { host, volume }
+        }
+        (103..106, Some(volume)) if world.kind == Kind::Convoy => Step::Lose { host, volume },
         (_, volume) => {
             let command = command(world, host, any, volume);
             Step::Run { host, command }

@@ -84,7 +84,18 @@ impl Folder {
         #[cfg(test)]
         self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
         // If a file already has this name, another process made it, and it must not be removed.
-        let file = File::options().write(true).create_new(true).mode(0o600).open(&temporary)?;
+        let new = || File::options().write(true).create_new(true).mode(0o600).open(&temporary);
+        let file = new().or_else(|error| {
+            // A repository that another program made may have no such folder.
+            if error.kind() != io::ErrorKind::NotFound || !self.path.join("config").exists() {
+                return Err(error);
+            }
+            fs::DirBuilder::new()
+                .mode(0o700)
+                .create(self.path.join(TEMPORARY))
+                .or_else(is_there)?;
+            new()
+        })?;
         let written = self.write_and_rename(kind, file, &temporary, target, parts);
         if written.is_err() {
             _ = fs::remove_file(&temporary);
@@ -214,6 +225,11 @@ impl Folder {
         }
         Ok(found)
     }
+}
+
+/// Somebody else may have made a folder at the same time.
+fn is_there(error: io::Error) -> io::Result<()> {
+    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
 }
 
 /// The error for a file that can't be read. A missing file is a fault of the repository and not of
@@ -389,6 +405,19 @@ mod tests {
         assert!(mine(0).exists());
         assert_eq!(folder.remove_leftovers(Duration::ZERO), 2, "both are of this host");
         folder.write(FileType::Index, &Id::random(), &[]).unwrap();
+    }
+
+    #[test]
+    fn a_repository_without_a_folder_for_unfinished_files_gets_one() {
+        let scratch = tempfile::tempdir().unwrap();
+        let folder = folder_at(scratch.path());
+        fs::remove_dir(scratch.path().join(TEMPORARY)).unwrap();
+        // A share that is not mounted has no repository, and is not filled.
+        folder.write(FileType::Index, &Id::random(), &[]).unwrap_err();
+        assert!(!scratch.path().join(TEMPORARY).exists());
+        fs::write(scratch.path().join("config"), "").unwrap();
+        folder.write(FileType::Index, &Id::random(), &[]).unwrap();
+        assert_eq!(fs::read_dir(scratch.path().join(TEMPORARY)).unwrap().count(), 0);
     }
 
     #[test]

@@ -9,14 +9,14 @@ use std::{
 
 use jiff::{SignedDuration, Timestamp};
 use rustic_core::{
-    TreeId,
-    repofile::{Metadata, Node},
+    BlobId, Id, TreeId,
+    repofile::{BlobType, Metadata, Node, Tree},
 };
 
 use super::{failures::ReadFailures, file::ListedFile, open::path_in_volume, walk::Walk};
 use crate::{
-    daemon::repository::{Indexed, OpenRepository},
-    error::Result,
+    daemon::repository::{Indexed, OpenRepository, hash},
+    error::{Error, ErrorKind, Result},
 };
 
 /// The coarsest times of file systems. A file that was changed so shortly before a snapshot, or
@@ -76,10 +76,16 @@ struct SnapshotWalk<'a> {
 
 impl SnapshotWalk<'_> {
     fn enter(&mut self, tree: &TreeId, path: PathBuf) -> Result<()> {
-        let tree = self.indexed.get_tree(tree).map_err(|error| {
-            let what = format!("cannot read the folder \"{}\" of the snapshot", path.display());
-            self.repository.failure(&what, &error)
-        })?;
+        let what = format!("cannot read the folder \"{}\" of the snapshot", path.display());
+        let read = self.indexed.get_blob_cached(&BlobId::from(**tree), BlobType::Tree);
+        let text = read.map_err(|error| self.repository.failure(&what, &error))?;
+        let wrong = |why: String| Error::new(ErrorKind::Repository, format!("{what}: {why}"));
+        // Any member of the repository can write an index that says otherwise.
+        if Id::new(hash(&text)) != **tree {
+            return Err(wrong("it is not what was backed up".to_owned()));
+        }
+        let tree: Tree = serde_json::from_slice(&text)
+            .map_err(|error| wrong(format!("it is no folder: {error}")))?;
         self.levels.push((path, tree.nodes.into_iter()));
         Ok(())
     }

@@ -1,0 +1,31 @@
+//! What is seen of the places of volumes, of each within a limit: the share of one may not answer.
+
+use super::{
+    driver::{Drivers, LISTED_WITHIN},
+    moment::{Moments, Offer},
+    state::VolumeState,
+};
+
+/// What is seen of the place of a volume.
+pub(super) struct Seen {
+    pub(super) offer: Offer,
+    /// Why the volume's files can't be read now, for people.
+    pub(super) problem: Option<String>,
+}
+
+/// What is seen of the places of these volumes, in their order.
+pub(super) fn see(drivers: &Drivers, moments: &Moments, volumes: &[VolumeState]) -> Vec<Seen> {
+    let mut problems = vec![None; volumes.len()];
+    for driver in drivers.names() {
+        let own = || volumes.iter().enumerate().filter(|(_, volume)| volume.driver == driver);
+        let names: Vec<_> = own().map(|(_, volume)| volume.name.as_str()).collect();
+        let checked = drivers.of(driver).check(&names, LISTED_WITHIN);
+        for ((at, _), checked) in own().zip(checked) {
+            problems[at] = checked.err().map(|error| error.message);
+        }
+    }
+    let place = |volume: &VolumeState| drivers.place(&volume.driver, &volume.name);
+    let places: Vec<_> = volumes.iter().map(place).collect();
+    let offers = moments.offered_all(&places, LISTED_WITHIN).into_iter();
+    offers.zip(problems).map(|(offer, problem)| Seen { offer, problem }).collect()
+}
