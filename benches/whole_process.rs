@@ -3,7 +3,11 @@
 //!
 //! `cargo bench` prints the tables of docs/performance.md. It needs `restic`, `tar` and `gzip`,
 //! about 6 GB a run in the system's temporary folder (`TMPDIR`), and ten minutes. `RUNS` sets how
-//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script` or `files`.
+//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script`, `files`, `restore` or
+//! `many`.
+
+#[path = "parts/destinations.rs"]
+mod destinations;
 
 use std::{
     fs,
@@ -45,6 +49,8 @@ fn main() {
         ("runs", runs_list),
         ("script", script),
         ("files", files),
+        ("restore", destinations::restores),
+        ("many", destinations::many),
     ] {
         if only.is_empty() || only == name {
             let folder = folder.path().join(name);

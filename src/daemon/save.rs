@@ -212,7 +212,7 @@ pub(in crate::daemon) fn keep_trees(
 ) -> Result<Vec<TreeId>> {
     let config = repository.config()?;
     let coder = || repository.coder(&config);
-    let index = Index::load(repository.backend(), &coder)?;
+    let index = repository.index()?;
     let writer = PackWriter::new(repository.backend());
     let blobs = BlobWriter::new(&index, &config, &writer);
     let mut coders = [coder()?, coder()?];

@@ -78,11 +78,13 @@ pub(crate) struct Index {
     entries: Vec<Entry>,
     /// With their sizes in bytes.
     packs: Vec<(Id, u64)>,
-    files: Vec<Id>,
+    /// With their sizes in bytes.
+    files: Vec<(Id, u32)>,
 }
 
 impl Index {
-    /// The index as it is now. What is `known` is not read again, unless a file of it is gone.
+    /// The index as it is now. What is `known` is not read again, unless a file of it is gone or has
+    /// another size.
     /// `coder` makes a coder for each thread.
     ///
     /// # Errors
@@ -92,12 +94,11 @@ impl Index {
         backend: &Backend,
         coder: &(dyn Fn() -> Result<Coder> + Sync),
     ) -> Result<Arc<Self>> {
-        let files = backend.files(FileType::Index)?;
-        let listed: HashSet<Id> = files.into_iter().map(|(id, _)| id).collect();
+        let listed: HashSet<(Id, u32)> = backend.files(FileType::Index)?.into_iter().collect();
         let is_kept = known.files.iter().all(|file| listed.contains(file));
         let known = if is_kept { known } else { Arc::default() };
-        let read: HashSet<Id> = known.files.iter().copied().collect();
-        let new: Vec<Id> = listed.difference(&read).copied().collect();
+        let read: HashSet<(Id, u32)> = known.files.iter().copied().collect();
+        let new: Vec<(Id, u32)> = listed.difference(&read).copied().collect();
         if new.is_empty() {
             return Ok(known);
         }
@@ -109,14 +110,14 @@ impl Index {
     /// Adds what is in these files.
     fn read(
         &mut self,
-        files: &[Id],
+        files: &[(Id, u32)],
         backend: &Backend,
         coder: &(dyn Fn() -> Result<Coder> + Sync),
     ) -> Result<()> {
         let (next, found) = (AtomicUsize::new(0), Mutex::new(&mut *self));
         let read = || -> Result<()> {
             let coder = coder()?;
-            while let Some(id) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+            while let Some((id, _)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let sealed = backend.read_file(FileType::Index, id)?;
                 let content = coder.open_file(sealed.into()).and_then(|content| parse(&content));
                 let content = content.map_err(|error| unreadable(backend, id, error))?;
@@ -179,8 +180,8 @@ impl Index {
     }
 
     /// The index files that were read.
-    pub(crate) fn files(&self) -> &[Id] {
-        &self.files
+    pub(crate) fn files(&self) -> impl Iterator<Item = Id> {
+        self.files.iter().map(|(id, _)| *id)
     }
 
     /// Where the blob lies; `None` if it is not there.

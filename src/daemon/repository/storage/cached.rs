@@ -76,17 +76,18 @@ impl<S: Storage> Cached<S> {
         }
     }
 
-    /// Removes the copies of files that are not in a list.
+    /// Removes the copies of files that are not in a list, or have another size there.
     fn sweep(&self, kind: FileType, listed: &[(Id, u32)]) {
         let Some(copies) = self.folder_of(kind).and_then(|folder| fs::read_dir(folder).ok()) else {
             return;
         };
-        let listed: HashSet<&Id> = listed.iter().map(|(id, _)| id).collect();
+        let listed: HashMap<Id, u32> = listed.iter().copied().collect();
         let mut length = 0;
         for copy in copies.flatten() {
             let id = copy.file_name().to_str().and_then(|name| name.parse::<Id>().ok());
-            if id.is_some_and(|id| listed.contains(&id)) {
-                length += copy.metadata().map_or(0, |metadata| metadata.len());
+            let size = copy.metadata().map_or(0, |metadata| metadata.len());
+            if id.and_then(|id| listed.get(&id)).is_some_and(|listed| u64::from(*listed) == size) {
+                length += size;
             } else {
                 _ = fs::remove_file(copy.path());
             }
