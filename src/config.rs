@@ -14,6 +14,7 @@ mod daemon_choice;
 mod data_dir;
 mod email;
 mod given;
+mod hold;
 mod kind;
 mod logs;
 #[cfg(test)]
@@ -45,6 +46,7 @@ pub(crate) use daemon_choice::DaemonChoice;
 pub(crate) use email::Email;
 use given::Layers;
 pub(crate) use given::{Override, Source};
+pub(crate) use hold::Hold;
 pub(crate) use logs::{ConsoleLog, FileLog, SyslogLog};
 pub(crate) use remembered_daemon::{DaemonDecision, RememberedDaemon, Settled};
 pub(crate) use secret::Secret;
@@ -85,6 +87,8 @@ pub(crate) struct Config {
     pub(crate) folders: Vec<(String, PathBuf)>,
     /// The operator's own commands that take and drop a moment of a volume.
     pub(crate) moment_commands: Option<(String, String)>,
+    /// The operator's own commands that hold what writes to a volume still, and how long at most.
+    pub(crate) hold: Option<Hold>,
     /// The folder of this program's own files. Absolute; it need not exist.
     pub(crate) data_dir: PathBuf,
     /// The host's name in backups; `None`: the system's.
@@ -190,6 +194,7 @@ impl Config {
                 &BKUP_MOMENT_DROP,
                 "set both: what one makes, the other removes",
             )?,
+            hold: Hold::read(&values)?,
             host: values.read(&BKUP_HOST)?,
             scripts_dir: values.read(&BKUP_SCRIPTS_DIR)?,
             crontab: values.read(&BKUP_CRONTAB)?,

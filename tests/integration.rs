@@ -18,6 +18,7 @@ mod ebs;
 mod examples;
 mod faults;
 mod faulty_daemon;
+mod holds;
 mod hosts;
 mod house;
 mod logging;

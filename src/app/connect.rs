@@ -14,14 +14,14 @@ use super::handover::Handover;
 use crate::{
     blocking,
     clock::SystemClock,
-    config::{Config, DaemonChoice, DaemonDecision, Secret},
+    config::{Config, DaemonChoice, DaemonDecision, Hold, Secret},
     convoy::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
         guards::DataLook,
         server::{Mounts, Server},
     },
-    daemon::{BuiltinDaemon, BuiltinOptions, MomentCommands, is_copied},
+    daemon::{BuiltinDaemon, BuiltinOptions, HoldCommands, MomentCommands, is_copied},
     error::{Error, ErrorKind, Result},
     files::real_path,
     objectstore::ObjectStoreLook,
@@ -95,6 +95,9 @@ pub(crate) fn builtin_options(
         s3: config.s3(),
         folders: config.folders.clone(),
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
+        hold: config.hold.clone().map(|Hold { hold, release, volumes, limit }| {
+            (HoldCommands { hold, release, volumes }, limit)
+        }),
         host: config.host_name(),
         progress,
         clock: Arc::new(SystemClock),

@@ -6,6 +6,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    daemon::release_all,
     error::{Error, ErrorKind, Result},
     logging,
 };
@@ -31,6 +32,8 @@ pub(super) fn in_runtime<F: Future<Output = Result<u8>>>(
         }
         work(cancellation).await
     });
+    // The threads that are left behind can't do that any more.
+    release_all();
     runtime.shutdown_background();
     code
 }
@@ -48,6 +51,7 @@ async fn watch([mut interrupt, mut terminate]: [Signal; 2], cancellation: Cancel
             _ = terminate.recv() => {}
         }
         if turn > 0 {
+            release_all();
             logging::flush();
             std::process::exit(130);
         }

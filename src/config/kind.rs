@@ -16,7 +16,7 @@ use super::{
     secret::Secret,
 };
 use crate::{
-    convoy::Destination,
+    convoy::{Destination, Name},
     error::{Error, Result},
     units::parse_duration,
 };
@@ -188,6 +188,12 @@ pub(super) const NAMED_FOLDERS: Kind<Vec<(String, PathBuf)>> = Kind::explaining(
     "a list of folders with names",
     "write NAME=/folder, such as website=/srv/website; several with commas between them",
     named_folders::parse,
+);
+
+pub(super) const VOLUMES: Kind<Vec<String>> = Kind::new(
+    "a list of volumes",
+    "write the names of volumes, with commas between them",
+    |text| list(text, |name| Name::volume(name).ok().map(|name| name.to_string())),
 );
 
 /// Origins of web pages, as browsers write them.

@@ -13,7 +13,8 @@ use super::{
     kind::{
         About, COUNT, DAEMON, DESTINATION, DURATION, ENDPOINT, FOLDER, HOST, HOST_NAMES, Kind,
         LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, NAMED_FOLDERS, ORIGINS, PATH, PORT,
-        POSITIVE_DURATION, Parser, SECRET, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, Visibility,
+        POSITIVE_DURATION, Parser, SECRET, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES,
+        Visibility,
     },
     secret::Secret,
 };
@@ -95,6 +96,14 @@ settings! {
         "a command that takes a moment of a volume of the built-in daemon and prints its folder, such as an LVM snapshot's; see docs/moments.md";
     BKUP_MOMENT_DROP: String = TEXT, None,
         "the command that drops that moment again";
+    BKUP_HOLD: String = TEXT, None,
+        "a command that holds what writes to a volume of the built-in daemon still while its moment is taken, such as docker pause db; see docs/holds.md";
+    BKUP_RELEASE: String = TEXT, None,
+        "the command that lets it go on";
+    BKUP_HOLD_VOLUMES: Vec<String> = VOLUMES, None,
+        "the volumes that are held, with commas between them; if not set, all";
+    BKUP_HOLD_MAX: Duration = POSITIVE_DURATION, Some("2m"),
+        "how long a volume may be held; then it is released, and the backup fails";
     BKUP_DATA_DIR: PathBuf = FOLDER, None,
         "where this program keeps its own files, the built-in daemon's among them";
     BKUP_HOST: String = HOST, None,

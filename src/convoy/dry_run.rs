@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
-    Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE,
+    ApiTime, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, HOLD, Info,
+    MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE,
     url::DestinationKind,
 };
 use crate::{
@@ -132,6 +132,17 @@ fn gone(url: &BackupUrl) -> Error {
 }
 
 impl DryRun {
+    /// What is to be said of what writes to a volume, if it is held still while that is read.
+    async fn held_meanwhile(&self, volume: &Name) -> Result<&'static str> {
+        let volume = self.volume(volume).await?;
+        let is_live = volume.told(MOMENT).is_none_or(|moment| moment == "live");
+        Ok(match volume.told(HOLD) {
+            None => "",
+            Some(_) if is_live => ", and hold what writes to it still while it is read",
+            Some(_) => ", and hold what writes to it still while its moment is taken",
+        })
+    }
+
     /// Notes a backup that would be made.
     async fn pretend_backup(
         &self,
@@ -327,7 +338,7 @@ impl Daemon for DryRun {
     }
 
     async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {
-        self.volume(volume).await?;
+        let held = self.held_meanwhile(volume).await?;
         let snapshot = Snapshot {
             name: name.to_string(),
             volume_name: volume.to_string(),
@@ -336,7 +347,8 @@ impl Daemon for DryRun {
             ..Snapshot::default()
         };
         let mut pretended = self.pretended();
-        pretended.step("create_snapshot", format!("take the snapshot \"{name}\" of \"{volume}\""));
+        let text = format!("take the snapshot \"{name}\" of \"{volume}\"{held}");
+        pretended.step("create_snapshot", text);
         pretended.snapshots.insert(name.to_string(), snapshot.clone());
         Ok(snapshot)
     }
@@ -433,7 +445,8 @@ impl Daemon for DryRun {
             created_time: self.now(),
             ..Snapshot::default()
         };
-        let step = ("back_up", format!("back up \"{volume}\" to {destination}"));
+        let text = format!("back up \"{volume}\" to {destination}");
+        let step = ("back_up", format!("{text}{}", self.held_meanwhile(volume).await?));
         self.pretend_backup(step, &snapshot, destination).await
     }
 

@@ -14,6 +14,10 @@ pub(crate) const MOMENT: &str = "Moment";
 /// The field of a volume's `DriverInfo` that says why its moment is no better one.
 pub(crate) const MOMENT_NOTE: &str = "MomentNote";
 
+/// The field of a volume's `DriverInfo` that says how what writes to it is held still while its
+/// moment is taken; not there if it is not.
+pub(crate) const HOLD: &str = "Hold";
+
 /// The field of a volume's `DriverInfo` that says why its files can't be read now.
 pub(crate) const PROBLEM: &str = "Problem";
 

@@ -35,7 +35,7 @@ pub(crate) mod url;
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
-    Capabilities, FOLDER_DRIVER, HINT, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, PROBLEM,
+    Capabilities, FOLDER_DRIVER, HINT, HOLD, KIND, MOMENT, MOMENT_NOTE, ORIGIN, Origin, PROBLEM,
     REQUIRED, ROOT_ID, VOLUME_ID, route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};

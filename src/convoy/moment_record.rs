@@ -12,6 +12,10 @@ pub(crate) const CHANGED_FILES: &str = "ChangedFiles";
 /// The field with the paths of some of them, as a JSON list.
 pub(crate) const CHANGED_PATHS: &str = "ChangedPaths";
 
+/// The field that says for how long the programs that write to the volume were held still, in
+/// milliseconds.
+pub(crate) const HELD_MILLISECONDS: &str = "HeldMilliseconds";
+
 /// Of what moment the files of a backup are. A daemon that does not tell leaves all of it empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct MomentRecord {
@@ -22,6 +26,9 @@ pub(crate) struct MomentRecord {
     pub(crate) changed_files: u64,
     /// The paths of the first of them, in the volume.
     pub(crate) changed_paths: Vec<String>,
+    /// How long the programs that write to the volume were held still, in milliseconds; `None` if
+    /// they were not.
+    pub(crate) stood: Option<u64>,
 }
 
 impl MomentRecord {
@@ -37,6 +44,7 @@ impl MomentRecord {
             changed_paths: paths
                 .and_then(|paths| serde_json::from_str(paths).ok())
                 .unwrap_or_default(),
+            stood: fields.get(HELD_MILLISECONDS).and_then(|stood| stood.parse().ok()),
         }
     }
 
@@ -44,6 +52,7 @@ impl MomentRecord {
     pub(crate) fn fields(&self) -> Vec<(&'static str, String)> {
         let mut fields = Vec::new();
         fields.extend(self.kind.clone().map(|kind| (MOMENT, kind)));
+        fields.extend(self.stood.map(|stood| (HELD_MILLISECONDS, stood.to_string())));
         if self.changed_files > 0 {
             fields.push((CHANGED_FILES, self.changed_files.to_string()));
             fields.push((CHANGED_PATHS, json!(self.changed_paths).to_string()));
@@ -80,9 +89,15 @@ mod tests {
     fn the_moment_comes_back_from_its_fields_and_names_what_changed() {
         let still = MomentRecord { kind: Some("btrfs".into()), ..MomentRecord::default() };
         let paths = vec!["db/main.sqlite".to_owned(), "a \"b\"".to_owned()];
-        let torn =
-            MomentRecord { kind: Some("live".into()), changed_files: 3, changed_paths: paths };
-        for moment in [&still, &torn, &MomentRecord::default()] {
+        let kind = Some("live".to_owned());
+        let torn = MomentRecord {
+            kind,
+            changed_files: 3,
+            changed_paths: paths,
+            ..MomentRecord::default()
+        };
+        let stood = MomentRecord { stood: Some(312), ..still.clone() };
+        for moment in [&still, &torn, &stood, &MomentRecord::default()] {
             let fields = moment.fields().into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
             assert_eq!(MomentRecord::of(&fields), *moment);

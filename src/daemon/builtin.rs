@@ -279,6 +279,7 @@ mod tests {
             password: None,
             s3: S3Options::default(),
             moment: None,
+            hold: None,
             folders: Vec::new(),
             host: "host1".into(),
             progress: progress::none(),

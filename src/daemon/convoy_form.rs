@@ -7,13 +7,14 @@ use serde_json::json;
 
 use super::{
     driver::{Driver as _, Drivers, Folders},
+    moment::Moments,
     root::Root,
     seen::Seen,
     state::{SnapshotState, VolumeState},
 };
 use crate::{
     convoy::{
-        ApiTime, DriverInfo, Info, MOMENT, MOMENT_NOTE, PROBLEM, SNAPSHOT_SIZE, Snapshot,
+        ApiTime, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, PROBLEM, SNAPSHOT_SIZE, Snapshot,
         VOLUME_ID, Volume,
     },
     error::{Error, Result},
@@ -23,6 +24,7 @@ use crate::{
 pub(super) struct ConvoyForm<'a> {
     pub(super) root: &'a Root,
     pub(super) drivers: &'a Drivers,
+    pub(super) moments: &'a Moments,
     pub(super) zone: TimeZone,
 }
 
@@ -70,7 +72,8 @@ impl ConvoyForm<'_> {
             ("VolumeName", volume.name.clone()),
         ];
         let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
-        fields(always.into_iter().chain(note).chain(problem))
+        let hold = self.moments.holds(&volume.name).then(|| (HOLD, "command".to_owned()));
+        fields(always.into_iter().chain(note).chain(hold).chain(problem))
     }
 
     /// A volume with its snapshots.

@@ -81,7 +81,7 @@ use std::path::Path;
 use crate::error::Result;
 
 pub(crate) use builtin::BuiltinDaemon;
-pub(crate) use moment::MomentCommands;
+pub(crate) use moment::{HoldCommands, MomentCommands, release_all};
 pub(crate) use options::BuiltinOptions;
 
 /// Whether the root at this path was copied or moved, and nobody has settled which of both. It changes

@@ -4,15 +4,17 @@
 //! leave no traces. Each kind has a file. What a moment makes is noted in the root before it is
 //! made ([`notes`]), so that the next start undoes what a crash left.
 //!
-//! A moment is begun, taken and ended. Writers that are to stand still are held between the
-//! beginning, which does all that may be slow, and the end of the taking:
+//! A moment is begun, taken and ended. Writers that are to stand still ([`hold`]) are held between the
+//! beginning, which does all that may be slow, and the end of the taking; of a live one, while it is
+//! read:
 //!
 //! ```text
+//! let still = moments.still(&place);
 //! let beginning = moments.begin(&place)?;
-//! (hold the writers)
+//! still.hold()?;                           (unless the moment is live)
 //! let moment = beginning.take()?;
-//! (release them, unless the moment is live)
-//! (read moment.files())
+//! still.release()?;                        (unless the moment is live)
+//! (read moment.files(), if it is live between still.hold() and still.release())
 //! moment.end()?;
 //! ```
 
@@ -20,13 +22,20 @@ mod btrfs;
 mod btrfs_calls;
 mod commands;
 mod facts;
+mod files;
+mod hold;
+#[cfg(test)]
+mod hold_tests;
 mod live;
 mod notes;
 mod place;
 mod plan;
 mod reflink;
+mod shell;
+mod still;
 #[cfg(test)]
 mod tests;
+mod writers;
 
 use std::{
     path::{Path, PathBuf},
@@ -45,10 +54,15 @@ use crate::{
 };
 pub(crate) use commands::MomentCommands;
 use facts::Facts;
+pub(in crate::daemon) use files::Files;
+use hold::Holds;
+pub(crate) use hold::release_all;
 use notes::{Note, Notes};
-pub(in crate::daemon) use place::{Files, Kind, Place};
+pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;
 pub(in crate::daemon) use reflink::{CopiedFile, Copies, TICK, changed_at};
+pub(in crate::daemon) use still::Still;
+pub(crate) use writers::HoldCommands;
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -56,6 +70,7 @@ pub(in crate::daemon) struct Moments {
     staging: PathBuf,
     notes: Notes,
     commands: Option<MomentCommands>,
+    holds: Option<Holds>,
     clock: Arc<dyn Clock>,
 }
 
@@ -93,7 +108,28 @@ impl Moments {
         commands: Option<MomentCommands>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { staging: root.staging(), notes: Notes(root.moments()), commands, clock }
+        let (staging, notes) = (root.staging(), Notes(root.moments()));
+        Self { staging, notes, commands, holds: None, clock }
+    }
+
+    /// With commands that hold what writes to volumes, for so long at most.
+    pub(in crate::daemon) fn holding(self, commands: Option<(HoldCommands, Duration)>) -> Self {
+        let holds = commands.map(|(commands, limit)| {
+            let (writers, notes) = (Arc::new(commands), self.notes.clone());
+            Holds { writers, limit, notes }
+        });
+        Self { holds, ..self }
+    }
+
+    /// What writes to a place, to be held still.
+    pub(in crate::daemon) fn still<'a>(&'a self, place: &'a Place) -> Still<'a> {
+        let holds = self.holds.as_ref();
+        Still::new(holds.filter(|holds| holds.writers.are_to_be_held(&place.volume)), place)
+    }
+
+    /// Whether what writes to this volume is held while its moment is taken.
+    pub(in crate::daemon) fn holds(&self, volume: &str) -> bool {
+        self.holds.as_ref().is_some_and(|holds| holds.writers.are_to_be_held(volume))
     }
 
     /// The moment that a place offers: the operator's own, else the cheapest. Nothing is written.
@@ -128,7 +164,14 @@ impl Moments {
         let (left, mut sentences) = self.notes.all();
         for note in left {
             sentences.push(match self.undo(&note) {
+                Ok(()) if note.kind == notes::HOLD => {
+                    format!("{} was left by a run that did not end; it was released", note.told())
+                }
                 Ok(()) => format!("{} was left by a run that did not end; it was removed", note.told()),
+                Err(error) if note.kind == notes::HOLD => format!(
+                    "{} was left by a run that did not end, and can't be released (the next start tries again): {error}",
+                    note.told()
+                ),
                 Err(error) => format!(
                     "{} was left by a run that did not end, and can't be removed (the next start tries again): {error}",
                     note.told()
@@ -141,6 +184,7 @@ impl Moments {
     /// Undoes what a note says, and removes the note.
     fn undo(&self, note: &Note) -> Result<()> {
         match note.kind.as_str() {
+            notes::HOLD => return self.undo_hold(note),
             "btrfs" => {
                 let Note { path, home, .. } = note.clone();
                 let remove = move || btrfs::remove_snapshot(&path, home.as_deref());
@@ -151,6 +195,17 @@ impl Moments {
             _ => return Err(unknown(note)),
         }
         self.notes.remove(note)
+    }
+
+    fn undo_hold(&self, note: &Note) -> Result<()> {
+        let none = || {
+            let message = format!("there is no BKUP_RELEASE for {}", note.told());
+            Error::configuration(message).with_hint(format!(
+                "let what writes to \"{}\" go on by hand, and set BKUP_HOLD and BKUP_RELEASE again, or remove the note in the daemon's folder \"moments\"",
+                note.folder.display()
+            ))
+        };
+        self.holds.as_ref().ok_or_else(none)?.undo(note)
     }
 }
 
@@ -165,6 +220,11 @@ fn unknown(note: &Note) -> Error {
 }
 
 impl<'a> Beginning<'a> {
+    /// The kind that is tried first.
+    pub(in crate::daemon) fn kind(&self) -> Kind {
+        self.offer.kind
+    }
+
     /// Takes the moment. Where it can't be taken, the next kind is, with a warning; but the
     /// operator's own commands are not passed over.
     ///
@@ -268,7 +328,7 @@ impl Moments {
 impl Moment<'_> {
     /// The files to read, with the inodes and times that they had in the volume.
     pub(in crate::daemon) fn files(&self) -> Files<'_> {
-        Files { folder: &self.folder, copies: self.copies.as_ref() }
+        Files { folder: &self.folder, copies: self.copies.as_ref(), still: None }
     }
 
     pub(in crate::daemon) fn kind(&self) -> Kind {

@@ -65,6 +65,7 @@ impl Operations {
         let local = LocalRepository::new(root.clone(), access.clone());
         let disk = OnDisk { root: &root, driver: &drivers.vfs, state: &state };
         let moments = Moments::new(&root, options.moment, options.clock.clone());
+        let moments = moments.holding(options.hold);
         let mut sentences = moments.undo_left();
         sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
         sentences.extend(found::take_up(&drivers, &state, &mut volumes, options.clock.now())?);
@@ -124,7 +125,12 @@ impl Operations {
 
     /// The form in which Convoy writes the current state.
     pub(super) fn convoy_form(&self) -> ConvoyForm<'_> {
-        ConvoyForm { root: &self.root, drivers: &self.drivers, zone: self.clock.time_zone() }
+        ConvoyForm {
+            root: &self.root,
+            drivers: &self.drivers,
+            moments: &self.moments,
+            zone: self.clock.time_zone(),
+        }
     }
 
     fn disk(&self) -> OnDisk<'_> {

@@ -1,8 +1,8 @@
 //! The options of the built-in daemon.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use super::moment::MomentCommands;
+use super::moment::{HoldCommands, MomentCommands};
 use crate::{clock::Clock, progress::Progress, s3::S3Options};
 
 /// The options of a [`super::BuiltinDaemon`].
@@ -18,6 +18,8 @@ pub(crate) struct BuiltinOptions {
     pub(crate) folders: Vec<(String, PathBuf)>,
     /// The operator's own commands that take and drop a moment.
     pub(crate) moment: Option<MomentCommands>,
+    /// The operator's own commands that hold what writes to a volume still, and how long at most.
+    pub(crate) hold: Option<(HoldCommands, Duration)>,
     /// The host name in new snapshots and backups.
     pub(crate) host: String,
     /// Receives the progress of snapshots, backups and restores.

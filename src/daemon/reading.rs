@@ -2,7 +2,7 @@
 
 use super::{
     driver::{Drivers, SameFolder},
-    moment::{Kind, Moment, Moments},
+    moment::{Files, Kind, Moment, Moments, Still},
     state::VolumeState,
 };
 use crate::{
@@ -22,6 +22,20 @@ pub(super) struct VolumeReading<'a> {
     pub(super) moment: Moment<'a>,
     /// What is mounted in the volume's folder.
     pub(super) mounts: Option<Vec<SourceMount>>,
+    still: &'a Still<'a>,
+}
+
+impl VolumeReading<'_> {
+    /// The files to read. What writes to them is held still meanwhile, if it must be.
+    pub(super) fn files(&self) -> Files<'_> {
+        let is_live = self.moment.kind() == Kind::Live;
+        Files { still: is_live.then_some(self.still), ..self.moment.files() }
+    }
+
+    /// How long what writes to them stood still, in milliseconds; `None` if it was not held.
+    pub(super) fn stood(&self) -> Option<u64> {
+        self.still.stood()
+    }
 }
 
 impl Reader<'_> {
@@ -29,8 +43,7 @@ impl Reader<'_> {
     /// folder went away meanwhile, because what was read is not all then.
     ///
     /// # Errors
-    /// If the volume's files are not there, the operator's command for the moment fails, or `read`
-    /// does.
+    /// If the volume's files are not there, one of the operator's commands fails, or `read` does.
     pub(super) fn read<T>(
         self,
         volume: &VolumeState,
@@ -42,13 +55,21 @@ impl Reader<'_> {
         let place = self.drivers.place(&volume.driver, name);
         let seen = SameFolder::of(&place.folder);
         let mounts = source_mounts(&place.folder, place.is_of_the_host);
-        let moment = self.moments.begin(&place).take()?;
+        let still = self.moments.still(&place);
+        let beginning = self.moments.begin(&place);
+        if beginning.kind() != Kind::Live {
+            still.hold()?;
+        }
+        let moment = beginning.take()?;
+        if moment.kind() != Kind::Live {
+            still.release()?;
+        }
         log::debug!(
             "volume {name}: the moment ({}) was taken within {} ms",
             moment.kind().as_str(),
             moment.took().as_millis()
         );
-        let reading = VolumeReading { moment, mounts };
+        let reading = VolumeReading { moment, mounts, still: &still };
         let made = read(&reading)?;
         // The others hold all that was read.
         if matches!(reading.moment.kind(), Kind::Live | Kind::Reflink) {

@@ -27,6 +27,7 @@
 
 mod assembly;
 mod blob_writer;
+mod change_times;
 mod chunks;
 mod content;
 mod counts;
@@ -69,7 +70,7 @@ use self::{
     work::work,
 };
 use super::{
-    moment::{Copies, Files},
+    moment::{Copies, Files, Still},
     repository::{Hash, HexHash, Index, OpenRepository},
     tree::{folder_handles::FolderHandles, read::ReadFailures},
 };
@@ -162,6 +163,8 @@ fn save_watched(
     after_reading: &(dyn Fn(&CStr) + Sync),
 ) -> Result<Saved> {
     let started = Zoned::now();
+    let still = source.files.still;
+    let cancelled = &|| cancelled() || still.is_some_and(Still::is_over);
     let config = repository.config()?;
     let coder = || repository.coder(&config);
     let backend = repository.backend();
@@ -186,6 +189,7 @@ fn save_watched(
         second_look: SecondLook::new(),
         failures: ReadFailures::default(),
         copies: source.files.copies,
+        still,
         settled_before: source.parent.map(|parent| parent.settled_before()),
         parent_top,
         after_reading,
@@ -195,6 +199,7 @@ fn save_watched(
     for path in source.files.copies.into_iter().flat_map(Copies::moving) {
         run.counts.changed(path.clone());
     }
+    still.map_or(Ok(()), Still::hold)?;
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;

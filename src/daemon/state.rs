@@ -115,6 +115,9 @@ pub(crate) struct SnapshotState {
     /// The number of files that changed while they were read.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) changed_files: u64,
+    /// How long what writes to the volume was held still, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) stood: Option<u64>,
     /// The paths of some of them in the volume.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) changed_paths: Vec<String>,
@@ -131,6 +134,7 @@ impl SnapshotState {
             kind: self.moment.clone(),
             changed_files: self.changed_files,
             changed_paths: self.changed_paths.clone(),
+            stood: self.stood,
         }
     }
 

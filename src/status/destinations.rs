@@ -203,6 +203,7 @@ fn learn(
             bytes: backup.bytes,
             files: None,
             changed_files: None,
+            stood: None,
             made: false,
             verified: false,
         });

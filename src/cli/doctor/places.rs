@@ -1,10 +1,10 @@
-//! What `doctor` says of the places where volumes are: whether their files can be read, and of which
-//! moment they are.
+//! What `doctor` says of the places where volumes are: whether their files can be read, of which
+//! moment they are, and whether what writes to them is held still.
 
 use std::collections::BTreeMap;
 
 use super::check::{Check, Verdict, failed};
-use crate::convoy::{MOMENT, MOMENT_NOTE, PROBLEM, Volume};
+use crate::convoy::{HOLD, MOMENT, MOMENT_NOTE, PROBLEM, Volume};
 
 /// How many volumes one line names.
 const NAMED: usize = 10;
@@ -21,14 +21,33 @@ pub(super) fn checks(volumes: &BTreeMap<String, Volume>) -> Vec<Check> {
             by_moment.entry((moment, note)).or_default().push(&volume.name);
         }
     }
-    by_moment.into_iter().map(|(moment, names)| told(moment, &names)).chain(wrong).collect()
+    let moments = by_moment.into_iter().map(|(moment, names)| told(moment, &names));
+    moments.chain(held(volumes)).chain(wrong).collect()
 }
 
-fn told((moment, note): (&str, &str), names: &[&str]) -> Check {
+/// A check of the volumes whose writers are held still, if there are any.
+fn held(volumes: &BTreeMap<String, Volume>) -> Option<Check> {
+    let held = volumes.values().filter(|volume| volume.told(HOLD).is_some());
+    let names: Vec<_> = held.map(|volume| volume.name.as_str()).collect();
+    let found = || format!("{}: what writes to them is held still, by BKUP_HOLD", listed(&names));
+    (!names.is_empty()).then(|| Check {
+        what: "hold",
+        verdict: Verdict::Ok,
+        found: found(),
+        hint: None,
+    })
+}
+
+fn listed(names: &[&str]) -> String {
     let mut listed = names[..names.len().min(NAMED)].join(", ");
     if names.len() > NAMED {
         listed.push_str(&format!(" and {} more", names.len() - NAMED));
     }
+    listed
+}
+
+fn told((moment, note): (&str, &str), names: &[&str]) -> Check {
+    let listed = listed(names);
     let note = if note.is_empty() { String::new() } else { format!(" ({note})") };
     Check {
         what: "moment",

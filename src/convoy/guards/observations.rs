@@ -56,6 +56,8 @@ pub(crate) enum Observation {
         files: Option<u64>,
         /// The number of files that changed while it was made, if the daemon tells it.
         changed_files: Option<u64>,
+        /// How long the programs that write to the volume were held still, in milliseconds.
+        stood: Option<u64>,
         /// Whether this run made it.
         made: bool,
         /// Whether its data was looked at, and not only its description.
@@ -220,6 +222,7 @@ impl Observations {
                 let moment = backup.moment();
                 moment.kind.map(|_| moment.changed_files)
             },
+            stood: backup.moment().stood,
             made,
             verified,
         });

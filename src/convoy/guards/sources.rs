@@ -392,17 +392,19 @@ impl Guards {
         })
     }
 
-    /// How many files changed while this backup of this run was made, if the daemon tells.
-    pub(crate) fn changed_files(&self, url: &BackupUrl) -> Option<u64> {
+    /// How many files changed while this backup of this run was made, and how many milliseconds
+    /// writers were held still for it, if the daemon tells.
+    pub(crate) fn how_held(&self, url: &BackupUrl) -> (Option<u64>, Option<u64>) {
         let memory = self.memory();
-        memory.observations.all().iter().find_map(|observation| match observation {
-            Observation::BackupGood { url: there, changed_files, .. }
+        let told = memory.observations.all().iter().find_map(|observation| match observation {
+            Observation::BackupGood { url: there, changed_files, stood, .. }
                 if *there == url.to_string() =>
             {
-                *changed_files
+                Some((*changed_files, *stood))
             }
             _ => None,
-        })
+        });
+        told.unwrap_or_default()
     }
 
     /// Refuses to delete the newest good snapshot of a volume while newer ones are in doubt.

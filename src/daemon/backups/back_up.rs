@@ -14,9 +14,9 @@ use super::{
 };
 use crate::{
     clock::is_in_future,
-    convoy::{Changes, Extent, Name},
+    convoy::{Changes, Extent, MomentRecord, Name},
     daemon::{
-        moment::Files,
+        moment::{Files, Still},
         reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
         save::{self, Changed, Needs, Parent, Source},
@@ -55,16 +55,16 @@ impl DestinationRepository {
         let parent = self.newest_of(repository, volume, now())?;
         let begun = now();
         let write = |reading: &VolumeReading<'_>| {
-            let files = reading.moment.files();
+            let files = reading.files();
             let written = self.write_whole(repository, volume, files, parent)?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
-            Ok((written, extent, reading.moment.kind().as_str()))
+            Ok((written, extent, reading.moment.kind().as_str(), reading.stood()))
         };
         // What is written names nothing yet, so there is nothing to undo.
-        let (Written { file, changed, needs }, extent, kind) =
+        let (Written { file, changed, needs }, extent, kind, stood) =
             reader.read(volume, write, |_| ())?;
         let snapshot = (snapshot.as_str(), begun);
-        let moment = changed.moment(kind);
+        let moment = MomentRecord { stood, ..changed.moment(kind) };
         let record = Record { moment, ..self.record(volume, snapshot, now(), extent)? };
         let time = begun.to_zoned(TimeZone::UTC);
         let file = SnapshotFile { tags: record.tags(), time, ..file };
@@ -166,7 +166,14 @@ impl DestinationRepository {
         let name = volume.name.as_str();
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
         let piece = self.access.progress.begin(&format!("backup {name}"), before);
-        let source = Source { files, volume: name, parent };
+        let mut source = Source { files, volume: name, parent };
+        if source.parent.is_none() && files.still.is_some_and(Still::is_wanted) {
+            // All of it is read: that takes longer than anything may be held.
+            let (begun, unheld) = (Timestamp::now(), Files { still: None, ..files });
+            let read = Source { files: unheld, ..source };
+            let tree = save::save(repository, read, &*piece, &scope::is_ended)?.tree;
+            source.parent = Some(Parent { tree, begun });
+        }
         let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));

@@ -27,6 +27,8 @@ const MOUNTS: &str = "mounts";
 const CHANGED: &str = "changed";
 /// The tag with some of their paths, as a JSON list.
 const CHANGED_PATHS: &str = "changed-paths";
+/// The tag with the milliseconds for which the programs that write to the volume were held still.
+const STOOD: &str = "held-ms";
 
 /// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,6 +73,7 @@ impl Record {
         all.extend(self.copy_of.clone().map(|root| ("copy-of", root)));
         all.extend(self.extent.mounts.as_deref().map(|mounts| (MOUNTS, mounts_text(mounts))));
         all.extend(self.moment.kind.clone().map(|kind| ("moment", kind)));
+        all.extend(self.moment.stood.map(|stood| (STOOD, stood.to_string())));
         // Older versions have one driver, and no tag.
         if self.driver != Vfs::NAME {
             all.push(("driver", self.driver.clone()));
@@ -131,6 +134,7 @@ impl Record {
                     .get(CHANGED_PATHS)
                     .and_then(|paths| serde_json::from_str(paths).ok())
                     .unwrap_or_default(),
+                stood: tags.get(STOOD).and_then(|stood| stood.parse().ok()),
             },
             driver: text("driver").unwrap_or_else(|| Vfs::NAME.to_owned()),
         }))

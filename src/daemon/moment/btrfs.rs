@@ -7,13 +7,13 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use rustix::io::Errno;
+use rustix::{fs::Mode, io::Errno};
 
 use super::btrfs_calls as calls;
 use crate::{
     daemon::root::Staged,
     error::{Error, ErrorKind, Result},
-    files::write_error,
+    files::{FOLDER, write_error},
 };
 
 /// The inode of a subvolume's own folder.
@@ -75,7 +75,10 @@ pub(super) fn snapshot_path(into: &Path, volume: &str, is_ours: bool) -> PathBuf
 /// Takes a read-only snapshot of a subvolume.
 pub(super) fn take_snapshot(folder: &Path, path: &Path) -> Result<()> {
     let (parent, name) = parts(path)?;
-    let taken = open(folder).and_then(|source| Ok(calls::snapshot(&open(parent)?, &source, name)?));
+    // A symbolic link may have been put in the folder's place since it was looked at.
+    let source = rustix::fs::open(folder, FOLDER, Mode::empty()).map(File::from);
+    let taken = source.map_err(io::Error::from);
+    let taken = taken.and_then(|source| Ok(calls::snapshot(&open(parent)?, &source, name)?));
     taken.map_err(|error| write_error(path, &error))
 }
 

@@ -16,14 +16,17 @@ use crate::{
 };
 
 /// The folder with the notes.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Notes(pub(super) PathBuf);
 
-/// What is to be undone of a moment.
+/// The kind of a note on writers that are held still.
+pub(super) const HOLD: &str = "hold";
+
+/// What is to be undone of a moment, or of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     id: String,
-    /// [`Kind::as_str`]
+    /// [`Kind::as_str`], or [`HOLD`].
     pub(super) kind: String,
     pub(super) volume: String,
     /// The volume's folder.
@@ -37,8 +40,17 @@ pub(super) struct Note {
 
 impl Note {
     pub(super) fn new(kind: Kind, place: &Place, path: PathBuf) -> Self {
+        Self::of(kind.as_str(), place, path)
+    }
+
+    /// The note on a hold of the programs that write to this place.
+    pub(super) fn hold(place: &Place) -> Self {
+        Self::of(HOLD, place, PathBuf::new())
+    }
+
+    fn of(kind: &str, place: &Place, path: PathBuf) -> Self {
         let (volume, folder) = (place.volume.clone(), place.folder.clone());
-        Self { id: new_id(), kind: kind.as_str().to_owned(), volume, folder, path, home: None }
+        Self { id: new_id(), kind: kind.to_owned(), volume, folder, path, home: None }
     }
 
     /// With what tells the subvolume that the folder is made in.
@@ -49,6 +61,9 @@ impl Note {
     /// What it is about, for people.
     pub(super) fn told(&self) -> String {
         let Self { kind, volume, path, .. } = self;
+        if kind == HOLD {
+            return format!("a hold of what writes to volume \"{volume}\"");
+        }
         if path.as_os_str().is_empty() {
             format!("a moment ({kind}) of volume \"{volume}\"")
         } else {

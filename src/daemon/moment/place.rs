@@ -1,8 +1,6 @@
 //! What a moment is taken of, and the kinds of moments.
 
-use std::path::{Path, PathBuf};
-
-use super::reflink::Copies;
+use std::path::PathBuf;
 
 /// How a moment is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,22 +23,6 @@ impl Kind {
             Self::Command => "command",
             Self::Live => "live",
         }
-    }
-}
-
-/// The files of a moment, for a reader.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::daemon) struct Files<'a> {
-    pub(in crate::daemon) folder: &'a Path,
-    /// What is to be read in place of what is in the folder now.
-    pub(in crate::daemon) copies: Option<&'a Copies>,
-}
-
-#[cfg(test)]
-impl<'a> Files<'a> {
-    /// The files in a folder as they are.
-    pub(in crate::daemon) fn live(folder: &'a Path) -> Self {
-        Self { folder, copies: None }
     }
 }
 

@@ -116,6 +116,17 @@ fn a_snapshot_whose_disk_is_not_mounted_is_not_taken_for_gone() {
 }
 
 #[test]
+fn a_link_in_the_place_of_the_folder_is_not_followed() {
+    let Some((disk, moments, place)) = on_btrfs() else { return };
+    subvolume(&disk.path().join("secret"));
+    let beginning = moments.begin(&place);
+    fs::rename(&place.folder, disk.path().join("away")).unwrap();
+    std::os::unix::fs::symlink(disk.path().join("secret"), &place.folder).unwrap();
+    let moment = beginning.take().unwrap();
+    assert_eq!((moment.kind(), snapshots(&disk), notes(&disk.path())), (Kind::Live, 0, 0));
+}
+
+#[test]
 fn a_moment_of_a_kind_that_only_a_newer_version_knows_is_left_alone() {
     let commanded = Commanded::new();
     std::mem::forget(take(&commanded.moments(COPY), &commanded.place).unwrap());

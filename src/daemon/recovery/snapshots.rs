@@ -24,7 +24,7 @@ use crate::{
 /// Takes a snapshot of a volume's files. Returns the volume as it was before, and the snapshot.
 ///
 /// # Errors
-/// If there is no such volume, a file can't be read, the operator's command for the moment fails, or
+/// If there is no such volume, a file can't be read, one of the operator's commands fails, or
 /// the repository or the state can't be written. There is then no snapshot.
 pub(in crate::daemon) fn create(
     volumes: &Volumes,
@@ -40,9 +40,10 @@ pub(in crate::daemon) fn create(
         let time = now();
         let take = |reading: &VolumeReading<'_>| {
             let moment = &reading.moment;
-            let taken = turn.take(moment.files(), volume, name, parent, &time)?;
+            let taken = turn.take(reading.files(), volume, name, parent, &time)?;
             let kind = Some(moment.kind().as_str().to_owned());
-            Ok(SnapshotState { mounts: reading.mounts.clone(), moment: kind, ..taken })
+            let (mounts, stood) = (reading.mounts.clone(), reading.stood());
+            Ok(SnapshotState { mounts, moment: kind, stood, ..taken })
         };
         let remove = |taken: &SnapshotState| _ = local.delete(std::slice::from_ref(&taken.id));
         let snapshot = reader.read(&state, take, remove)?;

@@ -61,9 +61,17 @@ struct Entry {
     raw_length: u32,
 }
 
+/// The first bytes of a blob's name, which nearly always decide, come before the name.
+type Key<'a> = (bool, u64, &'a Hash);
+
+fn key(is_tree: bool, id: &Hash) -> Key<'_> {
+    let [a, b, c, d, e, f, g, h, ..] = *id;
+    (is_tree, u64::from_be_bytes([a, b, c, d, e, f, g, h]), id)
+}
+
 impl Entry {
-    fn key(&self) -> (bool, &Hash) {
-        (self.pack & TREE != 0, &self.id)
+    fn key(&self) -> Key<'_> {
+        key(self.pack & TREE != 0, &self.id)
     }
 
     fn place(&self) -> usize {
@@ -159,7 +167,7 @@ impl Index {
     }
 
     fn entry(&self, kind: BlobType, id: &Hash) -> Option<&Entry> {
-        let key = (kind == BlobType::Tree, id);
+        let key = key(kind == BlobType::Tree, id);
         let at = self.entries.binary_search_by(|entry| entry.key().cmp(&key)).ok()?;
         self.entries.get(at)
     }
@@ -247,6 +255,19 @@ fn parse(content: &[u8]) -> Result<Content> {
         .map_err(|error| Error::new(ErrorKind::Repository, format!("it is no index: {error}")))
 }
 
+/// The values of hexadecimal digits; those of all other bytes are greater than 15. An index has
+/// millions of them.
+const DIGITS: [u8; 256] = {
+    let mut digits = [16; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        digits[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
 /// A hash that is written in hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HexHash(pub(crate) Hash);
@@ -261,13 +282,15 @@ impl HexHash {
     /// Reads 64 hexadecimal digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut hash = Hash::default();
-        let pairs = text.as_bytes().chunks_exact(2);
         if text.len() != 2 * hash.len() {
             return None;
         }
-        for (byte, pair) in hash.iter_mut().zip(pairs) {
-            let digit = |at: usize| char::from(pair[at]).to_digit(16);
-            *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let [high, low] = [pair[0], pair[1]].map(|digit| DIGITS[usize::from(digit)]);
+            if high | low > 15 {
+                return None;
+            }
+            *byte = high << 4 | low;
         }
         Some(Self(hash))
     }

@@ -106,6 +106,7 @@ impl Changed {
             kind: Some(kind.to_owned()),
             changed_files: self.count,
             changed_paths: self.paths.iter().map(|path| path.display().to_string()).collect(),
+            stood: None,
         }
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     daemon::{
-        moment::Copies,
+        moment::{Copies, Still},
         repository::{Backend, Hash, Index},
         tree::{folder_handles::FolderHandles, read::ReadFailures},
     },
@@ -61,6 +61,8 @@ pub(super) struct Run<'a> {
     pub(super) failures: ReadFailures,
     /// What is read in place of what is in the folder now.
     pub(super) copies: Option<&'a Copies>,
+    /// What is held still while files are read.
+    pub(super) still: Option<&'a Still<'a>>,
     /// Files that changed at this time or later are read again, whatever the parent says; `None` if
     /// there is no parent.
     pub(super) settled_before: Option<Timestamp>,
@@ -74,6 +76,13 @@ pub(super) struct Run<'a> {
 }
 
 impl Run<'_> {
+    /// Lets what writes to the files go on. If it went on too early, that is why the run fails.
+    pub(super) fn release(&self) {
+        if let Err(error) = self.still.map_or(Ok(()), Still::release) {
+            *lock(&self.failure) = Some(error);
+        }
+    }
+
     /// Records that something could not be read. What is gone is no failure: of files that are read
     /// as they are it is counted; but the moment had it, so it is told.
     pub(super) fn unread(&self, path: &Path, error: &io::Error) {

@@ -74,6 +74,7 @@ impl Turn<'_> {
             files: Some(saved.files),
             mounts: None,
             moment: None,
+            stood: None,
             changed_files: saved.changed.count,
             changed_paths: saved.changed.moment("").changed_paths,
         })

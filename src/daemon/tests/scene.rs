@@ -31,6 +31,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         password: Some("secret".into()),
         s3: S3Options::default(),
         moment: None,
+        hold: None,
         folders: Vec::new(),
         host: "host1".into(),
         progress: progress::none(),

@@ -556,6 +556,7 @@ fn good(url: &str, snapshot_time: &str, made: bool) -> Observation {
         bytes: Some(9),
         files: Some(2),
         changed_files: Some(0),
+        stood: None,
         made,
         verified: true,
     }

@@ -153,6 +153,7 @@ impl Learning<'_> {
                 bytes,
                 files,
                 changed_files,
+                stood: _,
                 made,
                 verified,
             } => {

@@ -60,8 +60,9 @@ function facts(status, name) {
   return [
     h("p.verdict", { class: `verdict ${kind}` }, icon(kind), h("b", word)),
     volume.problems.length > 0 && remarks(volume.problems, "warning", "Problems"),
-    !volume.problems.length && h("p.hint", `${volume.backup_sentence[0].toUpperCase()}${volume.backup_sentence.slice(1)}.`),
+    !volume.problems.length && h(kind === "good" ? "p.faint" : "p.hint", `${volume.backup_sentence[0].toUpperCase()}${volume.backup_sentence.slice(1)}.`),
     volume.notes.length > 0 && remarks(volume.notes, "unknown", "Notes"),
+    volume.last_backup?.changed_files > 0 && remarks([`${count(volume.last_backup.changed_files, "file")} changed while its newest backup was made: a database among them may not open`], "unknown", "What changed"),
     h(
       "dl.facts-grid",
       fact("Last good backup", timeElement(volume.last_backup?.made, "none"), age(volume)),
@@ -136,7 +137,7 @@ function table(items, when, action, size) {
   const limit = 30;
   const row = (item) => {
     const { decision } = item;
-    return h("tr", h("td", timeElement(item.time, "unknown")), h("td.optional", h("code.faint", item.name), item.backup?.Broken && h("span.remark", `broken: ${item.backup.Broken}`)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
+    return h("tr", h("td", timeElement(item.time, "unknown")), h("td.optional", h("code.faint", item.name), item.backup?.Broken && h("span.remark", `broken: ${item.backup.Broken}`), Number(item.backup?.ChangedFiles) > 0 && h("span.remark", `${count(Number(item.backup.ChangedFiles), "file")} changed while it was made`)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
   };
   const body = h("tbody", items.slice(0, limit).map(row));
   const more = items.length > limit && h("button", { type: "button", onclick: () => (append(body, items.slice(limit).map(row)), more.remove()) }, `Show all ${items.length}`);

@@ -115,6 +115,7 @@ impl Host {
             Kind::BuiltIn => {
                 let options = BuiltinOptions {
                     moment: None,
+                    hold: None,
                     folders: Vec::new(),
                     root,
                     password: None,

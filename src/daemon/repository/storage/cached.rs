@@ -17,12 +17,8 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
-use super::Storage;
-use crate::{
-    daemon::repository::{HexHash, hash},
-    error::Result,
-    sync::lock,
-};
+use super::{super::cipher::hash, Storage};
+use crate::{error::Result, sync::lock};
 
 /// The largest file that is copied, in bytes.
 const LARGEST: u64 = 8 << 20;
@@ -54,7 +50,7 @@ impl<S: Storage> Cached<S> {
     fn copy(&self, kind: FileType, id: &Id) -> Option<Bytes> {
         let path = self.folder_of(kind)?.join(id.to_hex().as_str());
         let content = fs::read(&path).ok()?;
-        if hash(&content) == HexHash::of(id) {
+        if Id::new(hash(&content)) == *id {
             return Some(content.into());
         }
         _ = fs::remove_file(&path);
@@ -68,7 +64,7 @@ impl<S: Storage> Cached<S> {
         let mut used = lock(&self.used);
         let used = used.entry(kind.dirname()).or_default();
         let fits = length <= LARGEST && *used + length <= MOST;
-        if fits && hash(content) == HexHash::of(id) {
+        if fits && Id::new(hash(content)) == *id {
             *used += length;
             if let Err(error) = write(&folder, id, content) {
                 log::debug!("no copy is kept in \"{}\": {error}", folder.display());

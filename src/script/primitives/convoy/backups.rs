@@ -388,8 +388,12 @@ fn made(run: &RunningScript, url: &BackupUrl) -> Map {
     if let Some(why) = guards.doubt(url) {
         made.insert("Doubt".into(), why.into());
     }
-    if let Some(changed) = guards.changed_files(url).filter(|changed| *changed > 0) {
-        made.insert("ChangedFiles".into(), i64::try_from(changed).unwrap_or(i64::MAX).into());
+    let (changed, stood) = guards.how_held(url);
+    let changed = changed.filter(|changed| *changed > 0);
+    for (field, number) in [("ChangedFiles", changed), ("HeldMilliseconds", stood)] {
+        if let Some(number) = number {
+            made.insert(field.into(), i64::try_from(number).unwrap_or(i64::MAX).into());
+        }
     }
     if !guards.is_verified(url) {
         made.insert("Verified".into(), false.into());

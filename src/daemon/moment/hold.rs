@@ -1,0 +1,253 @@
+//! Holding what writes to a volume still, for as short a time as possible, and never for ever.
+//!
+//! A hold is noted on disk before it begins. It ends once, with [`Hold::end`], when it is dropped,
+//! when its limit passes, or when the program ends ([`release_all`]); what a kill left, the next
+//! start releases by its note. A release that fails is tried again, and its note stays until one
+//! succeeds.
+
+use std::{
+    sync::{
+        Arc, Condvar, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    notes::{HOLD, Note, Notes},
+    place::Place,
+    writers::Writers,
+};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    scope,
+    sync::lock,
+};
+
+/// So often is a release tried, with these pauses before.
+const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(2)];
+
+/// The holds of this process.
+static ALL: Mutex<Running> = Mutex::new(Running { holds: Vec::new(), ends: false });
+
+struct Running {
+    holds: Vec<Weak<Held>>,
+    /// Whether the program ends, so that nothing is held any more.
+    ends: bool,
+}
+
+/// Releases everything that this process holds, and lets it hold nothing any more. It is called when
+/// the process ends, because threads that still work are then left behind.
+pub(crate) fn release_all() {
+    let holds = {
+        let mut all = lock(&ALL);
+        all.ends = true;
+        std::mem::take(&mut all.holds)
+    };
+    for held in holds.iter().filter_map(Weak::upgrade) {
+        held.is_over.store(true, Ordering::Release);
+        _ = held.release();
+    }
+}
+
+/// How writers are held, and for how long at most.
+#[derive(Debug, Clone)]
+pub(super) struct Holds {
+    pub(super) writers: Arc<dyn Writers>,
+    pub(super) limit: Duration,
+    pub(super) notes: Notes,
+}
+
+/// Writers that stand still. They go on when this is dropped, or with [`Hold::end`], which says
+/// whether that went well.
+#[derive(Debug)]
+#[must_use]
+pub(super) struct Hold(Arc<Held>);
+
+#[derive(Debug)]
+struct Held {
+    holds: Holds,
+    place: Place,
+    note: Note,
+    began: Instant,
+    /// Set before writers are released whose files are still being read.
+    is_over: AtomicBool,
+    /// How it ended, and how long it lasted; `None` while it lasts. Locked while a command runs.
+    ended: Mutex<Option<Result<Duration>>>,
+    changed: Condvar,
+}
+
+impl Holds {
+    /// Holds what writes to a place. The time counts from here.
+    ///
+    /// # Errors
+    /// If it can't be held. What was held of it is released.
+    pub(super) fn hold(&self, place: &Place) -> Result<Hold> {
+        self.release_left(place);
+        let note = Note::hold(place);
+        self.notes.write(&note)?;
+        let held = Arc::new(Held {
+            holds: self.clone(),
+            place: place.clone(),
+            note,
+            began: Instant::now(),
+            is_over: AtomicBool::new(false),
+            ended: Mutex::default(),
+            changed: Condvar::new(),
+        });
+        // From here on it is released whatever happens.
+        let hold = Hold(held);
+        hold.0.begin()?;
+        hold.watch()?;
+        Ok(hold)
+    }
+
+    /// Tries again to release what an earlier hold of this volume left.
+    fn release_left(&self, place: &Place) {
+        let (notes, _) = self.notes.all();
+        let left = notes.iter().filter(|note| note.kind == HOLD && note.volume == place.volume);
+        for note in left {
+            match self.undo(note) {
+                Ok(()) => log::warn!("{} was left; it is released now", note.told()),
+                Err(error) => log::error!("{} was left: {error}", note.told()),
+            }
+        }
+    }
+
+    /// Releases what a note tells of.
+    pub(super) fn undo(&self, note: &Note) -> Result<()> {
+        let place = Place {
+            volume: note.volume.clone(),
+            folder: note.folder.clone(),
+            beside: None,
+            is_of_the_host: false,
+        };
+        self.writers.release(&place)?;
+        self.notes.remove(note)
+    }
+}
+
+impl Held {
+    fn begin(self: &Arc<Self>) -> Result<()> {
+        {
+            let mut all = lock(&ALL);
+            if all.ends {
+                return Err(ends());
+            }
+            all.holds.retain(|held| held.strong_count() > 0);
+            all.holds.push(Arc::downgrade(self));
+        }
+        let _ended = lock(&self.ended);
+        let stopped = || self.is_over.load(Ordering::Acquire);
+        self.holds.writers.hold(&self.place, self.holds.limit, &stopped)
+    }
+
+    /// Releases the writers, if that was not done before. The result is how long they stood still.
+    fn release(&self) -> Result<Duration> {
+        let mut ended = lock(&self.ended);
+        if let Some(ended) = &*ended {
+            return ended.clone();
+        }
+        let released = self.try_release();
+        let took = self.began.elapsed();
+        let volume = &self.place.volume;
+        match &released {
+            Ok(()) => {
+                log::info!("volume {volume}: its writers stood still for {} ms", took.as_millis());
+                // A note that stays is a release too many at the next start.
+                if let Err(error) = self.holds.notes.remove(&self.note) {
+                    log::warn!("volume {volume}: the note on its hold stays: {error}");
+                }
+            }
+            Err(error) => {
+                log::error!("volume {volume}: its writers could not be released: {error}")
+            }
+        }
+        let how = released.map(|()| took);
+        *ended = Some(how.clone());
+        self.changed.notify_all();
+        how
+    }
+
+    fn try_release(&self) -> Result<()> {
+        let mut last = None;
+        for pause in PAUSES {
+            thread::sleep(pause);
+            match self.holds.writers.release(&self.place) {
+                Ok(()) => return Ok(()),
+                Err(error) => last = Some(error),
+            }
+        }
+        last.map_or(Ok(()), Err)
+    }
+
+    /// Waits until it has ended; releases the writers when its time is over.
+    fn wait(&self) {
+        let mut ended = lock(&self.ended);
+        loop {
+            let left = self.holds.limit.saturating_sub(self.began.elapsed());
+            if ended.is_some() {
+                return;
+            }
+            if left.is_zero() {
+                break;
+            }
+            let waited = self.changed.wait_timeout(ended, left);
+            ended = waited.unwrap_or_else(PoisonError::into_inner).0;
+        }
+        drop(ended);
+        self.is_over.store(true, Ordering::Release);
+        _ = self.release();
+    }
+}
+
+impl Hold {
+    /// Lets a thread release the writers when the time is over.
+    fn watch(&self) -> Result<()> {
+        let (held, scope) = (Arc::clone(&self.0), scope::current());
+        let watch = move || scope::within(scope, || held.wait());
+        let started = thread::Builder::new().name("hold".into()).spawn(watch);
+        started.map(drop).map_err(|error| Error::io("cannot watch over a hold", &error))
+    }
+
+    /// Whether the writers went on before this was ended, so that what is read is of no use.
+    pub(super) fn is_over(&self) -> bool {
+        self.0.is_over.load(Ordering::Acquire)
+    }
+
+    /// Releases the writers. The result is how long they stood still, with the time that the
+    /// commands took.
+    ///
+    /// # Errors
+    /// If they could not be released, or were released before, because the limit passed
+    /// ([`ErrorKind::Timeout`]) or the program ends ([`ErrorKind::Cancelled`]).
+    pub(super) fn end(self) -> Result<Duration> {
+        let was_over = self.is_over();
+        let took = self.0.release()?;
+        if !was_over {
+            return Ok(took);
+        }
+        if lock(&ALL).ends {
+            return Err(ends());
+        }
+        let (volume, limit) = (&self.0.place.volume, self.0.holds.limit);
+        let message = format!(
+            "what writes to volume \"{volume}\" stood still for {limit:?}, the longest that it may, so it was released and the copy thrown away"
+        );
+        Err(Error::new(ErrorKind::Timeout, message).with_hint(
+            "raise BKUP_HOLD_MAX, or find out what was slow: the commands, or the reading of the files",
+        ))
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        // Its failure was logged, and its note stays.
+        _ = self.0.release();
+    }
+}
+
+fn ends() -> Error {
+    Error::new(ErrorKind::Cancelled, "the program ends, so nothing is held still any more")
+}
