@@ -224,6 +224,25 @@ fn an_object_whose_answer_breaks_off_is_read_again(way: Way) {
 }
 
 #[test]
+fn each_command_lists_the_backups_in_a_bucket_and_reads_none_of_them_again() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup --create-snapshot").ok();
+    let before = s3.requests().len();
+    assert_eq!(site.backups("vol1").len(), 1);
+    let asked = s3.requests().split_off(before);
+    let reads = |folder: &str| asked.iter().filter(|it| it.object.contains(folder)).count();
+    assert_eq!((reads("/snapshots/"), reads("/index/"), reads("/data/")), (0, 0, 0), "{asked:?}");
+    // Another machine has to read it, once.
+    let other = self::site(&s3);
+    let before = s3.requests().len();
+    assert_eq!(other.backups("vol1").len() + other.backups("vol1").len(), 2);
+    let asked = s3.requests().split_off(before);
+    assert_eq!(asked.iter().filter(|it| it.object.contains("/snapshots/")).count(), 1);
+}
+
+#[test]
 fn a_wrong_region_is_forgotten_when_it_was_corrected() {
     let s3 = S3::start();
     let site = site(&s3);

@@ -10,6 +10,7 @@
 //! state/<name>.json the state of a volume and its snapshots; always replaced as a whole
 //! repository/       the restic-format repository of the snapshots
 //! repository.key    its key, for the owner only; the volumes beside it are not encrypted either
+//! copies/           small files of repositories in buckets, so that each is read once; may go
 //! damaged/          pieces of files that a restore could not read, one file a destination
 //! written/          the newest backups that were written here, one file a destination
 //! moments/          notes on moments that are held, so that the next start undoes them

@@ -169,6 +169,11 @@ impl Root {
         self.path.join("damaged").join(crate::locks::file_name(destination, "pieces"))
     }
 
+    /// The folder for copies of the small files at this destination.
+    pub(super) fn copies(&self, destination: &str) -> PathBuf {
+        self.path.join("copies").join(crate::locks::file_name(destination, "files"))
+    }
+
     /// The file with the newest backups that this daemon wrote at this destination.
     pub(super) fn written(&self, destination: &str) -> PathBuf {
         self.path.join("written").join(crate::locks::file_name(destination, "backups"))

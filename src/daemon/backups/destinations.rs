@@ -90,7 +90,8 @@ impl Destinations {
             _ if let Some(known) = known => return Ok(known),
             DestinationKind::Vfs { path } => Location::Folder(path.join("repository")),
             DestinationKind::S3 { bucket, region, path } => {
-                Location::Bucket(Bucket::new(&self.s3, bucket, region, path)?)
+                let bucket = Bucket::new(&self.s3, bucket, region, path)?;
+                Location::Bucket(bucket, self.root.copies(&key))
             }
             DestinationKind::Ebs { .. } => {
                 return Err(refused("Driver ebs is not supported!").with_hint(

@@ -1,6 +1,7 @@
 //! Where a repository's files are: in a folder or in a bucket. The layout is restic's.
 
 mod bucket;
+mod cached;
 mod folder;
 
 use std::{
@@ -14,6 +15,7 @@ use rustic_core::{FileType, Id};
 
 use crate::error::Result;
 pub(crate) use bucket::Bucket;
+pub(crate) use cached::Cached;
 pub(crate) use folder::Folder;
 
 /// The files of one repository. A file becomes visible as a whole or not at all.
