@@ -3,8 +3,8 @@
 //!
 //! `cargo bench` prints the tables of docs/performance.md. It needs `restic`, `tar` and `gzip`,
 //! about 6 GB a run in the system's temporary folder (`TMPDIR`), and ten minutes. `RUNS` sets how
-//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script` or `files`. `SIZE` is
-//! that of the volume of `files`: `1g` (20,000 files), `10g` (200,000; 40 GB), or `million` empty
+//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script`, `files` or `many`.
+//! `SIZE` is that of the volume of `files`: `1g` (20,000 files), `10g` (200,000; 40 GB), or `million` empty
 //! files. `borg` is measured as well where it is installed.
 
 use std::{
@@ -24,6 +24,8 @@ use wait4::Wait4;
 
 #[path = "whole_process/files.rs"]
 mod files;
+#[path = "whole_process/many.rs"]
+mod many;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_convoy-backups");
 /// One process: how long it took and the most memory it had.
@@ -45,6 +47,7 @@ fn main() {
         ("runs", runs_list),
         ("script", script),
         ("files", files::files),
+        ("many", many::many),
     ] {
         if only.is_empty() || only == name {
             let folder = folder.path().join(name);

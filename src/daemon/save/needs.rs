@@ -34,7 +34,7 @@ impl Needs {
         let unread = blobs.unread();
         let found = |tree| Some((tree, index.find(BlobType::Tree, &tree)?));
         Self {
-            index_files: index.files().iter().copied().chain(written.index_files).collect(),
+            index_files: index.files().chain(written.index_files).collect(),
             packs,
             trees: unread.into_iter().filter_map(found).collect(),
         }
