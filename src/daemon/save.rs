@@ -27,6 +27,7 @@
 
 mod assembly;
 mod blob_writer;
+mod change_times;
 mod chunks;
 mod content;
 mod counts;
@@ -167,7 +168,7 @@ fn save_watched(
     let config = repository.config()?;
     let coder = || repository.coder(&config);
     let backend = repository.backend();
-    let index = Index::load(backend, &coder)?;
+    let index = repository.index()?;
     let writer = PackWriter::new(backend);
     let blobs = BlobWriter::new(&index, &config, &writer);
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
@@ -216,7 +217,7 @@ pub(in crate::daemon) fn keep_trees(
 ) -> Result<Vec<TreeId>> {
     let config = repository.config()?;
     let coder = || repository.coder(&config);
-    let index = Index::load(repository.backend(), &coder)?;
+    let index = repository.index()?;
     let writer = PackWriter::new(repository.backend());
     let blobs = BlobWriter::new(&index, &config, &writer);
     let mut coders = [coder()?, coder()?];

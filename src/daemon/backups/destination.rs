@@ -13,7 +13,7 @@ use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written:
 use crate::{
     convoy::refusal::refused,
     daemon::{
-        repository::{Access, Backend, Bucket, OpenRepository},
+        repository::{Access, Backend, Bucket, Cached, OpenRepository, SpoolPlace},
         root::Root,
         save::Needs,
     },
@@ -25,8 +25,9 @@ use crate::{
 pub(super) enum Location {
     /// `<destination>/repository`
     Folder(PathBuf),
-    /// `repository` below the destination's path in a bucket. A bucket has no locks.
-    Bucket(Bucket),
+    /// `repository` below the destination's path in a bucket, which has no locks; and the folder for
+    /// copies of its small files.
+    Bucket(Bucket, PathBuf),
 }
 
 /// The repository of one destination.
@@ -40,6 +41,8 @@ pub(in crate::daemon) struct DestinationRepository {
     root: Root,
     pub(super) access: Access,
     lock_timeout: Duration,
+    /// Where packs wait for a slow destination.
+    pub(super) spool: SpoolPlace,
     /// Held alone by a deletion in this process. Shared by all work that reads what a deletion
     /// would remove.
     gate: RwLock<()>,
@@ -77,7 +80,7 @@ impl DestinationRepository {
         location: Location,
         root: Root,
         access: Access,
-        lock_timeout: Duration,
+        (lock_timeout, spool): (Duration, SpoolPlace),
         remembered: Remembered,
     ) -> Self {
         let Remembered { catalogue, damage, written_here } = remembered;
@@ -87,6 +90,7 @@ impl DestinationRepository {
             damage,
             access,
             lock_timeout,
+            spool,
             gate: RwLock::default(),
             writing: Mutex::default(),
             open: Mutex::default(),
@@ -99,7 +103,9 @@ impl DestinationRepository {
     fn backend(&self) -> Backend {
         match &self.location {
             Location::Folder(folder) => Backend::in_folder(folder, &self.access.host),
-            Location::Bucket(bucket) => Backend::new(bucket.clone()),
+            Location::Bucket(bucket, copies) => {
+                Backend::new(Cached::new(bucket.clone(), copies.clone()))
+            }
         }
     }
 
@@ -134,15 +140,15 @@ impl DestinationRepository {
     /// The repository; `None` if there is none yet.
     pub(super) fn existing(&self) -> Result<Option<Arc<OpenRepository>>> {
         let mut open = lock(&self.open);
+        // The key fits the repository that was opened before. Another one may be there now, or none.
+        if let Some(repository) = open.as_ref().filter(|repository| repository.plain().is_ok()) {
+            return Ok(Some(repository.clone()));
+        }
         if !self.backend().exists()? {
             *open = None;
             return Ok(None);
         }
-        if let Some(repository) = &*open {
-            // The key fits the repository that was opened before. Another one may be there now.
-            if repository.plain().is_ok() {
-                return Ok(Some(repository.clone()));
-            }
+        if open.is_some() {
             self.catalogue.clear();
         }
         let fresh = OpenRepository::open(self.backend(), self.access.password());
@@ -223,7 +229,7 @@ impl DestinationRepository {
     pub(super) fn lock_file(&self, alone: bool) -> Result<Option<File>> {
         match &self.location {
             Location::Folder(folder) => lock_file(folder, alone, self.lock_timeout),
-            Location::Bucket(_) => Ok(None),
+            Location::Bucket(..) => Ok(None),
         }
     }
 

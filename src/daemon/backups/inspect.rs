@@ -72,10 +72,7 @@ impl DestinationRepository {
         let trees: Vec<_> = found.iter().flatten().map(|backup| backup.tree).collect();
         let proven = guarded("checking the backups", || match trees[..] {
             [tree] if self.is_new_and_whole(&repository, tree) => Ok(vec![Ok(())]),
-            _ => {
-                repository.forget_index();
-                prove_all(&repository, &self.damage, &trees)
-            }
+            _ => prove_all(&repository, &self.damage, &trees),
         })?;
         let mut proven = proven.into_iter();
         let mut inspected = Vec::new();

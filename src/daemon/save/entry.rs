@@ -118,8 +118,10 @@ impl<'a> Entries<'a> {
         if kind == NodeType::Dir {
             return Ok(Some(known.and_then(ParentEntry::subtree)));
         }
+        let plain = metadata.without_attributes(&stat);
         let meta = match copied {
             Some(copied) => metadata.with_attributes(&stat, &copied.attributes),
+            None if self.has_no_attributes(&stat, &plain, known) => Ok(plain),
             None => metadata.read(&stat, self.folder, name),
         };
         let mut meta = meta.map_err(unread)?;
@@ -163,6 +165,15 @@ impl<'a> Entries<'a> {
         node::write(text, name.to_bytes(), &kind, &meta, &refers)?;
         counter.add(1);
         Ok(None)
+    }
+
+    /// Whether a file has no extended attributes, because it is as it was and had none.
+    fn has_no_attributes(&self, stat: &Stat, now: &Metadata, known: Option<&ParentEntry>) -> bool {
+        let known = known.filter(|known| !known.has_attributes);
+        let unchanged = known
+            .zip(self.run.settled_before)
+            .and_then(|(known, settled_before)| known.unchanged(now, settled_before));
+        unchanged.is_some() && self.unfinished.telling_device == Some(stat.st_dev)
     }
 
     /// Remembers what is saved as it is now, for the second look.

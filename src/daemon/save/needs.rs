@@ -34,7 +34,7 @@ impl Needs {
         let unread = blobs.unread();
         let found = |tree| Some((tree, index.find(BlobType::Tree, &tree)?));
         Self {
-            index_files: index.files().iter().copied().chain(written.index_files).collect(),
+            index_files: index.files().chain(written.index_files).collect(),
             packs,
             trees: unread.into_iter().filter_map(found).collect(),
         }
@@ -58,7 +58,7 @@ impl Needs {
             return Ok(true);
         }
         let mut reader = BlobReader::new(repository, &repository.config()?)?;
-        let mut is_whole = |(tree, at): &(Hash, Location)| reader.has_tree(tree, at);
-        Ok(self.trees.iter().all(|tree| is_whole(tree)))
+        let is_whole = |(tree, at): &(Hash, Location)| reader.has_tree(tree, at);
+        Ok(self.trees.iter().all(is_whole))
     }
 }

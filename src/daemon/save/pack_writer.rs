@@ -21,8 +21,10 @@ use crate::{
     sync::lock,
 };
 
-/// How many threads write. One more pack of each kind is being filled.
-pub(super) const WRITERS: usize = 3;
+/// How many threads write to a disk, and to a bucket. One more pack of each kind is being filled. At
+/// a disk, one thread waits until its pack is on it, and the other is about to.
+const WRITERS: usize = 2;
+const WRITERS_FAR: usize = 3;
 /// An index file is written after so many packs (1 GiB of data), blobs, or so much time.
 const PACKS: usize = 64;
 const BLOBS: usize = 50_000;
@@ -76,14 +78,18 @@ impl<'a> PackWriter<'a> {
         }
     }
 
-    /// A buffer for a pack of this size.
+    /// How many threads are to write.
+    pub(super) fn threads(&self) -> usize {
+        if self.backend.is_far() { WRITERS_FAR } else { WRITERS }
+    }
+
+    /// A buffer for a pack of this size: the largest that is not much larger, so that small packs
+    /// don't take the memory of large ones.
     pub(super) fn buffer(&self, size: usize) -> Vec<u8> {
         let mut buffers = lock(&self.buffers);
-        let fitting = buffers.iter().position(|buffer| buffer.capacity() >= size);
-        match fitting {
-            Some(at) => buffers.swap_remove(at),
-            None => buffers.pop().unwrap_or_default(),
-        }
+        let fitting = buffers.iter().enumerate().filter(|(_, it)| it.capacity() <= 3 * size);
+        let largest = fitting.max_by_key(|(_, it)| it.capacity()).map(|(at, _)| at);
+        largest.map(|at| buffers.swap_remove(at)).unwrap_or_default()
     }
 
     /// Hands over a pack; waits until a thread takes it.
@@ -125,7 +131,7 @@ impl<'a> PackWriter<'a> {
         lock(&self.done).packs.push((id, length));
         let mut buffers = lock(&self.buffers);
         // Packs of many small pieces are small, and so are their buffers: no more are kept than used.
-        if buffers.len() < 2 * WRITERS {
+        if buffers.len() < 2 * self.threads() {
             buffers.push(content.into());
         }
         drop(buffers);

@@ -717,3 +717,22 @@ fn a_tree_is_whole_until_something_that_it_relies_on_is_gone() {
         }
     }
 }
+
+#[test]
+fn an_attribute_that_came_or_went_since_the_parent_is_noticed() {
+    let scene = Scene::new();
+    scene.write("dir/file", b"content");
+    let attributes = |saved: &Saved| {
+        let attributes = scene.node(saved.tree, "dir/file").meta.extended_attributes;
+        serde_json::to_value(attributes).unwrap()
+    };
+    let first = scene.save(None);
+    assert_eq!(attributes(&first), serde_json::json!([]));
+    xattr::set(scene.path("dir/file"), "user.note", b"yes").unwrap();
+    let second = scene.save(settled(&first));
+    let noted = serde_json::json!([{ "name": "user.note", "value": "eWVz" }]);
+    assert_eq!(attributes(&second), noted);
+    assert_eq!(attributes(&scene.save(settled(&second))), noted, "it is as it was");
+    xattr::remove(scene.path("dir/file"), "user.note").unwrap();
+    assert_eq!(attributes(&scene.save(settled(&second))), serde_json::json!([]));
+}

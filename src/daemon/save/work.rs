@@ -2,11 +2,7 @@
 
 use std::{path::Path, thread};
 
-use super::{
-    pack_writer::{PackWriter, WRITERS},
-    run::Run,
-    worker::Worker,
-};
+use super::{pack_writer::PackWriter, run::Run, worker::Worker};
 use crate::{
     daemon::{
         repository::{Coder, Hash, guarded},
@@ -24,7 +20,8 @@ pub(super) fn work<'a>(
     workers: usize,
     coder: &(dyn Fn() -> Result<Coder> + Sync),
 ) -> Result<()> {
-    let mut coders = (0..workers + WRITERS).map(|_| coder()).collect::<Result<Vec<_>>>()?;
+    let mut coders =
+        (0..workers + writer.threads()).map(|_| coder()).collect::<Result<Vec<_>>>()?;
     thread::scope(|threads| {
         let _end = EndOfThreads { run, writer };
         let mut writers = Vec::new();
@@ -66,6 +63,10 @@ pub(super) fn work<'a>(
     })
     .unwrap_or_else(|error| run.fail(error));
     if let Err(error) = writer.finish(&mut coder()?) {
+        run.fail(error);
+    }
+    // Also after a failure: what is there is for the next run.
+    if let Err(error) = run.backend.flush() {
         run.fail(error);
     }
     lock(&run.failure).take().map_or(Ok(()), Err)

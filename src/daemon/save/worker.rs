@@ -15,6 +15,7 @@ use rustix::{fs::Stat, io::Errno};
 
 use super::{
     assembly::Assembly,
+    change_times::telling_device,
     entry::{Entries, TRIES},
     listing::Listing,
     node::{self, Refers},
@@ -138,6 +139,7 @@ impl<'a> Worker<'a> {
             above: None,
             folder: Arc::clone(&opened.folder),
             metadata,
+            telling_device: telling_device(&opened.handle, &stat),
             assembly: Mutex::new(Assembly::new(listing.len())),
             known: known.and_then(|tree| self.known(&opened.folder, &tree)),
             parent_tree: known,
