@@ -17,7 +17,8 @@
 //! - A file that is as it was in the parent is not read. A file that changed while it was read is
 //!   read again, a few times; what changed each time is told ([`Changed`]).
 //! - Every file that can't be read is recorded, and the run fails when all were tried. Files that
-//!   vanish between listing and reading are normal for a volume in use; they are counted.
+//!   vanish between listing and reading are normal for a volume in use; they are counted. What a
+//!   moment had and is gone is told.
 //! - Mounts inside the folder are crossed, as `tar` does. Sockets are kept as empty names, as restic
 //!   does. Owners are numbers; their names are not looked up.
 //! - A failed or interrupted run leaves whole packs, in the index as far as possible. The next run
@@ -33,6 +34,7 @@ mod content;
 mod counts;
 mod entry;
 mod holes;
+mod listed_names;
 mod listing;
 mod needs;
 mod node;
@@ -171,6 +173,8 @@ fn save_watched(
     let index = repository.index()?;
     let writer = PackWriter::new(backend);
     let blobs = BlobWriter::new(&index, &config, &writer);
+    let is_held = still.is_some_and(Still::is_wanted);
+    let is_of_a_moment = is_held || source.files.copies.is_some();
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
     let known = source
         .parent
@@ -186,7 +190,7 @@ fn save_watched(
         folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
-        second_look: SecondLook::new(),
+        second_look: (!is_of_a_moment).then(SecondLook::new),
         failures: ReadFailures::default(),
         copies: source.files.copies,
         still,
@@ -203,8 +207,8 @@ fn save_watched(
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
-    if run.copies.is_none() {
-        run.second_look.look(&run, source.files.folder, cancelled);
+    if let Some(look) = &run.second_look {
+        look.look(&run, source.files.folder)?;
     }
     saved(&run, &writer, started)
 }

@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{DaemonChoice, DaemonDecision},
     convoy::{Daemon, Destination},
-    files::look_at,
+    files::{Unanswered, look_at},
     progress,
     runs::Store,
     status::{DestinationLook, DestinationVerdict, look_at_destination},
@@ -158,12 +158,9 @@ fn socket(path: &Path) -> Check {
     }
 }
 
-fn silent(folder: &Path) -> Check {
-    failed(
-        "destination",
-        format!("\"{}\" does not answer", folder.display()),
-        "the server of its share may be down",
-    )
+fn unanswered(folder: &Path, why: &Unanswered) -> Check {
+    let what = format!("\"{}\"", folder.display());
+    failed_with("destination", &why.error(&what, "the server of its share may be down"))
 }
 
 /// Checks the folder of a destination; the error is a check after which no other makes sense.
@@ -210,7 +207,7 @@ async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
     if let Some(folder) = destination.folder() {
         let path = folder.to_owned();
         let looked = look_at(folder, ANSWERS_WITHIN, move || destination_folder(&path));
-        match looked.unwrap_or_else(|| Err(silent(folder))) {
+        match looked.unwrap_or_else(|why| Err(unanswered(folder, &why))) {
             Ok(found) => checks.extend(found),
             Err(failed) => return vec![failed],
         }

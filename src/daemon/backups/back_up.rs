@@ -76,7 +76,7 @@ impl DestinationRepository {
                 .map_err(|error| repository.failure("cannot write the backup", &error))
         })?;
         self.written_here.add(&volume.id(), tree, begun);
-        self.proven(tree, needs);
+        self.proven(record.backup.clone(), tree, needs);
         Ok(record.backup)
     }
 
@@ -89,7 +89,11 @@ impl DestinationRepository {
         parent: Option<Parent>,
     ) -> Result<Written> {
         let prove = |written: Written| {
-            guarded("checking the backup", || match self.has_all(repository, &written.needs) {
+            let is_whole = || {
+                self.has_all(repository, &written.needs)
+                    && written.needs.are_written(repository).unwrap_or_default()
+            };
+            guarded("checking the backup", || match is_whole() {
                 true => Ok(()),
                 false => prove(repository, &self.damage, written.file.tree),
             })

@@ -4,14 +4,14 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustic_core::{TreeId, repofile::Chunker};
 
 use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written::WrittenHere};
 use crate::{
-    convoy::refusal::refused,
+    convoy::{Name, refusal::refused},
     daemon::{
         repository::{Access, Backend, Bucket, Cached, OpenRepository, SpoolPlace},
         root::Root,
@@ -52,9 +52,20 @@ pub(in crate::daemon) struct DestinationRepository {
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
     pub(super) written_here: WrittenHere,
-    /// The tree of the backup that was made and proven last, until it is inspected.
-    proven: Mutex<Option<(TreeId, Needs)>>,
+    /// The backup that was made and proven last, until it is inspected.
+    proven: Mutex<Option<Proven>>,
 }
+
+/// A new backup that was proven whole.
+struct Proven {
+    backup: Name,
+    tree: TreeId,
+    needs: Needs,
+    at: Instant,
+}
+
+/// So long does a proof count: the run that made a backup inspects it at once.
+const PROOF_COUNTS: Duration = Duration::from_mins(5);
 
 /// What is known of a destination's backups.
 pub(super) struct Remembered {
@@ -192,15 +203,22 @@ impl DestinationRepository {
     }
 
     /// Remembers that a new backup was proven whole.
-    pub(super) fn proven(&self, tree: TreeId, needs: Needs) {
-        *lock(&self.proven) = Some((tree, needs));
+    pub(super) fn proven(&self, backup: Name, tree: TreeId, needs: Needs) {
+        *lock(&self.proven) = Some(Proven { backup, tree, needs, at: Instant::now() });
     }
 
-    /// Whether the tree is that of a new backup, and all that it was proven by is still there. Every
-    /// proof counts once.
-    pub(super) fn is_new_and_whole(&self, repository: &OpenRepository, tree: TreeId) -> bool {
-        let proven = lock(&self.proven).take();
-        proven.is_some_and(|(of, needs)| of == tree && self.has_all(repository, &needs))
+    /// Whether the backup with this tree is the new one, and all that it was proven by is still there.
+    /// Every proof counts once, and for a few minutes.
+    pub(super) fn is_new_and_whole(
+        &self,
+        repository: &OpenRepository,
+        backup: &Name,
+        tree: TreeId,
+    ) -> bool {
+        let Some(proven) = lock(&self.proven).take() else { return false };
+        (&proven.backup, proven.tree) == (backup, tree)
+            && proven.at.elapsed() < PROOF_COUNTS
+            && self.has_all(repository, &proven.needs)
     }
 
     /// Whether all that a tree relies on is there, and none of it is known to be damaged. If not, or

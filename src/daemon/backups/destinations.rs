@@ -24,7 +24,7 @@ use crate::{
         repository::{Access, Bucket, SpoolPlace},
         root::Root,
     },
-    error::{Error, ErrorKind, Result},
+    error::Result,
     files::look_at,
     s3::S3Options,
     sync::lock,
@@ -121,16 +121,16 @@ impl Destinations {
 /// share for ever do not grow in number.
 fn is_there(folder: &Path) -> Result<bool> {
     let path = folder.to_owned();
-    look_at(folder, ANSWERS_WITHIN, move || path.is_dir()).ok_or_else(|| {
-        let message = format!("the destination \"{}\" does not answer", folder.display());
-        Error::new(ErrorKind::Io, message)
-            .with_hint("the server of its share may be down; try again when it answers")
+    look_at(folder, ANSWERS_WITHIN, move || path.is_dir()).map_err(|why| {
+        let what = format!("the destination \"{}\"", folder.display());
+        why.error(&what, "the server of its share may be down; try again when it answers")
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_destination_that_another_process_has_locked_is_busy() {

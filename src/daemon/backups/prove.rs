@@ -24,6 +24,7 @@ use crate::{
     convoy::INSPECTION_TIME,
     daemon::repository::{BlobReader, HexHash, Index, OpenRepository, guarded},
     error::{Error, ErrorKind, Result},
+    scope,
 };
 
 /// The most folders that are remembered as whole while many backups are proven. Beyond that, some
@@ -116,6 +117,10 @@ impl Prover<'_> {
         let mut levels: Vec<Level> = Vec::new();
         let mut next = Some((tree, PathBuf::new()));
         loop {
+            if scope::is_ended() {
+                let message = "the run was cancelled while a backup was checked";
+                return Err(Error::new(ErrorKind::Cancelled, message));
+            }
             if let Some((tree, path)) = next.take()
                 && !self.whole.contains(&tree)
             {

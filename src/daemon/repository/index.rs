@@ -115,6 +115,20 @@ impl Index {
         Ok(Arc::new(index))
     }
 
+    /// What is in these files, with their sizes in bytes.
+    ///
+    /// # Errors
+    /// If one can't be read.
+    pub(crate) fn of(
+        files: &[(Id, u32)],
+        backend: &Backend,
+        coder: &(dyn Fn() -> Result<Coder> + Sync),
+    ) -> Result<Self> {
+        let mut index = Self::default();
+        index.read(files, backend, coder)?;
+        Ok(index)
+    }
+
     /// Adds what is in these files.
     fn read(
         &mut self,
@@ -187,14 +201,26 @@ impl Index {
         &self.packs
     }
 
-    /// The index files that were read.
-    pub(crate) fn files(&self) -> impl Iterator<Item = Id> {
-        self.files.iter().map(|(id, _)| *id)
+    /// The index files that were read, with their sizes in bytes.
+    pub(crate) fn files(&self) -> &[(Id, u32)] {
+        &self.files
+    }
+
+    /// All trees, one pack after the other, and in the order in which they lie there.
+    pub(crate) fn trees(&self) -> Vec<(Hash, Location)> {
+        let trees = self.entries.iter().filter(|entry| entry.key().0);
+        let mut trees: Vec<_> =
+            trees.filter_map(|entry| Some((entry.id, self.location(entry)?))).collect();
+        trees.sort_unstable_by_key(|(_, at)| (at.pack, at.offset));
+        trees
     }
 
     /// Where the blob lies; `None` if it is not there.
     pub(crate) fn find(&self, kind: BlobType, id: &Hash) -> Option<Location> {
-        let entry = self.entry(kind, id)?;
+        self.location(self.entry(kind, id)?)
+    }
+
+    fn location(&self, entry: &Entry) -> Option<Location> {
         Some(Location {
             pack: self.packs.get(entry.place())?.0,
             offset: entry.offset,

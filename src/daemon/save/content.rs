@@ -151,11 +151,20 @@ impl<'a> ContentReader<'a> {
     /// # Errors
     /// If it was cancelled, or has failed.
     pub(super) fn goes_on<T>(&self, queue: &Queue<ChunkWork, T>) -> Result<()> {
-        if (self.cancelled)() {
-            let message = "the run was cancelled while the volume was read";
-            return Err(Error::new(ErrorKind::Cancelled, message));
-        }
+        self.is_wanted()?;
         if queue.is_closed() { Err(ended()) } else { Ok(()) }
+    }
+
+    /// Whether the run was not cancelled.
+    ///
+    /// # Errors
+    /// If it was.
+    pub(super) fn is_wanted(&self) -> Result<()> {
+        if !(self.cancelled)() {
+            return Ok(());
+        }
+        let message = "the run was cancelled while the volume was read";
+        Err(Error::new(ErrorKind::Cancelled, message))
     }
 
     /// Reads a file up to the size that it had when it was opened (`stat`), so that a file that

@@ -178,8 +178,8 @@ impl<'a> Entries<'a> {
 
     /// Remembers what is saved as it is now, for the second look.
     fn saw(&self, stat: &Stat) {
-        if self.run.copies.is_none() {
-            self.run.second_look.saw(stat, Some(self.unfinished.folder.id()));
+        if let Some(look) = &self.run.second_look {
+            look.saw(stat, Some(self.unfinished.folder.id()));
         }
     }
 

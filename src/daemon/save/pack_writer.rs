@@ -47,7 +47,8 @@ pub(super) struct PackWriter<'a> {
 pub(super) struct Written {
     /// With their sizes in bytes.
     pub(super) packs: Vec<(Id, u64)>,
-    pub(super) index_files: Vec<Id>,
+    /// With their sizes in bytes.
+    pub(super) index_files: Vec<(Id, u32)>,
 }
 
 /// What is on disk and in no index file yet.
@@ -160,8 +161,9 @@ impl<'a> PackWriter<'a> {
         let packs: Vec<_> = packs.iter().map(|pack| pack.json.as_str()).collect();
         let sealed = coder.seal_file(format!("{{\"packs\":[{}]}}", packs.join(",")).as_bytes())?;
         let id = Id::new(hash(&sealed));
+        let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
         self.backend.write_file(FileType::Index, &id, sealed.into())?;
-        lock(&self.done).index_files.push(id);
+        lock(&self.done).index_files.push((id, length));
         Ok(())
     }
 
@@ -170,8 +172,8 @@ impl<'a> PackWriter<'a> {
         lock(&self.packs).take();
     }
 
-    /// Writes what is still missing in the index. After a failure, also one of the storage, what is on disk is still put into the index where that can
-    /// be done: the next run uses it.
+    /// Writes what is still missing in the index. After a failure, also one of the storage, what is on
+    /// disk is still put into the index where that can be done: the next run uses it.
     ///
     /// # Errors
     /// If anything could not be written.

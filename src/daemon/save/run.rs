@@ -62,7 +62,8 @@ pub(super) struct Run<'a> {
     pub(super) folders: FolderHandles,
     pub(super) queue: Queue<ChunkWork, Task>,
     pub(super) counts: Counts,
-    pub(super) second_look: SecondLook,
+    /// `None` where the files are of one moment: copies, or held still.
+    pub(super) second_look: Option<SecondLook>,
     pub(super) failures: ReadFailures,
     /// What is read in place of what is in the folder now.
     pub(super) copies: Option<&'a Copies>,
@@ -93,8 +94,10 @@ impl Run<'_> {
         if self.copies.is_some() {
             return self.lost(path, error);
         }
-        if error.kind() == io::ErrorKind::NotFound {
-            self.second_look.vanished();
+        if error.kind() == io::ErrorKind::NotFound
+            && let Some(look) = &self.second_look
+        {
+            look.vanished();
         }
         self.failures.record(path, error);
     }

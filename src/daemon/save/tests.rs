@@ -224,12 +224,14 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     }
     let gone = File::open(volume.join("dir/gone")).unwrap();
     rustix::fs::fsetxattr(&gone, "user.kept", b"yes", rustix::fs::XattrFlags::empty()).unwrap();
+    xattr::set(volume.join("dir"), "user.kept", b"yes").unwrap();
     let (moments, place) = moments_on(&disk, Arc::new(SystemClock));
     let moment = moments.begin(&place).take().unwrap();
     fs::write(volume.join("large"), "short now").unwrap();
     fs::write(volume.join("dir/small"), "after").unwrap();
     fs::remove_file(volume.join("dir/gone")).unwrap();
     fs::write(volume.join("dir/new"), "new").unwrap();
+    xattr::set(volume.join("dir"), "user.kept", b"no").unwrap();
 
     let source = |parent| Source { files: moment.files(), volume: "vol1", parent };
     let saved = save(&scene.repository, source(None), &NoProgress, &|| false).unwrap();
@@ -238,9 +240,11 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     }
     assert_eq!((saved.files, saved.folders), (3, 2));
     assert_eq!(saved.changed, Changed::default());
-    let attributes = scene.node(saved.tree, "dir/gone").meta.extended_attributes;
-    let attributes = serde_json::to_value(attributes).unwrap();
-    assert_eq!(attributes, serde_json::json!([{ "name": "user.kept", "value": "eWVz" }]));
+    for kept in ["dir/gone", "dir"] {
+        let attributes = scene.node(saved.tree, kept).meta.extended_attributes;
+        let attributes = serde_json::to_value(attributes).unwrap();
+        assert_eq!(attributes, serde_json::json!([{ "name": "user.kept", "value": "eWVz" }]));
+    }
     // The next run goes by the files' own times and numbers.
     let (parent, volume) = (settled(&saved), Files::live(&volume));
     let live = Source { files: volume, volume: "vol1", parent };
@@ -317,7 +321,7 @@ fn what_comes_and_goes_after_the_moment_in_a_folder_that_was_quiet_is_told() {
 /// What is told of a volume in which this happens after the file "1" was saved, and before "3" is read.
 fn told_after(happens: &(dyn Fn(&Scene) + Sync)) -> Vec<PathBuf> {
     let scene = Scene::new();
-    for name in ["from/moved", "3", "2", "1"] {
+    for name in ["from/moved", "from/folder/f", "3", "2", "1"] {
         scene.write(name, b"before");
     }
     // What is settled was there before the run.
@@ -359,6 +363,64 @@ fn a_folder_whose_names_are_older_than_what_is_in_it_is_told() {
         scene.write("3", b"after");
     });
     assert_eq!(told, [PathBuf::from(".")]);
+}
+
+#[test]
+fn a_file_that_another_replaces_after_it_was_read_is_told() {
+    let told = told_after(&|scene| {
+        scene.write("from/new", b"after");
+        fs::rename(scene.path("from/new"), scene.path("1")).unwrap();
+        scene.write("from/moved", b"after");
+    });
+    assert_eq!(told, [PathBuf::from("1")]);
+}
+
+#[test]
+fn a_file_that_is_made_and_saved_and_changes_again_is_told() {
+    let scene = Scene::new();
+    for name in ["1", "dir/1", "dir/2", "dir/3"] {
+        scene.write(name, b"before");
+    }
+    scene.save(None);
+    let saved = scene.watched(&|name| match name.to_bytes() {
+        b"1" if !scene.path("dir/0").exists() => scene.write("dir/0", b"made"),
+        b"2" => {
+            scene.write("dir/0", b"changed");
+            scene.write("dir/3", b"changed");
+        }
+        _ => {}
+    });
+    assert_eq!(saved.changed.paths, [PathBuf::from("dir/0")]);
+}
+
+#[test]
+fn a_folder_that_moves_into_one_that_was_read_already_is_told() {
+    let told = told_after(&|scene| fs::rename(scene.path("from/folder"), scene.path("f")).unwrap());
+    assert_eq!(told, [PathBuf::from("f")]);
+}
+
+#[test]
+fn what_can_not_be_looked_at_again_is_told() {
+    let told = told_after(&|scene| {
+        scene.write("3", b"after");
+        fs::rename(scene.path(""), scene.folder.path().join("away")).unwrap();
+    });
+    assert_eq!(told, [PathBuf::from(".")]);
+}
+
+#[test]
+fn a_run_that_is_cancelled_while_it_looks_again_fails() {
+    let scene = Scene::new();
+    scene.write("f", b"new, so that there is a second look");
+    let (volume, is_read) = (scene.path(""), AtomicUsize::new(0));
+    let source = scene.source(&volume, None);
+    let cancelled = || is_read.load(Ordering::Relaxed) > 0;
+    let read = |_: &CStr| {
+        is_read.store(1, Ordering::Relaxed);
+        Ok(())
+    };
+    let saved = save_watched(&scene.repository, source, (&NoProgress, &cancelled), &read);
+    assert_eq!(saved.unwrap_err().kind, ErrorKind::Cancelled);
 }
 
 #[test]
@@ -685,6 +747,9 @@ fn a_tree_is_whole_until_something_that_it_relies_on_is_gone() {
     let again = scene.save(None);
     let unchanged = scene.save(settled(&first));
     assert_eq!((again.bytes_added, unchanged.bytes_added, again.tree), (0, 0, first.tree));
+    for saved in [&first, &again, &unchanged] {
+        assert!(saved.needs.are_written(&scene.repository).unwrap());
+    }
     let are_met = |wanted: [bool; 3]| {
         let met = [&first, &again, &unchanged].map(|it| it.needs.are_met(&scene.repository));
         assert_eq!(met.map(Result::unwrap), wanted);
@@ -704,12 +769,14 @@ fn a_tree_is_whole_until_something_that_it_relies_on_is_gone() {
             fs::rename(&path, &aside).unwrap();
             are_met([false; 3]);
             fs::rename(&aside, &path).unwrap();
+            fs::write(&path, &content[1..]).unwrap();
+            are_met([false; 3]);
+            fs::write(&path, vec![0; size as usize]).unwrap();
+            let is_written = first.needs.are_written(&scene.repository);
+            let is_data = kind == FileType::Pack && size > 50_000;
+            assert_eq!(is_written.unwrap_or_default(), is_data, "what was written is read");
             if kind == FileType::Pack {
-                fs::write(&path, &content[1..]).unwrap();
-                are_met([false; 3]);
                 // The size is right, and a tree is damaged.
-                fs::write(&path, vec![0; size as usize]).unwrap();
-                let is_data = size > 50_000;
                 are_met([true, is_data, true]);
             }
             fs::write(&path, &content).unwrap();

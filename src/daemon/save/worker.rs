@@ -26,6 +26,7 @@ use super::{
 };
 use crate::{
     daemon::{
+        moment::HotFolder,
         repository::{Coder, Hash, guarded},
         tree::{
             folder_handles::{OpenedFolder, TreeFolder},
@@ -133,13 +134,17 @@ impl<'a> Worker<'a> {
         opened: &OpenedFolder,
         known: Option<Hash>,
     ) -> io::Result<(UnfinishedFolder, Listing)> {
-        let (stat, listing) = self.names(opened)?;
-        let metadata = self.metadata.read(&stat, &opened.handle, c".")?;
+        let copied = self.run.copies.and_then(|copies| copies.folder(&opened.folder.path()));
+        let listing = self.names(opened, copied)?;
+        let metadata = match copied {
+            Some(folder) => self.metadata.with_attributes(&folder.stat, &folder.attributes),
+            None => self.metadata.read(&opened.stat, &opened.handle, c"."),
+        }?;
         let unfinished = UnfinishedFolder {
             above: None,
             folder: Arc::clone(&opened.folder),
             metadata,
-            telling_device: telling_device(&opened.handle, &stat),
+            telling_device: telling_device(&opened.handle, &opened.stat),
             assembly: Mutex::new(Assembly::new(listing.len())),
             known: known.and_then(|tree| self.known(&opened.folder, &tree)),
             parent_tree: known,
@@ -148,26 +153,26 @@ impl<'a> Worker<'a> {
         Ok((unfinished, listing))
     }
 
-    /// What a folder is, and the names in it: at the moment, or now.
-    fn names(&self, opened: &OpenedFolder) -> io::Result<(Stat, Listing)> {
-        let Some(copies) = self.run.copies else {
-            self.run.second_look.saw(&opened.stat, None);
-            return Ok((opened.stat, Listing::read(&opened.handle)?));
-        };
-        let path = opened.folder.path();
-        let Some((stat, names)) = copies.folder(&path) else {
-            let listing = Listing::read(&opened.handle)?;
-            let changed = copies.is_later(&rustix::fs::fstat(&*opened.handle)?);
-            if changed {
-                self.run.counts.changed(path);
+    /// The names in a folder: at the moment, or now.
+    fn names(&self, opened: &OpenedFolder, copied: Option<&HotFolder>) -> io::Result<Listing> {
+        if let Some(folder) = copied {
+            let id = |stat: &Stat| (stat.st_dev, stat.st_ino);
+            if id(&folder.stat) != id(&opened.stat) {
+                // Another folder was moved here since.
+                self.run.counts.changed(opened.folder.path());
             }
-            return Ok((opened.stat, listing));
-        };
-        if (stat.st_dev, stat.st_ino) != (opened.stat.st_dev, opened.stat.st_ino) {
-            // Another folder was moved here since.
-            self.run.counts.changed(path);
+            return Listing::of(&folder.names);
         }
-        Ok((*stat, Listing::of(names)?))
+        let look = self.run.second_look.as_ref();
+        look.inspect(|look| look.saw(&opened.stat, None));
+        let listing = Listing::read(&opened.handle)?;
+        look.inspect(|look| look.listed(opened.folder.id(), &listing));
+        if let Some(copies) = self.run.copies
+            && copies.is_later(&rustix::fs::fstat(&*opened.handle)?)
+        {
+            self.run.counts.changed(opened.folder.path());
+        }
+        Ok(listing)
     }
 
     /// What the parent knows of a folder. If its tree can't be read, the folder is read as a new
