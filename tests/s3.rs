@@ -13,8 +13,12 @@ use crate::support::{
 };
 
 fn site(s3: &S3) -> Site {
-    Site::builtin()
-        .with("BKUP_BACKUP_URL", "s3://bucket@eu-west-1/host1/")
+    on_s3(Site::builtin(), s3)
+}
+
+/// The site with its destination in the bucket.
+pub(crate) fn on_s3(site: Site, s3: &S3) -> Site {
+    site.with("BKUP_BACKUP_URL", "s3://bucket@eu-west-1/host1/")
         .with("BKUP_S3_ENDPOINT", s3.endpoint())
         .with("BKUP_S3_ACCESS_KEY_ID", KEY_ID)
         .with("BKUP_S3_SECRET_ACCESS_KEY", "hunter2")
@@ -36,7 +40,7 @@ both_ways! {
 }
 
 /// Bytes that neither compress nor repeat, more than a window of reading.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;

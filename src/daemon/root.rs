@@ -159,6 +159,11 @@ impl Root {
         self.path.join("moments")
     }
 
+    /// The folder of packs that wait to be uploaded.
+    pub(super) fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
     /// The file with the pieces at this destination that could not be read.
     pub(super) fn damage(&self, destination: &str) -> PathBuf {
         self.path.join("damaged").join(crate::locks::file_name(destination, "pieces"))

@@ -49,7 +49,7 @@ mod unfinished_folder;
 mod work;
 mod worker;
 
-use std::{ffi::CStr, num::NonZero, sync::Mutex, thread};
+use std::{num::NonZero, sync::Mutex, thread};
 
 use jiff::Zoned;
 use rustic_core::{
@@ -65,7 +65,7 @@ use self::{
     pack_writer::PackWriter,
     parent::{ParentEntry, ParentFolder},
     queue::Queue,
-    run::Run,
+    run::{AfterReading, Run},
     second_look::SecondLook,
     work::work,
 };
@@ -152,7 +152,7 @@ pub(in crate::daemon) fn save(
     piece: &dyn Piece,
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Saved> {
-    save_watched(repository, source, (piece, cancelled), &|_| ())
+    save_watched(repository, source, (piece, cancelled), &|_| Ok(()))
 }
 
 /// [`save`], with a call for each file between reading it and looking whether it changed.
@@ -160,7 +160,7 @@ fn save_watched(
     repository: &OpenRepository,
     source: Source<'_>,
     (piece, cancelled): (&dyn Piece, &(dyn Fn() -> bool + Sync)),
-    after_reading: &(dyn Fn(&CStr) + Sync),
+    after_reading: &AfterReading<'_>,
 ) -> Result<Saved> {
     let started = Zoned::now();
     let still = source.files.still;

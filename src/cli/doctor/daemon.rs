@@ -7,14 +7,14 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::context::Context,
     check::{Check, Verdict, failed, failed_with, ok, warning},
-    folders::{space, tempfile_in},
+    folders::{space, spool, tempfile_in},
     places,
 };
 use crate::{
     app,
     clock::{Clock, SystemClock},
     config::{DaemonChoice, DaemonDecision},
-    convoy::Daemon,
+    convoy::{Daemon, Destination},
     files::look_at,
     progress,
     runs::Store,
@@ -65,6 +65,9 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     }
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
+        if context.config.backup_url.as_ref().is_some_and(Destination::is_s3) {
+            checks.extend(spool(root, context.config.spool_most));
+        }
         let hint = "backups made before: \"convoy-backups backups\" lists them as \"left alone\"";
         checks.extend(
             app::copied_root(&context.config).map(|it| warning("volumes' folder", it, hint)),

@@ -174,6 +174,9 @@ impl DestinationRepository {
             let tree = save::save(repository, read, &*piece, &scope::is_ended)?.tree;
             source.parent = Some(Parent { tree, begun });
         }
+        // Files of a live moment are to be read in a short time.
+        let is_live = files.still.is_some();
+        let _spooling = is_live.then(|| repository.backend().spool(&self.spool)).flatten();
         let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));

@@ -13,7 +13,7 @@ use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written:
 use crate::{
     convoy::refusal::refused,
     daemon::{
-        repository::{Access, Backend, Bucket, Cached, OpenRepository},
+        repository::{Access, Backend, Bucket, Cached, OpenRepository, SpoolPlace},
         root::Root,
         save::Needs,
     },
@@ -41,6 +41,8 @@ pub(in crate::daemon) struct DestinationRepository {
     root: Root,
     pub(super) access: Access,
     lock_timeout: Duration,
+    /// Where packs wait for a slow destination.
+    pub(super) spool: SpoolPlace,
     /// Held alone by a deletion in this process. Shared by all work that reads what a deletion
     /// would remove.
     gate: RwLock<()>,
@@ -78,7 +80,7 @@ impl DestinationRepository {
         location: Location,
         root: Root,
         access: Access,
-        lock_timeout: Duration,
+        (lock_timeout, spool): (Duration, SpoolPlace),
         remembered: Remembered,
     ) -> Self {
         let Remembered { catalogue, damage, written_here } = remembered;
@@ -88,6 +90,7 @@ impl DestinationRepository {
             damage,
             access,
             lock_timeout,
+            spool,
             gate: RwLock::default(),
             writing: Mutex::default(),
             open: Mutex::default(),

@@ -21,7 +21,7 @@ use crate::{
     },
     daemon::{
         identity::Identity,
-        repository::{Access, Bucket},
+        repository::{Access, Bucket, SpoolPlace},
         root::Root,
     },
     error::{Error, ErrorKind, Result},
@@ -43,6 +43,7 @@ pub(in crate::daemon) struct Destinations {
     root: Root,
     identity: Arc<Identity>,
     s3: S3Options,
+    spool: SpoolPlace,
     lock_timeout: Duration,
     /// By [`Destination::address`], which includes the region. So asking with a wrong region once
     /// does not affect later requests.
@@ -54,19 +55,20 @@ impl Destinations {
         access: Access,
         root: Root,
         identity: Identity,
-        s3: S3Options,
+        (s3, spool): (S3Options, SpoolPlace),
     ) -> Self {
         let (identity, known) = (Arc::new(identity), Mutex::default());
-        Self { access, root, identity, s3, lock_timeout: DESTINATION_LOCK_TIMEOUT, known }
+        Self { access, root, identity, s3, spool, lock_timeout: DESTINATION_LOCK_TIMEOUT, known }
     }
 
     /// For tests, which do not wait for locks.
     #[cfg(test)]
     fn impatient(access: Access) -> Self {
         let root = Root::at(std::path::Path::new("/nowhere/at/all"));
+        let spool = SpoolPlace { folder: root.spool(), most: 0 };
         Self {
             lock_timeout: Duration::ZERO,
-            ..Self::new(access, root, Identity::random(), S3Options::default())
+            ..Self::new(access, root, Identity::random(), (S3Options::default(), spool))
         }
     }
 
@@ -101,7 +103,7 @@ impl Destinations {
             location,
             self.root.clone(),
             self.access.clone(),
-            self.lock_timeout,
+            (self.lock_timeout, self.spool.clone()),
             Remembered {
                 catalogue: Catalogue::new(self.identity.clone()),
                 damage: Damage::in_file(self.root.damage(&key)),

@@ -46,6 +46,11 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Whether writing takes longer than to a disk of this machine.
+    fn is_slow(&self) -> bool {
+        self.is_far()
+    }
+
     /// Writes a file durably. A config is never replaced, because two hosts may create the
     /// repository at the same moment.
     fn write(&self, kind: FileType, id: &Id, parts: &[Bytes]) -> Result<()>;

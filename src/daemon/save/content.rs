@@ -35,8 +35,8 @@ const BUFFERS: usize = 8;
 pub(super) enum Unread {
     /// The file can't be read; the run goes on.
     File(io::Error),
-    /// Something else has the file's name by now.
-    Replaced,
+    /// Something else may have the file's name by now. If not, this is why it can't be read.
+    Replaced(io::Error),
     /// The run can't go on.
     Run(Error),
 }
@@ -49,7 +49,8 @@ impl From<Error> for Unread {
 
 impl From<Errno> for Unread {
     fn from(error: Errno) -> Self {
-        if error == Errno::STALE { Self::Replaced } else { Self::File(error.into()) }
+        let why = error.into();
+        if error == Errno::STALE { Self::Replaced(why) } else { Self::File(why) }
     }
 }
 

@@ -58,7 +58,7 @@ impl Needs {
             return Ok(true);
         }
         let mut reader = BlobReader::new(repository, &repository.config()?)?;
-        let mut is_whole = |(tree, at): &(Hash, Location)| reader.has_tree(tree, at);
-        Ok(self.trees.iter().all(|tree| is_whole(tree)))
+        let is_whole = |(tree, at): &(Hash, Location)| reader.has_tree(tree, at);
+        Ok(self.trees.iter().all(is_whole))
     }
 }

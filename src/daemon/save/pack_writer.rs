@@ -83,14 +83,13 @@ impl<'a> PackWriter<'a> {
         if self.backend.is_far() { WRITERS_FAR } else { WRITERS }
     }
 
-    /// A buffer for a pack of this size.
+    /// A buffer for a pack of this size: the largest that is not much larger, so that small packs
+    /// don't take the memory of large ones.
     pub(super) fn buffer(&self, size: usize) -> Vec<u8> {
         let mut buffers = lock(&self.buffers);
-        let fitting = buffers.iter().position(|buffer| buffer.capacity() >= size);
-        match fitting {
-            Some(at) => buffers.swap_remove(at),
-            None => buffers.pop().unwrap_or_default(),
-        }
+        let fitting = buffers.iter().enumerate().filter(|(_, it)| it.capacity() <= 3 * size);
+        let largest = fitting.max_by_key(|(_, it)| it.capacity()).map(|(at, _)| at);
+        largest.map(|at| buffers.swap_remove(at)).unwrap_or_default()
     }
 
     /// Hands over a pack; waits until a thread takes it.

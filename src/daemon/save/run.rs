@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 
 use super::{
     blob_writer::BlobWriter,
@@ -46,6 +47,10 @@ pub(super) struct UnlistedFolder {
     pub(super) known: Option<Hash>,
 }
 
+/// What is called with the name of each file between reading it and looking whether it changed. An
+/// error is as one of reading.
+pub(super) type AfterReading<'a> = dyn Fn(&std::ffi::CStr) -> Result<(), Errno> + Sync + 'a;
+
 /// What the workers of one run share.
 pub(super) struct Run<'a> {
     pub(super) volume: &'a str,
@@ -68,8 +73,7 @@ pub(super) struct Run<'a> {
     pub(super) settled_before: Option<Timestamp>,
     /// The tree of the parent, if it was read.
     pub(super) parent_top: Option<Hash>,
-    /// Called with the name of each file between reading it and looking whether it changed.
-    pub(super) after_reading: &'a (dyn Fn(&std::ffi::CStr) + Sync),
+    pub(super) after_reading: &'a AfterReading<'a>,
     pub(super) failure: Mutex<Option<Error>>,
     /// The tree of the snapshot, once it is kept.
     pub(super) tree: Mutex<Option<Hash>>,

@@ -20,7 +20,10 @@ use rustic_core::{
     CheckOptions, FileType, TreeId,
     repofile::{Chunker, Node, SnapshotFile},
 };
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 use tempfile::TempDir;
 
 use super::{Changed, Parent, Saved, Source, save, save_watched};
@@ -75,7 +78,11 @@ impl Scene {
     fn watched(&self, after_reading: &(dyn Fn(&CStr) + Sync)) -> Saved {
         let volume = self.path("");
         let (source, control) = (self.source(&volume, None), &|| false);
-        save_watched(&self.repository, source, (&NoProgress, control), after_reading).unwrap()
+        let after_reading = |name: &CStr| {
+            after_reading(name);
+            Ok(())
+        };
+        save_watched(&self.repository, source, (&NoProgress, control), &after_reading).unwrap()
     }
 
     /// The entry with this path in the volume.
@@ -418,6 +425,40 @@ fn a_file_that_was_replaced_or_vanishes_while_it_is_read_is_whole() {
 }
 
 #[test]
+fn a_file_that_stays_stale_or_invalid_fails_the_run_and_one_that_was_replaced_each_time_is_told() {
+    let scene = Scene::new();
+    scene.write("f", b"f");
+    scene.write("still", b"still");
+    let (volume, path, new) = (scene.path(""), scene.path("f"), scene.path("new"));
+    let save = |after_reading: &(dyn Fn(&CStr) -> Result<(), Errno> + Sync)| {
+        let source = scene.source(&volume, None);
+        save_watched(&scene.repository, source, (&NoProgress, &|| false), after_reading)
+    };
+    let stale = |name: &CStr| if name == c"f" { Err(Errno::STALE) } else { Ok(()) };
+    let error = save(&stale).unwrap_err();
+    assert!(error.message.contains("\"f\": Stale file handle"), "{error}");
+
+    let replaced = |name: &CStr| {
+        if name == c"f" {
+            fs::write(&new, "another").unwrap();
+            fs::rename(&new, &path).unwrap();
+        }
+        stale(name)
+    };
+    let saved = save(&replaced).unwrap();
+    assert_eq!((saved.files, saved.changed.paths), (1, vec![PathBuf::from("f")]));
+
+    let removed = |name: &CStr| {
+        if name == c"f" {
+            _ = fs::remove_file(&path);
+        }
+        stale(name)
+    };
+    let saved = save(&removed).unwrap();
+    assert_eq!((saved.files, saved.vanished, saved.changed.count), (1, 1, 0));
+}
+
+#[test]
 fn what_was_changed_just_before_the_parent_was_begun_is_read_again() {
     let scene = Scene::new();
     scene.write("f", b"some content");
@@ -558,7 +599,8 @@ fn what_can_not_be_read_is_told_and_nothing_is_saved() {
 fn a_panic_of_a_worker_ends_the_run() {
     let scene = Scene::new();
     scene.write("f", b"f");
-    let (volume, panics) = (scene.path(""), |_: &CStr| panic!("on purpose"));
+    let (volume, panics) =
+        (scene.path(""), |_: &CStr| -> Result<(), Errno> { panic!("on purpose") });
     let source = scene.source(&volume, None);
     let saved = save_watched(&scene.repository, source, (&NoProgress, &|| false), &panics);
     let error = saved.unwrap_err();

@@ -65,6 +65,10 @@ pub(super) fn work<'a>(
     if let Err(error) = writer.finish(&mut coder()?) {
         run.fail(error);
     }
+    // Also after a failure: what is there is for the next run.
+    if let Err(error) = run.backend.flush() {
+        run.fail(error);
+    }
     lock(&run.failure).take().map_or(Ok(()), Err)
 }
 

@@ -16,7 +16,7 @@ use rustix::{fs::Stat, io::Errno};
 use super::{
     assembly::Assembly,
     change_times::telling_device,
-    entry::Entries,
+    entry::{Entries, TRIES},
     listing::Listing,
     node::{self, Refers},
     parent::ParentFolder,
@@ -90,31 +90,41 @@ impl<'a> Worker<'a> {
     fn subfolder(&mut self, folder: UnlistedFolder) -> Result<()> {
         let UnlistedFolder { above, number, name, known } = folder;
         self.run.content.goes_on(&self.run.queue)?;
-        let opened = self.run.folders.enter(&above.folder, &name);
-        match opened.and_then(|opened| self.list(&opened, known)) {
-            Ok(listed) => self.begin(Some((above, number)), listed),
-            Err(error) if is_no_folder(&error) => self.replaced(&above, number, &name),
-            Err(error) => {
-                self.run.unread(&above.folder.path_of(&name), &error);
-                self.put(&above, number..number + 1, Vec::new())
+        let mut tried = 0;
+        let text = loop {
+            tried += 1;
+            let opened = self.run.folders.enter(&above.folder, &name);
+            match opened.and_then(|opened| self.list(&opened, known)) {
+                Ok(listed) => return self.begin(Some((above, number)), listed),
+                Err(error) if is_no_folder(&error) => match self.replaced(&above, &name)? {
+                    Some(text) => break text,
+                    None if tried < TRIES => {}
+                    None => {
+                        self.run.failures.fail(&above.folder.path_of(&name), &error);
+                        break Vec::new();
+                    }
+                },
+                Err(error) => {
+                    self.run.unread(&above.folder.path_of(&name), &error);
+                    break Vec::new();
+                }
             }
-        }
+        };
+        self.put(&above, number..number + 1, text)
     }
 
-    /// Reads what has the name of a folder now. If that is a folder again, it is left out and told.
-    fn replaced(&mut self, above: &Arc<UnfinishedFolder>, number: u32, name: &CStr) -> Result<()> {
+    /// Reads what has the name of a folder now; `None` if that is a folder again.
+    fn replaced(&mut self, above: &UnfinishedFolder, name: &CStr) -> Result<Option<Vec<u8>>> {
         let mut text = Vec::new();
         match self.run.folders.handle(&above.folder) {
             Ok(handle) => {
                 let mut entries = Entries::new(self.run, above, &handle);
                 let read = entries.read(&mut self.coder, &mut self.metadata, name, &mut text)?;
-                if read.is_some() {
-                    self.run.counts.changed(above.folder.path_of(name));
-                }
+                return Ok(read.is_none().then_some(text));
             }
             Err(error) => self.run.lost(&above.folder.path_of(name), &error),
         }
-        self.put(above, number..number + 1, text)
+        Ok(Some(text))
     }
 
     /// Reads a folder's metadata, its names, and what the parent knows of it.
