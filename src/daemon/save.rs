@@ -208,7 +208,8 @@ fn save_watched(
     repository.forget_index();
     ended?;
     if let Some(look) = &run.second_look {
-        look.look(&run, source.files.folder)?;
+        let volume = (&run.folders, source.files.folder);
+        look.look(volume, &run.counts, || run.content.is_wanted())?;
     }
     saved(&run, &writer, started)
 }

@@ -29,11 +29,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{listed_names::ListedNames, listing::Listing, run::Run};
+use super::{counts::Counts, listed_names::ListedNames, listing::Listing};
 use crate::{
     daemon::{
         moment::{TICK, changed_at},
-        tree::folder_handles::{FolderId, OpenedFolder, TreeFolder},
+        tree::folder_handles::{FolderHandles, FolderId, OpenedFolder, TreeFolder},
     },
     error::Result,
     sync::lock,
@@ -100,27 +100,33 @@ impl SecondLook {
         lock(&self.seen).newest = Some(Timestamp::now());
     }
 
-    /// Looks at the whole volume again, if anything changed since the run began.
+    /// Looks at the whole volume again, if anything changed since the run began. What changed is
+    /// counted.
     ///
     /// # Errors
-    /// If the run was cancelled.
-    pub(super) fn look(&self, run: &Run<'_>, folder: &Path) -> Result<()> {
+    /// If the run `is_wanted` no longer, which is asked at each folder.
+    pub(super) fn look(
+        &self,
+        (folders, volume): (&FolderHandles, &Path),
+        counts: &Counts,
+        is_wanted: impl Fn() -> Result<()>,
+    ) -> Result<()> {
         let seen = std::mem::take(&mut *lock(&self.seen));
         let newest = seen.newest.filter(|newest| *newest >= self.begun);
         let Some(newest) = newest else { return Ok(()) };
-        let look = Look { run, begun: self.begun, listed: &self.listed, seen, newest };
+        let look = Look { counts, begun: self.begun, listed: &self.listed, seen, newest };
         let mut left = Vec::new();
-        match run.folders.root(folder) {
+        match folders.root(volume) {
             Ok(opened) => look.folder(&opened, &mut left),
-            Err(_) => run.counts.changed(PathBuf::from(".")),
+            Err(_) => counts.changed(PathBuf::from(".")),
         }
-        run.content.is_wanted()?;
+        is_wanted()?;
         while let Some((above, name)) = left.pop() {
-            match run.folders.enter(&above, &name) {
+            match folders.enter(&above, &name) {
                 Ok(opened) => look.folder(&opened, &mut left),
                 Err(error) => look.unseen(above.path_of(&name), &error),
             }
-            run.content.is_wanted()?;
+            is_wanted()?;
         }
         Ok(())
     }
@@ -135,7 +141,7 @@ fn a_tick_ago() -> Timestamp {
 type Unseen = (Arc<TreeFolder>, CString);
 
 struct Look<'a> {
-    run: &'a Run<'a>,
+    counts: &'a Counts,
     begun: Timestamp,
     listed: &'a ListedNames,
     seen: Seen,
@@ -181,7 +187,7 @@ impl Look<'_> {
         if let Some(listed) = self.changed_after(&opened.stat)
             && self.seen.newest_in.get(&folder.id()).is_some_and(|newest| *newest > listed)
         {
-            self.run.counts.changed(folder.path());
+            self.counts.changed(folder.path());
         }
         let listing = match Listing::read(handle) {
             Ok(listing) => listing,
@@ -203,7 +209,7 @@ impl Look<'_> {
             let was_read = is_folder && self.listed.has((stat.st_dev, stat.st_ino), c"");
             if !was_read && self.is_late(&stat) && !self.is_new((handle, folder.id()), name, &stat)
             {
-                self.run.counts.changed(folder.path_of(name));
+                self.counts.changed(folder.path_of(name));
             }
         }
     }
@@ -212,7 +218,7 @@ impl Look<'_> {
     fn unseen(&self, path: PathBuf, error: &io::Error) {
         let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|gone| gone.kind());
         if !gone.contains(&error.kind()) {
-            self.run.counts.changed(path);
+            self.counts.changed(path);
         }
     }
 }
