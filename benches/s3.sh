@@ -11,20 +11,36 @@ cd "$folder"
 endpoint=http://127.0.0.1:5999
 python3 -m moto.server -p 5999 > moto.log 2>&1 &
 until curl -s -o answer -X PUT "$endpoint/bucket1" -H "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"; do sleep 0.2; done
-export BKUP_DEFAULTS=off BKUP_DATA_DIR="$folder/data" BKUP_BACKUP_URL=s3://bucket1@us-east-1/ours/ BKUP_S3_ENDPOINT=$endpoint
+export BKUP_DEFAULTS=off BKUP_DATA_DIR="$folder/data" BKUP_S3_ENDPOINT=$endpoint
 export BKUP_S3_ACCESS_KEY_ID=x BKUP_S3_SECRET_ACCESS_KEY=y BKUP_REPOSITORY_PASSWORD=p
-export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=y RESTIC_PASSWORD=p RESTIC_CACHE_DIR="$folder/cache" RESTIC_REPOSITORY="s3:$endpoint/bucket1/theirs"
+export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=y RESTIC_PASSWORD=p RESTIC_CACHE_DIR="$folder/cache"
 
 volume=data/daemon/volumes/vol1
 "$binary" create --volume vol1 --size 1G --quiet
 for number in $(seq 4000); do head -c 25000 /dev/urandom > "$volume/$number"; done
 head -c 200000000 /dev/urandom > "$volume/large"
-restic -q init
-measure() { /usr/bin/time -f "$1: %e s, %M KB" "${@:2}" > /dev/null; }
-measure "first snapshot and backup" "$binary" backup --create-snapshot --quiet
-measure "first backup, restic" restic -q backup "$volume"
-measure "nothing changed" "$binary" backup --create-snapshot --quiet
-measure "nothing changed, restic" restic -q backup "$volume"
-measure "restore" "$binary" restore --quiet --volume restored --backupurl "$("$binary" backups --json | jq -r '.[0].BackupURL')"
-measure "restore, restic" restic -q restore latest --target restored
-diff -r "$volume" data/daemon/volumes/restored
+# Seconds and KB of each run.
+measure() { /usr/bin/time -a -o "$1.runs" -f "%e %M" "${@:2}" > /dev/null; }
+theirs() { restic -r "s3:$endpoint/bucket1/theirs-$run" -q "$@"; }
+export -f theirs
+for run in $(seq "${RUNS:-5}"); do
+  export run endpoint BKUP_BACKUP_URL=s3://bucket1@us-east-1/ours-$run/
+  theirs init
+  measure ours-first "$binary" backup --create-snapshot --quiet
+  measure restic-first bash -c "theirs backup $volume"
+  measure ours-unchanged "$binary" backup --create-snapshot --quiet
+  measure restic-unchanged bash -c "theirs backup $volume"
+  measure ours-backups "$binary" backups --quiet
+  url=$("$binary" backups --json | jq -r '.[0].BackupURL')
+  sync
+  measure ours-restore "$binary" restore --quiet --volume "restored-$run" --backupurl "$url"
+  sync
+  measure restic-restore bash -c "theirs restore latest --target restored-$run"
+  diff -r "$volume" "data/daemon/volumes/restored-$run"
+  # moto has all objects in memory.
+  curl -s -o answer -X POST "$endpoint/moto-api/reset"
+  curl -s -o answer -X PUT "$endpoint/bucket1" -H "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"
+done
+for what in *.runs; do
+  sort -n "$what" | awk -v what="${what%.runs}" '{ s[NR] = $1; if ($2 > most) most = $2 } END { printf "%s: %s s (median of %d), at most %d KB\n", what, s[int((NR + 1) / 2)], NR, most }'
+done

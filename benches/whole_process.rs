@@ -3,7 +3,9 @@
 //!
 //! `cargo bench` prints the tables of docs/performance.md. It needs `restic`, `tar` and `gzip`,
 //! about 6 GB a run in the system's temporary folder (`TMPDIR`), and ten minutes. `RUNS` sets how
-//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script` or `files`.
+//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script`, `files` or `many`.
+//! `SIZE` is that of the volume of `files`: `1g` (20,000 files), `10g` (200,000; 40 GB), or `million` empty
+//! files. `borg` is measured as well where it is installed.
 
 use std::{
     fs,
@@ -20,12 +22,12 @@ use std::{
 
 use wait4::Wait4;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_convoy-backups");
-const SMALL_FILES: usize = 20_000;
-const SMALL_SIZE: usize = 25 << 10;
-const LARGE_FILES: usize = 4;
-const LARGE_SIZE: usize = 128 << 20;
+#[path = "whole_process/files.rs"]
+mod files;
+#[path = "whole_process/many.rs"]
+mod many;
 
+const PROGRAM: &str = env!("CARGO_BIN_EXE_convoy-backups");
 /// One process: how long it took and the most memory it had.
 #[derive(Clone, Copy)]
 struct Measured {
@@ -44,7 +46,8 @@ fn main() {
         ("list", list as fn(&Path, usize)),
         ("runs", runs_list),
         ("script", script),
-        ("files", files),
+        ("files", files::files),
+        ("many", many::many),
     ] {
         if only.is_empty() || only == name {
             let folder = folder.path().join(name);
@@ -249,161 +252,5 @@ fn answer(mut stream: UnixStream, volumes: usize, busy: &AtomicU64) {
         if sent.is_err() {
             return;
         }
-    }
-}
-
-/// A gigabyte: snapshots, backup and restore, beside restic and beside what Convoy does.
-fn files(folder: &Path, runs: usize) {
-    let mut ours: [Vec<Measured>; 5] = Default::default();
-    let mut restics: [Vec<Measured>; 5] = Default::default();
-    let mut tars = Vec::new();
-    for run in 0..runs {
-        let here = folder.join(format!("run-{run}"));
-        fs::create_dir_all(here.join("backups")).expect("a folder");
-        measure(program(&here).args(["create", "--volume", "vol1", "--size", "2G"]));
-        let volume = here.join("daemon/volumes/vol1");
-        fill(&volume);
-        // The same files for each, warm and on disk: neither pays for what was written before it.
-        measure(
-            Command::new("sh")
-                .arg("-c")
-                .arg("tar -cf - . | cat > /dev/null; sync")
-                .current_dir(&volume),
-        );
-        let restic = |words: &[&str]| {
-            let mut command = Command::new("restic");
-            command
-                .args(["--no-cache", "-q", "-r"])
-                .arg(here.join("restic"))
-                .args(words)
-                .env("RESTIC_PASSWORD", "benchmark");
-            command.current_dir(&volume);
-            command
-        };
-        measure(&mut restic(&["init"]));
-        let back_up =
-            || measure(program(&here).args(["backup", "--volume", "vol1", "--create-snapshot"]));
-        for step in 0..3 {
-            if step == 2 {
-                change(&volume);
-            }
-            ours[step].push(back_up());
-            restics[step].push(measure(&mut restic(&["backup", "."])));
-        }
-        ours[4].push(measure(program(&here).args(["snapshot", "--volume", "vol1"])));
-        let url = backup_url(&here);
-        let restore =
-            || measure(program(&here).args(["restore", "--volume", "vol2", "--backupurl", &url]));
-        let target = here.join("restored");
-        let restic_restore = || measure(restic(&["restore", "latest", "--target"]).arg(&target));
-        // In turns: whoever is second finds more to be written to the disk.
-        if run % 2 == 0 {
-            ours[3].push(restore());
-            restics[3].push(restic_restore());
-        } else {
-            restics[3].push(restic_restore());
-            ours[3].push(restore());
-        }
-        let same = Command::new("diff")
-            .arg("-r")
-            .arg(&volume)
-            .arg(here.join("daemon/volumes/vol2"))
-            .status();
-        assert!(same.is_ok_and(|same| same.success()), "the restored volume differs");
-        if run == 0 {
-            let archive = here.join("convoy.tar.gz");
-            tars.push(measure(
-                Command::new("tar").arg("-czf").arg(&archive).arg("-C").arg(&volume).arg("."),
-            ));
-        }
-        // What was made stays to the end: ext4 is slow in making files for minutes after many were
-        // removed.
-    }
-
-    println!(
-        "| what | convoy-backups | restic | ratio | memory (ours, restic's) |\n|---|---|---|---|---|"
-    );
-    let names = [
-        "first backup",
-        "second, nothing changed",
-        "third, 1 % of files changed",
-        "restore",
-        "a local snapshot, the first",
-    ];
-    for ((name, ours), restics) in names.iter().zip(ours).zip(restics) {
-        let ours = median(ours);
-        if restics.is_empty() {
-            println!("| {name} | {} | | | {} |", seconds(ours), mib(ours));
-            continue;
-        }
-        let restic = median(restics);
-        let ratio = ours.took.as_secs_f64() / restic.took.as_secs_f64();
-        println!(
-            "| {name} | {} | {} | {ratio:.2} | {}, {} |",
-            seconds(ours),
-            seconds(restic),
-            mib(ours),
-            mib(restic)
-        );
-    }
-    println!(
-        "| each time: `tar` and `gzip` (Convoy's vfs driver) | {} | | | |",
-        seconds(median(tars))
-    );
-}
-
-fn backup_url(folder: &Path) -> String {
-    let output = program(folder).args(["backups", "--json"]).output().expect("it runs");
-    let backups: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    backups[0]["BackupURL"].as_str().expect("a URL").to_owned()
-}
-
-/// 20,000 small files in 200 folders, 4 large ones; half of every block is text, half is noise.
-fn fill(folder: &Path) {
-    let mut noise = Noise(1);
-    for index in 0..SMALL_FILES {
-        let path = folder.join(format!("{:03}/{index:05}", index % 200));
-        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
-        fs::write(path, noise.block(SMALL_SIZE)).expect("a file");
-    }
-    for index in 0..LARGE_FILES {
-        let mut file = fs::File::create(folder.join(format!("large-{index}"))).expect("a file");
-        for _ in 0..LARGE_SIZE >> 20 {
-            file.write_all(&noise.block(1 << 20)).expect("room");
-        }
-    }
-}
-
-/// One in a hundred small files is written anew, and one megabyte in the middle of a large one.
-fn change(folder: &Path) {
-    let mut noise = Noise(2);
-    for index in (0..SMALL_FILES).step_by(100) {
-        fs::write(folder.join(format!("{:03}/{index:05}", index % 200)), noise.block(SMALL_SIZE))
-            .expect("a file");
-    }
-    let large = fs::OpenOptions::new().write(true).open(folder.join("large-0")).expect("a file");
-    std::os::unix::fs::FileExt::write_all_at(
-        &large,
-        &noise.block(1 << 20),
-        (LARGE_SIZE / 2) as u64,
-    )
-    .expect("room");
-}
-
-/// The same numbers each time (xorshift).
-struct Noise(u64);
-
-impl Noise {
-    fn block(&mut self, size: usize) -> Vec<u8> {
-        let mut block = Vec::with_capacity(size + 8);
-        while block.len() < size {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            block.extend_from_slice(&self.0.to_le_bytes());
-            block.extend_from_slice(b"the text");
-        }
-        block.truncate(size);
-        block
     }
 }

@@ -56,7 +56,7 @@ use settings::{
     BKUP_LOGGER_FORMAT, BKUP_MAX_BACKUP_AGE, BKUP_MAX_CONCURRENT, BKUP_MOMENT_DROP,
     BKUP_MOMENT_TAKE, BKUP_REMIND_AFTER, BKUP_REPOSITORY_PASSWORD, BKUP_RUN_TIMEOUT,
     BKUP_S3_ACCESS_KEY_ID, BKUP_S3_ENDPOINT, BKUP_S3_SECRET_ACCESS_KEY, BKUP_SCRIPTS_DIR,
-    BKUP_SHUTDOWN_GRACE,
+    BKUP_SHUTDOWN_GRACE, BKUP_SPOOL_MAX,
 };
 pub use settings::{SETTINGS, Setting};
 pub(crate) use system::SystemSettings;
@@ -89,6 +89,8 @@ pub(crate) struct Config {
     pub(crate) moment_commands: Option<(String, String)>,
     /// The operator's own commands that hold what writes to a volume still, and how long at most.
     pub(crate) hold: Option<Hold>,
+    /// How many bytes may wait on the volumes' disk to be uploaded; 0: none.
+    pub(crate) spool_most: u64,
     /// The folder of this program's own files. Absolute; it need not exist.
     pub(crate) data_dir: PathBuf,
     /// The host's name in backups; `None`: the system's.
@@ -195,6 +197,7 @@ impl Config {
                 "set both: what one makes, the other removes",
             )?,
             hold: Hold::read(&values)?,
+            spool_most: values.require(&BKUP_SPOOL_MAX)?,
             host: values.read(&BKUP_HOST)?,
             scripts_dir: values.read(&BKUP_SCRIPTS_DIR)?,
             crontab: values.read(&BKUP_CRONTAB)?,

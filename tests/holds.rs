@@ -3,15 +3,20 @@
 use std::{
     fs,
     path::Path,
+    sync::mpsc::{Sender, channel},
     time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
-use crate::support::{
-    running::Running,
-    site::Site,
-    way::{Way, both_ways},
+use crate::{
+    s3::{noise, on_s3},
+    support::{
+        running::Running,
+        s3::S3,
+        site::Site,
+        way::{Way, both_ways},
+    },
 };
 
 both_ways! {
@@ -189,4 +194,81 @@ fn a_hold_that_hangs_is_stopped_and_released() {
     site.run(BACKUP).fails(1, &["BKUP_HOLD did not end within 1s and was stopped"]);
     assert_eq!((log(&site).as_str(), notes(&site)), ("release db, ", 0));
     assert!(Path::new(&site.path("held")).exists());
+}
+
+/// A volume on S3 with one backup, much that is new, and a service that takes no packs until what is
+/// returned here is dropped.
+fn with_a_slow_service() -> (Site, S3, Sender<()>) {
+    let s3 = S3::start();
+    let site = on_s3(holding(LOGGED[0], LOGGED[1]), &s3);
+    site.create("db", &[("state", "new\n")]);
+    site.run(BACKUP).ok();
+    fs::write(site.volume("db").join("table"), noise(20_000_000)).unwrap();
+    let (open, gate) = channel::<()>();
+    s3.fault(move |request| {
+        if request.method == "PUT" && request.object.contains("/data/") {
+            _ = gate.recv();
+        }
+        None
+    });
+    (site, s3, open)
+}
+
+/// A backup whose writers go on while all that is new of it waits in the spool.
+fn in_the_middle_of_the_upload(site: &Site) -> Running {
+    let mut command = site.command();
+    command.args(BACKUP.split(' '));
+    let running = Running::start_until(command, site.path("run.log"), || true);
+    until(|| log(site).matches("release").count() == 2 && !spooled(site).is_empty());
+    running
+}
+
+fn spooled(site: &Site) -> Vec<std::path::PathBuf> {
+    let folders = fs::read_dir(site.path("daemon/spool")).into_iter().flatten().flatten();
+    folders.flat_map(|it| fs::read_dir(it.path())).flatten().flatten().map(|it| it.path()).collect()
+}
+
+#[test]
+fn what_writes_goes_on_before_the_upload_and_what_a_kill_left_of_it_is_removed() {
+    let (site, s3, open) = with_a_slow_service();
+    in_the_middle_of_the_upload(&site).kill();
+    drop(open);
+    s3.mend();
+    let next = site.run("volumes").ok();
+    assert!(next.err.contains("1 unfinished upload was removed"), "{next:?}");
+    assert!(!site.path("daemon/spool").exists() && notes(&site) == 0);
+    assert_eq!(site.backups("db").len(), 1);
+    site.run(BACKUP).ok();
+    assert!(spooled(&site).is_empty());
+    assert_eq!(restored_state(&site), "held\n");
+    let table = |volume: &str| fs::read(site.volume(volume).join("table")).unwrap();
+    assert!(table("restored2") == table("db"));
+}
+
+#[test]
+fn an_upload_from_the_spool_ends_well_once_the_service_takes_it() {
+    let (site, _s3, open) = with_a_slow_service();
+    let mut running = in_the_middle_of_the_upload(&site);
+    drop(open);
+    assert!(running.wait().success(), "{}", running.log());
+    assert!(spooled(&site).is_empty());
+    assert_eq!((site.backups("db").len(), restored_state(&site).as_str()), (2, "held\n"));
+    let doctor = site.run("doctor").out;
+    assert!(doctor.contains("may wait to be uploaded"), "{doctor}");
+}
+
+#[test]
+fn a_hold_that_lasts_as_long_as_the_upload_ends_at_its_limit() {
+    let (site, _s3, open) = with_a_slow_service();
+    let table = site.volume("db").join("table");
+    fs::write(&table, noise(120_000_000)).unwrap();
+    let site = site.with("BKUP_SPOOL_MAX", "0").with("BKUP_HOLD_MAX", "2s");
+    let mut command = site.command();
+    command.args(BACKUP.split(' '));
+    let mut running = Running::start_until(command, site.path("run.log"), || true);
+    until(|| log(&site).matches("release").count() == 2);
+    drop(open);
+    assert!(!running.wait().success());
+    assert!(running.log().contains("stood still for 2s"), "{}", running.log());
+    assert_eq!((site.backups("db").len(), notes(&site)), (1, 0));
 }

@@ -13,8 +13,12 @@ use crate::support::{
 };
 
 fn site(s3: &S3) -> Site {
-    Site::builtin()
-        .with("BKUP_BACKUP_URL", "s3://bucket@eu-west-1/host1/")
+    on_s3(Site::builtin(), s3)
+}
+
+/// The site with its destination in the bucket.
+pub(crate) fn on_s3(site: Site, s3: &S3) -> Site {
+    site.with("BKUP_BACKUP_URL", "s3://bucket@eu-west-1/host1/")
         .with("BKUP_S3_ENDPOINT", s3.endpoint())
         .with("BKUP_S3_ACCESS_KEY_ID", KEY_ID)
         .with("BKUP_S3_SECRET_ACCESS_KEY", "hunter2")
@@ -36,7 +40,7 @@ both_ways! {
 }
 
 /// Bytes that neither compress nor repeat, more than a window of reading.
-fn noise(length: usize) -> Vec<u8> {
+pub(crate) fn noise(length: usize) -> Vec<u8> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut next = || {
         state ^= state << 13;
@@ -217,6 +221,25 @@ fn an_object_whose_answer_breaks_off_is_read_again(way: Way) {
     });
     site.run_words(&["restore", "--volume", "new", "--backupurl", &url]).ok();
     assert_eq!(fs::read(site.volume("new").join("large")).unwrap(), noise(9_000_000));
+}
+
+#[test]
+fn each_command_lists_the_backups_in_a_bucket_and_reads_none_of_them_again() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup --create-snapshot").ok();
+    let before = s3.requests().len();
+    assert_eq!(site.backups("vol1").len(), 1);
+    let asked = s3.requests().split_off(before);
+    let reads = |folder: &str| asked.iter().filter(|it| it.object.contains(folder)).count();
+    assert_eq!((reads("/snapshots/"), reads("/index/"), reads("/data/")), (0, 0, 0), "{asked:?}");
+    // Another machine has to read it, once.
+    let other = self::site(&s3);
+    let before = s3.requests().len();
+    assert_eq!(other.backups("vol1").len() + other.backups("vol1").len(), 2);
+    let asked = s3.requests().split_off(before);
+    assert_eq!(asked.iter().filter(|it| it.object.contains("/snapshots/")).count(), 1);
 }
 
 #[test]

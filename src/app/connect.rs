@@ -98,6 +98,7 @@ pub(crate) fn builtin_options(
         hold: config.hold.clone().map(|Hold { hold, release, volumes, limit }| {
             (HoldCommands { hold, release, volumes }, limit)
         }),
+        spool_most: config.spool_most,
         host: config.host_name(),
         progress,
         clock: Arc::new(SystemClock),

@@ -18,7 +18,7 @@ use super::{
 use crate::{
     convoy::{Destination, Name},
     error::{Error, Result},
-    units::parse_duration,
+    units::{parse_duration, parse_size},
 };
 
 /// A kind of values of type `T`.
@@ -122,6 +122,12 @@ pub(super) const COUNT: Kind<usize> =
     Kind::new("a number", "write a whole number from 1 to 1000", |text| {
         text.parse().ok().filter(|count| (1..=1000).contains(count))
     });
+
+pub(super) const SIZE: Kind<u64> = Kind::new(
+    "a size",
+    "write a whole number with K, M, G or T behind it, such as 512M or 4G",
+    |text| parse_size(text).ok(),
+);
 
 const DURATION_NOUN: &str = "a duration";
 const DURATION_HINT: &str =

@@ -13,7 +13,7 @@ use super::{
     kind::{
         About, COUNT, DAEMON, DESTINATION, DURATION, ENDPOINT, FOLDER, HOST, HOST_NAMES, Kind,
         LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, NAMED_FOLDERS, ORIGINS, PATH, PORT,
-        POSITIVE_DURATION, Parser, SECRET, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES,
+        POSITIVE_DURATION, Parser, SECRET, SIZE, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES,
         Visibility,
     },
     secret::Secret,
@@ -104,6 +104,8 @@ settings! {
         "the volumes that are held, with commas between them; if not set, all";
     BKUP_HOLD_MAX: Duration = POSITIVE_DURATION, Some("2m"),
         "how long a volume may be held; then it is released, and the backup fails";
+    BKUP_SPOOL_MAX: u64 = SIZE, Some("4G"),
+        "how much may wait on the volumes' disk to be uploaded, so that a live volume is read in a short time; 0: nothing";
     BKUP_DATA_DIR: PathBuf = FOLDER, None,
         "where this program keeps its own files, the built-in daemon's among them";
     BKUP_HOST: String = HOST, None,

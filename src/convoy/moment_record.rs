@@ -1,4 +1,5 @@
-//! Of what moment the files of a backup are, and which of them changed while they were read.
+//! Of what moment the files of a backup are, and which of them changed or went missing while they were
+//! read.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +8,7 @@ use serde_json::json;
 /// The field with the kind of moment that a backup is of: `live`, if its files were read one after
 /// the other while programs could write to them.
 pub(crate) const MOMENT: &str = "Moment";
-/// The field with the number of files that changed while they were read.
+/// The field with the number of files that changed or went missing while they were read.
 pub(crate) const CHANGED_FILES: &str = "ChangedFiles";
 /// The field with the paths of some of them, as a JSON list.
 pub(crate) const CHANGED_PATHS: &str = "ChangedPaths";
@@ -21,8 +22,8 @@ pub(crate) const HELD_MILLISECONDS: &str = "HeldMilliseconds";
 pub(crate) struct MomentRecord {
     /// The kind: `live`, `reflink`, `btrfs` or `command`.
     pub(crate) kind: Option<String>,
-    /// The number of files that changed while they were read. What the backup has of them may be
-    /// torn.
+    /// The number of files and folders that changed while they were read, or went missing: moved or
+    /// removed. What the backup has of them may be torn, or nothing.
     pub(crate) changed_files: u64,
     /// The paths of the first of them, in the volume.
     pub(crate) changed_paths: Vec<String>,
@@ -60,7 +61,8 @@ impl MomentRecord {
         fields
     }
 
-    /// What is said of files that changed while they were read; `None` if there were none.
+    /// What is said of files that changed or went missing while they were read; `None` if there were
+    /// none.
     pub(crate) fn warning(&self) -> Option<String> {
         let (files, them) = match self.changed_files {
             0 => return None,
@@ -76,7 +78,7 @@ impl MomentRecord {
         };
         let were = if them == "it" { "was" } else { "were" };
         Some(format!(
-            "{files} changed while {them} {were} read{named}; a database among them may not open"
+            "{files} changed or went missing while {them} {were} read{named}; a database among them may not open"
         ))
     }
 }
@@ -105,7 +107,7 @@ mod tests {
         assert_eq!(still.warning(), None);
         assert_eq!(
             torn.warning().unwrap(),
-            "3 files changed while they were read (\"db/main.sqlite\", \"a \"b\"\", ..); a database among them may not open"
+            "3 files changed or went missing while they were read (\"db/main.sqlite\", \"a \"b\"\", ..); a database among them may not open"
         );
     }
 }

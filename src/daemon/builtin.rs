@@ -280,6 +280,7 @@ mod tests {
             s3: S3Options::default(),
             moment: None,
             hold: None,
+            spool_most: 0,
             folders: Vec::new(),
             host: "host1".into(),
             progress: progress::none(),

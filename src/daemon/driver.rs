@@ -18,8 +18,8 @@ use std::{
 
 use super::moment::Place;
 use crate::{
-    error::{Error, ErrorKind, Result},
-    files::{look_at, real_path},
+    error::{Error, Result},
+    files::{Unanswered, look_at, real_path},
     mount_table::{at_or_below, mounts},
 };
 pub(super) use all::Drivers;
@@ -60,7 +60,7 @@ pub(super) const READ_WITHIN: Duration = Duration::from_secs(20);
 pub(super) fn answers(volume: &str, folder: &Path) -> Result<()> {
     let path = folder.to_owned();
     look_at(folder, READ_WITHIN, move || touch_mounts(&real_path(&path)))
-        .ok_or_else(|| no_answer(volume, folder))
+        .map_err(|why| unanswered(volume, folder, &why))
 }
 
 /// Looks at what is mounted at a folder and below it, so that it hangs now if one of these does.
@@ -70,10 +70,9 @@ fn touch_mounts(folder: &Path) {
     }
 }
 
-fn no_answer(volume: &str, folder: &Path) -> Error {
-    let shown = folder.display();
-    let message = format!("the folder \"{shown}\" of volume \"{volume}\" does not answer");
-    Error::new(ErrorKind::Io, message).with_hint(
+fn unanswered(volume: &str, folder: &Path, why: &Unanswered) -> Error {
+    why.error(
+        &format!("the folder \"{}\" of volume \"{volume}\"", folder.display()),
         "the server of its share, or of one mounted in it, may be down; its backups go on when it answers",
     )
 }

@@ -10,9 +10,11 @@
 //! state/<name>.json the state of a volume and its snapshots; always replaced as a whole
 //! repository/       the restic-format repository of the snapshots
 //! repository.key    its key, for the owner only; the volumes beside it are not encrypted either
+//! copies/           small files of repositories in buckets, so that each is read once; may go
 //! damaged/          pieces of files that a restore could not read, one file a destination
 //! written/          the newest backups that were written here, one file a destination
 //! moments/          notes on moments that are held, so that the next start undoes them
+//! spool/            packs that wait to be uploaded; what is there at a start is removed
 //! pruned            its modification time tells when unused space was last freed
 //! volumes/.staging/ volumes that are being restored or removed, and btrfs snapshots being read
 //! ```
@@ -75,7 +77,7 @@ mod threads;
 mod tree;
 mod volumes;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 
@@ -87,6 +89,14 @@ pub(crate) use options::BuiltinOptions;
 /// nothing; a root that can't be looked at is none.
 pub(crate) fn is_copied(root: &Path) -> bool {
     identity::Identity::is_copied(root)
+}
+
+/// The folder in which packs wait for a slow destination, for the daemon of this root, and how many
+/// bytes could wait there now, at most `most`; `None` if that can't be seen.
+pub(crate) fn spool_room(root: &Path, most: u64) -> (PathBuf, Option<u64>) {
+    let place = repository::SpoolPlace { folder: root::Root::looked_at(root).spool(), most };
+    let room = place.room().ok();
+    (place.folder, room)
 }
 
 /// Settles that this root was moved and not copied, so that all that it made before is its own.

@@ -49,7 +49,7 @@ use super::root::Root;
 use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
-    files::{Look, look_at},
+    files::{Look, Unanswered, look_at},
     text::counted,
 };
 pub(crate) use commands::MomentCommands;
@@ -60,7 +60,7 @@ pub(crate) use hold::release_all;
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;
-pub(in crate::daemon) use reflink::{CopiedFile, Copies, TICK, changed_at};
+pub(in crate::daemon) use reflink::{CopiedFile, Copies, HotFolder, TICK, changed_at};
 pub(in crate::daemon) use still::Still;
 pub(crate) use writers::HoldCommands;
 
@@ -189,7 +189,7 @@ impl Moments {
                 let Note { path, home, .. } = note.clone();
                 let remove = move || btrfs::remove_snapshot(&path, home.as_deref());
                 look_at(&note.path, REMOVED_WITHIN, remove)
-                    .unwrap_or_else(|| Err(no_answer(note)))?;
+                    .unwrap_or_else(|why| Err(unanswered(note, &why)))?;
             }
             "command" => commands::drop_moment(self.commands.as_ref(), note)?,
             _ => return Err(unknown(note)),
@@ -209,8 +209,9 @@ impl Moments {
     }
 }
 
-fn no_answer(note: &Note) -> Error {
-    Error::new(ErrorKind::Io, format!("\"{}\" does not answer", note.path.display()))
+fn unanswered(note: &Note, why: &Unanswered) -> Error {
+    let what = format!("\"{}\"", note.path.display());
+    why.error(&what, "the next start tries again")
 }
 
 fn unknown(note: &Note) -> Error {

@@ -15,7 +15,7 @@ use super::{
     options::BuiltinOptions,
     reading::Reader,
     recovery::{self, OnDisk, removal, restore, snapshots},
-    repository::Access,
+    repository::{Access, SpoolPlace, remove_left},
     root::Root,
     seen::{Seen, see},
     snapshots::LocalRepository,
@@ -67,16 +67,18 @@ impl Operations {
         let moments = Moments::new(&root, options.moment, options.clock.clone());
         let moments = moments.holding(options.hold);
         let mut sentences = moments.undo_left();
+        sentences.extend(remove_left(&root.spool()));
         sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
         sentences.extend(found::take_up(&drivers, &state, &mut volumes, options.clock.now())?);
         let identity = Identity::of(&root, &mut sentences)?;
+        let spool = SpoolPlace { folder: root.spool(), most: options.spool_most };
         let operations = Self {
             drivers,
             moments,
             clock: options.clock,
             volumes: Volumes::new(state, volumes),
             local,
-            destinations: Destinations::new(access, root.clone(), identity, options.s3),
+            destinations: Destinations::new(access, root.clone(), identity, (options.s3, spool)),
             root,
             _lock: owned,
         };

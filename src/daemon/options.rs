@@ -20,6 +20,8 @@ pub(crate) struct BuiltinOptions {
     pub(crate) moment: Option<MomentCommands>,
     /// The operator's own commands that hold what writes to a volume still, and how long at most.
     pub(crate) hold: Option<(HoldCommands, Duration)>,
+    /// How many bytes may wait on the volumes' disk to be uploaded; 0: none.
+    pub(crate) spool_most: u64,
     /// The host name in new snapshots and backups.
     pub(crate) host: String,
     /// Receives the progress of snapshots, backups and restores.

@@ -1,6 +1,7 @@
 //! Restic-format repositories: opening one ([`open`]), the password and names it is opened with
-//! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
-//! these files are ([`storage`]), what is in them ([`cipher`]), what it has ([`index`]), and reading that ([`reader`]).
+//! ([`access`]) and made with ([`key_file`], [`scrypt`]), its files as rustic reads them ([`backend`]), where
+//! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]), what it has
+//! ([`index`]), and reading that ([`reader`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
@@ -12,6 +13,9 @@ mod key_file;
 mod open;
 mod packing;
 mod reader;
+#[cfg(target_arch = "x86_64")]
+mod scrypt;
+mod spool;
 mod storage;
 
 pub(super) use access::{Access, tags};
@@ -20,4 +24,5 @@ pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
 pub(super) use index::{HexHash, Index, Location};
 pub(super) use open::{Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
-pub(super) use storage::Bucket;
+pub(super) use spool::{SpoolPlace, remove_left};
+pub(super) use storage::{Bucket, Cached};

@@ -159,9 +159,19 @@ impl Root {
         self.path.join("moments")
     }
 
+    /// The folder of packs that wait to be uploaded.
+    pub(super) fn spool(&self) -> PathBuf {
+        self.path.join("spool")
+    }
+
     /// The file with the pieces at this destination that could not be read.
     pub(super) fn damage(&self, destination: &str) -> PathBuf {
         self.path.join("damaged").join(crate::locks::file_name(destination, "pieces"))
+    }
+
+    /// The folder for copies of the small files at this destination.
+    pub(super) fn copies(&self, destination: &str) -> PathBuf {
+        self.path.join("copies").join(crate::locks::file_name(destination, "files"))
     }
 
     /// The file with the newest backups that this daemon wrote at this destination.

@@ -17,7 +17,8 @@
 //! - A file that is as it was in the parent is not read. A file that changed while it was read is
 //!   read again, a few times; what changed each time is told ([`Changed`]).
 //! - Every file that can't be read is recorded, and the run fails when all were tried. Files that
-//!   vanish between listing and reading are normal for a volume in use; they are counted.
+//!   vanish between listing and reading are normal for a volume in use; they are counted. What a
+//!   moment had and is gone is told.
 //! - Mounts inside the folder are crossed, as `tar` does. Sockets are kept as empty names, as restic
 //!   does. Owners are numbers; their names are not looked up.
 //! - A failed or interrupted run leaves whole packs, in the index as far as possible. The next run
@@ -27,11 +28,13 @@
 
 mod assembly;
 mod blob_writer;
+mod change_times;
 mod chunks;
 mod content;
 mod counts;
 mod entry;
 mod holes;
+mod listed_names;
 mod listing;
 mod needs;
 mod node;
@@ -48,7 +51,7 @@ mod unfinished_folder;
 mod work;
 mod worker;
 
-use std::{ffi::CStr, num::NonZero, sync::Mutex, thread};
+use std::{num::NonZero, sync::Mutex, thread};
 
 use jiff::Zoned;
 use rustic_core::{
@@ -64,7 +67,7 @@ use self::{
     pack_writer::PackWriter,
     parent::{ParentEntry, ParentFolder},
     queue::Queue,
-    run::Run,
+    run::{AfterReading, Run},
     second_look::SecondLook,
     work::work,
 };
@@ -151,7 +154,7 @@ pub(in crate::daemon) fn save(
     piece: &dyn Piece,
     cancelled: &(dyn Fn() -> bool + Sync),
 ) -> Result<Saved> {
-    save_watched(repository, source, (piece, cancelled), &|_| ())
+    save_watched(repository, source, (piece, cancelled), &|_| Ok(()))
 }
 
 /// [`save`], with a call for each file between reading it and looking whether it changed.
@@ -159,7 +162,7 @@ fn save_watched(
     repository: &OpenRepository,
     source: Source<'_>,
     (piece, cancelled): (&dyn Piece, &(dyn Fn() -> bool + Sync)),
-    after_reading: &(dyn Fn(&CStr) + Sync),
+    after_reading: &AfterReading<'_>,
 ) -> Result<Saved> {
     let started = Zoned::now();
     let still = source.files.still;
@@ -167,9 +170,11 @@ fn save_watched(
     let config = repository.config()?;
     let coder = || repository.coder(&config);
     let backend = repository.backend();
-    let index = Index::load(backend, &coder)?;
+    let index = repository.index()?;
     let writer = PackWriter::new(backend);
     let blobs = BlobWriter::new(&index, &config, &writer);
+    let is_held = still.is_some_and(Still::is_wanted);
+    let is_of_a_moment = is_held || source.files.copies.is_some();
     let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
     let known = source
         .parent
@@ -185,7 +190,7 @@ fn save_watched(
         folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
         counts: Counts::default(),
-        second_look: SecondLook::new(),
+        second_look: (!is_of_a_moment).then(SecondLook::new),
         failures: ReadFailures::default(),
         copies: source.files.copies,
         still,
@@ -202,8 +207,9 @@ fn save_watched(
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
-    if run.copies.is_none() {
-        run.second_look.look(&run, source.files.folder, cancelled);
+    if let Some(look) = &run.second_look {
+        let volume = (&run.folders, source.files.folder);
+        look.look(volume, &run.counts, || run.content.is_wanted())?;
     }
     saved(&run, &writer, started)
 }
@@ -216,7 +222,7 @@ pub(in crate::daemon) fn keep_trees(
 ) -> Result<Vec<TreeId>> {
     let config = repository.config()?;
     let coder = || repository.coder(&config);
-    let index = Index::load(repository.backend(), &coder)?;
+    let index = repository.index()?;
     let writer = PackWriter::new(repository.backend());
     let blobs = BlobWriter::new(&index, &config, &writer);
     let mut coders = [coder()?, coder()?];

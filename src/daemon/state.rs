@@ -112,7 +112,7 @@ pub(crate) struct SnapshotState {
     /// How the moment was held that was read; `None` of snapshots that an older version took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moment: Option<String>,
-    /// The number of files that changed while they were read.
+    /// The number of files that changed or went missing while they were read.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) changed_files: u64,
     /// How long what writes to the volume was held still, in milliseconds.

@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    io,
     path::{Path, PathBuf},
     sync::{
         Condvar, LazyLock, Mutex, PoisonError,
@@ -14,7 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{scope, sync::lock};
+use crate::{
+    error::{Error, ErrorKind},
+    scope,
+    sync::lock,
+};
 
 /// So many looks at one place go on at once at most. One more waits for its turn.
 const MOST_AT_ONCE: usize = 8;
@@ -32,12 +37,39 @@ struct Place {
     hangs: bool,
 }
 
+/// Why a look has found nothing.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// The place does not answer.
+    Silent,
+    /// There was no thread to look at it.
+    NoThread(io::Error),
+}
+
+impl Unanswered {
+    /// The error of `what` was to be looked at. `hint` says what to do if that does not answer.
+    pub(crate) fn error(&self, what: &str, hint: &str) -> Error {
+        match self {
+            Self::Silent => {
+                Error::new(ErrorKind::Io, format!("{what} does not answer")).with_hint(hint)
+            }
+            Self::NoThread(error) => {
+                Error::io(format!("{what} can't be looked at: cannot start a thread"), error)
+                    .with_hint(THREADS)
+            }
+        }
+    }
+}
+
+/// What to do where no thread can be had.
+const THREADS: &str = "the system's limit of threads or memory is reached (\"ulimit -u\", a container's --pids-limit); raise it, and try again";
+
 /// A look that goes on.
 #[must_use]
 pub(crate) struct Look<T> {
     place: PathBuf,
-    /// `None`: it was not begun.
-    answer: Option<Receiver<T>>,
+    /// What is found comes here, unless it was not begun.
+    answer: Result<Receiver<T>, Unanswered>,
     until: Instant,
 }
 
@@ -58,22 +90,25 @@ impl<T: Send + 'static> Look<T> {
                 drop(going);
             };
             let begun = thread::Builder::new().name("look".into()).stack_size(STACK).spawn(look);
-            begun.ok().map(|_| answer)
+            begun.map(|_| answer).map_err(Unanswered::NoThread)
         });
         Self { place: place.to_owned(), answer, until }
     }
 
-    /// What was found; `None` if the place does not answer.
-    pub(crate) fn found(self) -> Option<T> {
+    /// What was found.
+    ///
+    /// # Errors
+    /// If the place does not answer, or could not be looked at.
+    pub(crate) fn found(self) -> Result<T, Unanswered> {
         let answer = self.answer?;
         match answer.recv_timeout(self.until.saturating_duration_since(Instant::now())) {
-            Ok(found) => Some(found),
-            Err(RecvTimeoutError::Disconnected) => None,
+            Ok(found) => Ok(found),
+            Err(RecvTimeoutError::Disconnected) => Err(Unanswered::Silent),
             Err(RecvTimeoutError::Timeout) => {
                 let mut places = lock(&PLACES);
                 // It may have ended just now.
-                let found = answer.try_recv().ok();
-                if found.is_none()
+                let found = answer.try_recv().map_err(|_| Unanswered::Silent);
+                if found.is_err()
                     && let Some(place) = places.get_mut(&self.place)
                 {
                     place.hangs = true;
@@ -84,30 +119,33 @@ impl<T: Send + 'static> Look<T> {
     }
 }
 
-/// Looks at a place; `None` if it does not answer.
+/// Looks at a place.
+///
+/// # Errors
+/// As [`Look::found`].
 pub(crate) fn look_at<T: Send + 'static>(
     place: &Path,
     within: Duration,
     look: impl FnOnce() -> T + Send + 'static,
-) -> Option<T> {
+) -> Result<T, Unanswered> {
     Look::begin(place, within, look).found()
 }
 
 /// Counts a look at a place until it is dropped.
 struct Going(PathBuf);
 
-/// One more look at a place; `None` if the place hangs.
-fn going_on(place: &Path, until: Instant) -> Option<Going> {
+/// One more look at a place, unless the place hangs.
+fn going_on(place: &Path, until: Instant) -> Result<Going, Unanswered> {
     let mut places = lock(&PLACES);
     loop {
         let known = places.entry(place.to_owned()).or_default();
         let left = until.saturating_duration_since(Instant::now());
         if known.hangs || (known.looks >= MOST_AT_ONCE && left.is_zero()) {
-            return None;
+            return Err(Unanswered::Silent);
         }
         if known.looks < MOST_AT_ONCE {
             known.looks += 1;
-            return Some(Going(place.to_owned()));
+            return Ok(Going(place.to_owned()));
         }
         places = ENDED.wait_timeout(places, left).unwrap_or_else(PoisonError::into_inner).0;
     }
@@ -141,13 +179,13 @@ mod tests {
         let (hung, well) = (Path::new("/test/hung"), Path::new("/test/well"));
         let (answer, asked) = sync_channel::<()>(0);
         let first = Look::begin(hung, SOON, move || asked.recv().is_ok());
-        assert_eq!(look_at(hung, LATER, || 1), Some(1), "nothing hangs before the limit");
-        assert_eq!(first.found(), None);
-        assert_eq!(look_at(hung, LATER, || 2), None, "no other thread waits for it");
-        assert_eq!(look_at(well, LATER, || 3), Some(3));
+        assert_eq!(look_at(hung, LATER, || 1).unwrap(), 1, "nothing hangs before the limit");
+        assert!(matches!(first.found(), Err(Unanswered::Silent)));
+        assert!(look_at(hung, LATER, || 2).is_err(), "no other thread waits for it");
+        assert_eq!(look_at(well, LATER, || 3).unwrap(), 3);
         answer.send(()).unwrap();
         let begun = Instant::now();
-        while look_at(hung, LATER, || 4).is_none() {
+        while look_at(hung, LATER, || 4).is_err() {
             assert!(begun.elapsed() < LATER, "it answers again");
             thread::yield_now();
         }
@@ -157,9 +195,9 @@ mod tests {
     fn a_look_that_panics_finds_nothing_and_the_place_does_not_hang() {
         let place = Path::new("/test/panics");
         let look: fn() -> u8 = || panic!("on purpose");
-        assert_eq!(look_at(place, LATER, look), None);
+        look_at(place, LATER, look).unwrap_err();
         let begun = Instant::now();
-        while look_at(place, LATER, || 1).is_none() {
+        while look_at(place, LATER, || 1).is_err() {
             assert!(begun.elapsed() < LATER);
         }
     }

@@ -284,7 +284,7 @@ pub(crate) struct GoodBackup {
     pub(crate) run: String,
     /// `None`: the daemon does not say.
     pub(crate) bytes: Option<u64>,
-    /// The number of files that changed while it was made. `None`: the daemon does not say.
+    /// The number of files that changed or went missing while it was made. `None`: the daemon does not say.
     pub(crate) changed_files: Option<u64>,
 }
 

@@ -16,7 +16,7 @@ pub(crate) struct GoodBackup {
     pub(crate) bytes: Option<u64>,
     /// Whether its data was looked at, and not only its description. `None`: nobody asked.
     pub(crate) verified: Option<bool>,
-    /// The number of files that changed while it was made. `None`: the daemon does not say.
+    /// The number of files that changed or went missing while it was made. `None`: the daemon does not say.
     pub(crate) changed_files: Option<u64>,
 }
 

@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::context::Context,
     check::{Check, Verdict, failed, failed_with, ok, warning},
-    folders::{space, tempfile_in},
+    folders::{space, spool, tempfile_in},
     places,
 };
 use crate::{
     app,
     clock::{Clock, SystemClock},
     config::{DaemonChoice, DaemonDecision},
-    convoy::Daemon,
-    files::look_at,
+    convoy::{Daemon, Destination},
+    files::{Unanswered, look_at},
     progress,
     runs::Store,
     status::{DestinationLook, DestinationVerdict, look_at_destination},
@@ -65,6 +65,9 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     }
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
+        if context.config.backup_url.as_ref().is_some_and(Destination::is_s3) {
+            checks.extend(spool(root, context.config.spool_most));
+        }
         let hint = "backups made before: \"convoy-backups backups\" lists them as \"left alone\"";
         checks.extend(
             app::copied_root(&context.config).map(|it| warning("volumes' folder", it, hint)),
@@ -155,12 +158,9 @@ fn socket(path: &Path) -> Check {
     }
 }
 
-fn silent(folder: &Path) -> Check {
-    failed(
-        "destination",
-        format!("\"{}\" does not answer", folder.display()),
-        "the server of its share may be down",
-    )
+fn unanswered(folder: &Path, why: &Unanswered) -> Check {
+    let what = format!("\"{}\"", folder.display());
+    failed_with("destination", &why.error(&what, "the server of its share may be down"))
 }
 
 /// Checks the folder of a destination; the error is a check after which no other makes sense.
@@ -207,7 +207,7 @@ async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
     if let Some(folder) = destination.folder() {
         let path = folder.to_owned();
         let looked = look_at(folder, ANSWERS_WITHIN, move || destination_folder(&path));
-        match looked.unwrap_or_else(|| Err(silent(folder))) {
+        match looked.unwrap_or_else(|why| Err(unanswered(folder, &why))) {
             Ok(found) => checks.extend(found),
             Err(failed) => return vec![failed],
         }

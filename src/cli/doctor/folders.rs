@@ -3,10 +3,13 @@
 use std::path::Path;
 
 use super::check::{Check, failed, ok, warning};
-use crate::units::format_size;
+use crate::{daemon::spool_room, units::format_size};
 
 /// Less free space than this is a warning, in bytes.
 const LITTLE_SPACE: u64 = 1 << 30;
+
+/// A spool with less room is of little use, in bytes.
+const LITTLE_SPOOL: u64 = 64 << 20;
 
 /// Checks a folder of this program: it exists or can be made, is writable, and has space left.
 pub(super) fn folder(what: &'static str, path: &Path, hint: &str) -> Vec<Check> {
@@ -28,6 +31,27 @@ pub(super) fn tempfile_in(folder: &Path) -> std::io::Result<()> {
     let path = folder.join(format!(".convoy-backups-doctor-{}", std::process::id()));
     std::fs::File::create_new(&path)?;
     std::fs::remove_file(&path)
+}
+
+/// Shows where packs wait for a bucket, and how much room there is; nothing if `most` is 0.
+pub(super) fn spool(root: &Path, most: u64) -> Option<Check> {
+    let (folder, room) = spool_room(root, most);
+    let shown = folder.display();
+    let check = match room {
+        Some(room) if room >= LITTLE_SPOOL => {
+            let found = format!("\"{shown}\": {} may wait to be uploaded", format_size(room));
+            ok("spool", found)
+        }
+        Some(room) => warning(
+            "spool",
+            format!("\"{shown}\": only {} may wait to be uploaded", format_size(room)),
+            "make room, or reading waits for the upload; BKUP_SPOOL_MAX=0 turns the spool off",
+        ),
+        None => {
+            warning("spool", format!("the room at \"{shown}\" is not known"), "look with \"df\"")
+        }
+    };
+    (most > 0).then_some(check)
 }
 
 pub(super) fn space(what: &'static str, path: &Path) -> Check {

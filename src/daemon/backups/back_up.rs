@@ -76,7 +76,7 @@ impl DestinationRepository {
                 .map_err(|error| repository.failure("cannot write the backup", &error))
         })?;
         self.written_here.add(&volume.id(), tree, begun);
-        self.proven(tree, needs);
+        self.proven(record.backup.clone(), tree, needs);
         Ok(record.backup)
     }
 
@@ -89,7 +89,11 @@ impl DestinationRepository {
         parent: Option<Parent>,
     ) -> Result<Written> {
         let prove = |written: Written| {
-            guarded("checking the backup", || match self.has_all(repository, &written.needs) {
+            let is_whole = || {
+                self.has_all(repository, &written.needs)
+                    && written.needs.are_written(repository).unwrap_or_default()
+            };
+            guarded("checking the backup", || match is_whole() {
                 true => Ok(()),
                 false => prove(repository, &self.damage, written.file.tree),
             })
@@ -174,6 +178,9 @@ impl DestinationRepository {
             let tree = save::save(repository, read, &*piece, &scope::is_ended)?.tree;
             source.parent = Some(Parent { tree, begun });
         }
+        // Files of a live moment are to be read in a short time.
+        let is_live = files.still.is_some();
+        let _spooling = is_live.then(|| repository.backend().spool(&self.spool)).flatten();
         let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));

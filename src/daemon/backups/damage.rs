@@ -16,8 +16,8 @@ use rustic_core::{
 };
 
 use crate::{
-    daemon::repository::{Indexed, OpenRepository},
-    error::ErrorKind,
+    daemon::repository::OpenRepository,
+    error::{ErrorKind, Result},
     files::write_whole,
 };
 
@@ -62,15 +62,16 @@ impl Damage {
     }
 
     /// The remembered pieces that still can't be read. The others are forgotten.
-    pub(super) fn still_there(
-        &self,
-        repository: &OpenRepository,
-        indexed: &Indexed,
-    ) -> HashSet<DataId> {
+    ///
+    /// # Errors
+    /// If there are some, and the index can't be read.
+    pub(super) fn still_there(&self, repository: &OpenRepository) -> Result<HashSet<DataId>> {
         let remembered = self.read();
         if remembered.is_empty() {
-            return HashSet::new();
+            return Ok(HashSet::new());
         }
+        repository.forget_index();
+        let indexed = repository.indexed()?;
         let mut damaged = HashSet::new();
         let end = Instant::now() + READING_TIME;
         for piece in &remembered {
@@ -79,7 +80,7 @@ impl Damage {
                 continue;
             }
             let is_unread = damaged.len() >= MOST_FAILED || Instant::now() > end;
-            if is_unread || repository.piece(indexed, piece, WHAT).is_err() {
+            if is_unread || repository.piece(&indexed, piece, WHAT).is_err() {
                 damaged.insert(*piece);
             }
         }
@@ -89,7 +90,7 @@ impl Damage {
             all.retain(|piece| damaged.contains(piece) || !remembered.contains(piece));
             self.write(&all);
         }
-        damaged
+        Ok(damaged)
     }
 
     fn read(&self) -> BTreeSet<DataId> {

@@ -4,16 +4,16 @@ use std::{
     fs::File,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use rustic_core::{TreeId, repofile::Chunker};
 
 use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written::WrittenHere};
 use crate::{
-    convoy::refusal::refused,
+    convoy::{Name, refusal::refused},
     daemon::{
-        repository::{Access, Backend, Bucket, OpenRepository},
+        repository::{Access, Backend, Bucket, Cached, OpenRepository, SpoolPlace},
         root::Root,
         save::Needs,
     },
@@ -25,8 +25,9 @@ use crate::{
 pub(super) enum Location {
     /// `<destination>/repository`
     Folder(PathBuf),
-    /// `repository` below the destination's path in a bucket. A bucket has no locks.
-    Bucket(Bucket),
+    /// `repository` below the destination's path in a bucket, which has no locks; and the folder for
+    /// copies of its small files.
+    Bucket(Bucket, PathBuf),
 }
 
 /// The repository of one destination.
@@ -40,6 +41,8 @@ pub(in crate::daemon) struct DestinationRepository {
     root: Root,
     pub(super) access: Access,
     lock_timeout: Duration,
+    /// Where packs wait for a slow destination.
+    pub(super) spool: SpoolPlace,
     /// Held alone by a deletion in this process. Shared by all work that reads what a deletion
     /// would remove.
     gate: RwLock<()>,
@@ -49,9 +52,20 @@ pub(in crate::daemon) struct DestinationRepository {
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
     pub(super) written_here: WrittenHere,
-    /// The tree of the backup that was made and proven last, until it is inspected.
-    proven: Mutex<Option<(TreeId, Needs)>>,
+    /// The backup that was made and proven last, until it is inspected.
+    proven: Mutex<Option<Proven>>,
 }
+
+/// A new backup that was proven whole.
+struct Proven {
+    backup: Name,
+    tree: TreeId,
+    needs: Needs,
+    at: Instant,
+}
+
+/// So long does a proof count: the run that made a backup inspects it at once.
+const PROOF_COUNTS: Duration = Duration::from_mins(5);
 
 /// What is known of a destination's backups.
 pub(super) struct Remembered {
@@ -77,7 +91,7 @@ impl DestinationRepository {
         location: Location,
         root: Root,
         access: Access,
-        lock_timeout: Duration,
+        (lock_timeout, spool): (Duration, SpoolPlace),
         remembered: Remembered,
     ) -> Self {
         let Remembered { catalogue, damage, written_here } = remembered;
@@ -87,6 +101,7 @@ impl DestinationRepository {
             damage,
             access,
             lock_timeout,
+            spool,
             gate: RwLock::default(),
             writing: Mutex::default(),
             open: Mutex::default(),
@@ -99,7 +114,9 @@ impl DestinationRepository {
     fn backend(&self) -> Backend {
         match &self.location {
             Location::Folder(folder) => Backend::in_folder(folder, &self.access.host),
-            Location::Bucket(bucket) => Backend::new(bucket.clone()),
+            Location::Bucket(bucket, copies) => {
+                Backend::new(Cached::new(bucket.clone(), copies.clone()))
+            }
         }
     }
 
@@ -134,15 +151,15 @@ impl DestinationRepository {
     /// The repository; `None` if there is none yet.
     pub(super) fn existing(&self) -> Result<Option<Arc<OpenRepository>>> {
         let mut open = lock(&self.open);
+        // The key fits the repository that was opened before. Another one may be there now, or none.
+        if let Some(repository) = open.as_ref().filter(|repository| repository.plain().is_ok()) {
+            return Ok(Some(repository.clone()));
+        }
         if !self.backend().exists()? {
             *open = None;
             return Ok(None);
         }
-        if let Some(repository) = &*open {
-            // The key fits the repository that was opened before. Another one may be there now.
-            if repository.plain().is_ok() {
-                return Ok(Some(repository.clone()));
-            }
+        if open.is_some() {
             self.catalogue.clear();
         }
         let fresh = OpenRepository::open(self.backend(), self.access.password());
@@ -186,15 +203,22 @@ impl DestinationRepository {
     }
 
     /// Remembers that a new backup was proven whole.
-    pub(super) fn proven(&self, tree: TreeId, needs: Needs) {
-        *lock(&self.proven) = Some((tree, needs));
+    pub(super) fn proven(&self, backup: Name, tree: TreeId, needs: Needs) {
+        *lock(&self.proven) = Some(Proven { backup, tree, needs, at: Instant::now() });
     }
 
-    /// Whether the tree is that of a new backup, and all that it was proven by is still there. Every
-    /// proof counts once.
-    pub(super) fn is_new_and_whole(&self, repository: &OpenRepository, tree: TreeId) -> bool {
-        let proven = lock(&self.proven).take();
-        proven.is_some_and(|(of, needs)| of == tree && self.has_all(repository, &needs))
+    /// Whether the backup with this tree is the new one, and all that it was proven by is still there.
+    /// Every proof counts once, and for a few minutes.
+    pub(super) fn is_new_and_whole(
+        &self,
+        repository: &OpenRepository,
+        backup: &Name,
+        tree: TreeId,
+    ) -> bool {
+        let Some(proven) = lock(&self.proven).take() else { return false };
+        (&proven.backup, proven.tree) == (backup, tree)
+            && proven.at.elapsed() < PROOF_COUNTS
+            && self.has_all(repository, &proven.needs)
     }
 
     /// Whether all that a tree relies on is there, and none of it is known to be damaged. If not, or
@@ -223,7 +247,7 @@ impl DestinationRepository {
     pub(super) fn lock_file(&self, alone: bool) -> Result<Option<File>> {
         match &self.location {
             Location::Folder(folder) => lock_file(folder, alone, self.lock_timeout),
-            Location::Bucket(_) => Ok(None),
+            Location::Bucket(..) => Ok(None),
         }
     }
 

@@ -21,10 +21,10 @@ use crate::{
     },
     daemon::{
         identity::Identity,
-        repository::{Access, Bucket},
+        repository::{Access, Bucket, SpoolPlace},
         root::Root,
     },
-    error::{Error, ErrorKind, Result},
+    error::Result,
     files::look_at,
     s3::S3Options,
     sync::lock,
@@ -43,6 +43,7 @@ pub(in crate::daemon) struct Destinations {
     root: Root,
     identity: Arc<Identity>,
     s3: S3Options,
+    spool: SpoolPlace,
     lock_timeout: Duration,
     /// By [`Destination::address`], which includes the region. So asking with a wrong region once
     /// does not affect later requests.
@@ -54,19 +55,20 @@ impl Destinations {
         access: Access,
         root: Root,
         identity: Identity,
-        s3: S3Options,
+        (s3, spool): (S3Options, SpoolPlace),
     ) -> Self {
         let (identity, known) = (Arc::new(identity), Mutex::default());
-        Self { access, root, identity, s3, lock_timeout: DESTINATION_LOCK_TIMEOUT, known }
+        Self { access, root, identity, s3, spool, lock_timeout: DESTINATION_LOCK_TIMEOUT, known }
     }
 
     /// For tests, which do not wait for locks.
     #[cfg(test)]
     fn impatient(access: Access) -> Self {
         let root = Root::at(std::path::Path::new("/nowhere/at/all"));
+        let spool = SpoolPlace { folder: root.spool(), most: 0 };
         Self {
             lock_timeout: Duration::ZERO,
-            ..Self::new(access, root, Identity::random(), S3Options::default())
+            ..Self::new(access, root, Identity::random(), (S3Options::default(), spool))
         }
     }
 
@@ -88,7 +90,8 @@ impl Destinations {
             _ if let Some(known) = known => return Ok(known),
             DestinationKind::Vfs { path } => Location::Folder(path.join("repository")),
             DestinationKind::S3 { bucket, region, path } => {
-                Location::Bucket(Bucket::new(&self.s3, bucket, region, path)?)
+                let bucket = Bucket::new(&self.s3, bucket, region, path)?;
+                Location::Bucket(bucket, self.root.copies(&key))
             }
             DestinationKind::Ebs { .. } => {
                 return Err(refused("Driver ebs is not supported!").with_hint(
@@ -100,7 +103,7 @@ impl Destinations {
             location,
             self.root.clone(),
             self.access.clone(),
-            self.lock_timeout,
+            (self.lock_timeout, self.spool.clone()),
             Remembered {
                 catalogue: Catalogue::new(self.identity.clone()),
                 damage: Damage::in_file(self.root.damage(&key)),
@@ -118,16 +121,16 @@ impl Destinations {
 /// share for ever do not grow in number.
 fn is_there(folder: &Path) -> Result<bool> {
     let path = folder.to_owned();
-    look_at(folder, ANSWERS_WITHIN, move || path.is_dir()).ok_or_else(|| {
-        let message = format!("the destination \"{}\" does not answer", folder.display());
-        Error::new(ErrorKind::Io, message)
-            .with_hint("the server of its share may be down; try again when it answers")
+    look_at(folder, ANSWERS_WITHIN, move || path.is_dir()).map_err(|why| {
+        let what = format!("the destination \"{}\"", folder.display());
+        why.error(&what, "the server of its share may be down; try again when it answers")
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::ErrorKind;
 
     #[test]
     fn a_destination_that_another_process_has_locked_is_busy() {

@@ -70,12 +70,11 @@ impl DestinationRepository {
         let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;
         let trees: Vec<_> = found.iter().flatten().map(|backup| backup.tree).collect();
-        let proven = guarded("checking the backups", || match trees[..] {
-            [tree] if self.is_new_and_whole(&repository, tree) => Ok(vec![Ok(())]),
-            _ => {
-                repository.forget_index();
-                prove_all(&repository, &self.damage, &trees)
+        let proven = guarded("checking the backups", || match (urls, &trees[..]) {
+            ([url], [tree]) if self.is_new_and_whole(&repository, url.backup, *tree) => {
+                Ok(vec![Ok(())])
             }
+            _ => prove_all(&repository, &self.damage, &trees),
         })?;
         let mut proven = proven.into_iter();
         let mut inspected = Vec::new();

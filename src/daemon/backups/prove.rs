@@ -11,20 +11,20 @@
 use std::{
     collections::{HashMap, HashSet},
     path::{Path, PathBuf},
-    sync::Arc,
     time::Instant,
 };
 
 use rustic_core::{
-    DataId, RusticError, TreeId,
-    repofile::{IndexFile, NodeType, PackId},
+    DataId, TreeId,
+    repofile::{BlobType, NodeType},
 };
 
 use super::damage::Damage;
 use crate::{
     convoy::INSPECTION_TIME,
-    daemon::repository::{Indexed, OpenRepository, guarded},
+    daemon::repository::{BlobReader, HexHash, Index, OpenRepository, guarded},
     error::{Error, ErrorKind, Result},
+    scope,
 };
 
 /// The most folders that are remembered as whole while many backups are proven. Beyond that, some
@@ -49,10 +49,10 @@ pub(super) fn prove_all(
     damage: &Damage,
     trees: &[TreeId],
 ) -> Result<Vec<Result<()>>> {
-    let indexed = repository.indexed()?;
+    let index = repository.index()?;
     let mut prover = Prover {
-        repository,
-        indexed: indexed.clone(),
+        index: &index,
+        reader: BlobReader::new(repository, &repository.config()?)?,
         damaged: HashSet::new(),
         bad_packs: HashMap::new(),
         packs: HashSet::new(),
@@ -67,8 +67,8 @@ pub(super) fn prove_all(
         }
         verdicts.push(prover.verdict(*tree)?);
     }
-    let bad_packs = bad_packs(repository, &prover.packs)?;
-    let damaged = damage.still_there(repository, &indexed);
+    let bad_packs = bad_packs(repository, &index, &prover.packs)?;
+    let damaged = damage.still_there(repository)?;
     if bad_packs.is_empty() && damaged.is_empty() {
         return Ok(verdicts);
     }
@@ -80,14 +80,14 @@ pub(super) fn prove_all(
 
 /// What is known of the folders and packs of one repository while its backups are proven.
 struct Prover<'a> {
-    repository: &'a OpenRepository,
-    indexed: Arc<Indexed>,
+    index: &'a Index,
+    reader: BlobReader<'a>,
     /// Pieces that can't be read, although the index has them.
     damaged: HashSet<DataId>,
     /// What is wrong with packs.
-    bad_packs: HashMap<PackId, String>,
-    /// The packs that the folders need.
-    packs: HashSet<PackId>,
+    bad_packs: HashMap<usize, String>,
+    /// The packs that the folders need, by their places in the index.
+    packs: HashSet<usize>,
     /// Folders that are whole, with everything in them.
     whole: HashSet<TreeId>,
     /// Why folders are not whole.
@@ -117,6 +117,10 @@ impl Prover<'_> {
         let mut levels: Vec<Level> = Vec::new();
         let mut next = Some((tree, PathBuf::new()));
         loop {
+            if scope::is_ended() {
+                let message = "the run was cancelled while a backup was checked";
+                return Err(Error::new(ErrorKind::Cancelled, message));
+            }
             if let Some((tree, path)) = next.take()
                 && !self.whole.contains(&tree)
             {
@@ -145,27 +149,26 @@ impl Prover<'_> {
     /// The folders in a folder whose files are all there.
     fn folders_in(&mut self, tree: TreeId, path: &Path) -> Result<Vec<(TreeId, PathBuf)>> {
         let missing =
-            |_| broken(format!("the folder \"{}\" is missing in the index", path.display()));
-        let pack = self.indexed.get_index_entry(&tree).map_err(missing)?.pack;
+            || broken(format!("the folder \"{}\" is missing in the index", path.display()));
+        let tree = HexHash::of(&tree);
+        let pack = self.index.place(BlobType::Tree, &tree).ok_or_else(missing)?;
         self.needs(pack)?;
-        let folder = self.indexed.get_tree(&tree).map_err(|error| {
-            let what = format!("cannot read the folder \"{}\"", path.display());
-            with_repair(self.repository.damaged(&what, Some(pack), &error))
-        })?;
+        let what = || format!("cannot read the folder \"{}\"", path.display());
+        let folder = self.reader.tree(self.index, &tree, &what).map_err(with_repair)?;
         let mut below = Vec::new();
         for node in folder.nodes {
             let path = path.join(node.name());
             for piece in node.content.iter().flatten() {
-                let missing = |_| {
-                    broken(format!("a piece of \"{}\" is missing in the index", path.display()))
-                };
-                let pack = self.indexed.get_index_entry(piece).map_err(missing)?.pack;
+                let missing =
+                    || broken(format!("a piece of \"{}\" is missing in the index", path.display()));
+                let found = self.index.place(BlobType::Data, &HexHash::of(piece));
+                let pack = found.ok_or_else(missing)?;
                 self.needs(pack)?;
                 if self.damaged.contains(piece) {
                     return Err(damaged(format!(
                         "a piece of \"{}\" is damaged in the pack {}",
                         path.display(),
-                        pack.to_hex().as_str()
+                        self.index.packs()[pack].0.to_hex().as_str()
                     )));
                 }
             }
@@ -181,7 +184,7 @@ impl Prover<'_> {
         Ok(below)
     }
 
-    fn needs(&mut self, pack: PackId) -> Result<()> {
+    fn needs(&mut self, pack: usize) -> Result<()> {
         if let Some(wrong) = self.bad_packs.get(&pack) {
             return Err(broken(wrong.clone()));
         }
@@ -193,33 +196,25 @@ impl Prover<'_> {
 /// What is wrong with those of these packs that do not exist with the sizes in the index.
 ///
 /// # Errors
-/// If the packs or the index can't be read.
+/// If the packs can't be read.
 fn bad_packs(
     repository: &OpenRepository,
-    packs: &HashSet<PackId>,
-) -> Result<HashMap<PackId, String>> {
-    let unreadable = |error: &RusticError| repository.failure("cannot read the index", error);
-    let sizes = repository.backend().pack_sizes(&packs.iter().map(|pack| **pack).collect())?;
-    let mut unseen = packs.clone();
+    index: &Index,
+    packs: &HashSet<usize>,
+) -> Result<HashMap<usize, String>> {
+    let needed = || packs.iter().filter_map(|place| Some((*place, *index.packs().get(*place)?)));
+    let sizes = repository.backend().pack_sizes(&needed().map(|(_, (id, _))| id).collect())?;
     let mut bad = HashMap::new();
-    let plain = repository.plain()?;
-    for index in plain.stream_files::<IndexFile>().map_err(|error| unreadable(&error))? {
-        let (_, index) = index.map_err(|error| unreadable(&error))?;
-        for pack in index.packs.iter().filter(|pack| unseen.remove(&pack.id)) {
-            let wanted = u64::from(pack.pack_size());
-            let name = pack.id.to_hex();
-            let name = name.as_str();
-            let wrong = match sizes.get(&*pack.id) {
-                Some(size) if *size == wanted => continue,
-                Some(size) => format!("the pack {name} has {size} bytes instead of {wanted}"),
-                None => format!("the pack {name} is missing"),
-            };
-            bad.insert(pack.id, wrong);
-        }
+    for (place, (id, wanted)) in needed() {
+        let name = id.to_hex();
+        let name = name.as_str();
+        let wrong = match sizes.get(&id) {
+            Some(size) if *size == wanted => continue,
+            Some(size) => format!("the pack {name} has {size} bytes instead of {wanted}"),
+            None => format!("the pack {name} is missing"),
+        };
+        bad.insert(place, wrong);
     }
-    let in_no_index =
-        |pack: PackId| (pack, format!("the pack {} is in no index", pack.to_hex().as_str()));
-    bad.extend(unseen.into_iter().map(in_no_index));
     Ok(bad)
 }
 

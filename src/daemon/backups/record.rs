@@ -23,7 +23,7 @@ use crate::{
 
 /// The tag with what was mounted in the volume's folder, as [`mounts_text`] writes it.
 const MOUNTS: &str = "mounts";
-/// The tag with the number of files that changed while they were read.
+/// The tag with the number of files that changed or went missing while they were read.
 const CHANGED: &str = "changed";
 /// The tag with some of their paths, as a JSON list.
 const CHANGED_PATHS: &str = "changed-paths";

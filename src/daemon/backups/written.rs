@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeMap, fs, path::PathBuf, sync::Mutex};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustic_core::TreeId;
 use serde::{Deserialize, Serialize};
 
@@ -12,6 +12,8 @@ use crate::{files::write_whole, sync::lock};
 
 /// How many of a volume are remembered. A newer one may have been deleted.
 const MOST: usize = 4;
+/// A volume that was not backed up for so long is forgotten: most are gone, and another is read whole.
+const FORGOTTEN_AFTER: SignedDuration = SignedDuration::from_hours(24 * 365);
 
 /// The newest backups that this daemon wrote at one destination.
 pub(super) struct WrittenHere {
@@ -52,6 +54,8 @@ impl WrittenHere {
         known.push(OneWritten { tree, begun });
         let surplus = known.len().saturating_sub(MOST);
         known.drain(..surplus);
+        let is_known = |one: &OneWritten| begun.duration_since(one.begun) < FORGOTTEN_AFTER;
+        all.retain(|_, known| known.iter().any(is_known));
         let written = serde_json::to_vec(&all).map_err(std::io::Error::from).and_then(|content| {
             self.file.parent().map_or(Ok(()), fs::create_dir_all)?;
             write_whole(&self.file, &content)
@@ -94,6 +98,8 @@ mod tests {
         let trees = |volume| written.of(volume).into_keys().collect::<Vec<_>>();
         assert_eq!(trees("vol1"), (5..9).map(tree).collect::<Vec<_>>());
         assert_eq!((trees("vol2"), trees("vol3")), (vec![tree(1)], Vec::new()));
+        written.add("vol3", tree(1), Timestamp::UNIX_EPOCH + SignedDuration::from_hours(24 * 366));
+        assert_eq!((trees("vol1"), trees("vol3")), (Vec::new(), vec![tree(1)]));
         fs::write(folder.path().join("written/d"), "{").unwrap();
         assert!(trees("vol1").is_empty());
     }

@@ -10,8 +10,9 @@ use std::{
 };
 
 use super::{
-    Driver, LISTED_WITHIN, no_answer,
+    Driver, LISTED_WITHIN,
     overlap::{Around, Identity},
+    unanswered,
 };
 use crate::{
     convoy::FOLDER_DRIVER,
@@ -108,7 +109,7 @@ impl Folders {
             .map(|(volume, path)| (begin(&path, LISTED_WITHIN), volume, path))
             .collect();
         let ended = begun.into_iter().map(|(look, volume, path)| {
-            let around = look.found().and_then(io::Result::ok);
+            let around = look.found().ok().and_then(io::Result::ok);
             Neighbour { volume, path, around }
         });
         let all = Arc::new(ended.collect());
@@ -208,7 +209,7 @@ impl Driver for Folders {
         let begun: Vec<_> = volumes.iter().map(begin).collect();
         let host = self.host();
         let judged = begun.into_iter().zip(volumes).map(|((look, folder), volume)| {
-            let seen = look.found().ok_or_else(|| no_answer(volume, &folder))?;
+            let seen = look.found().map_err(|why| unanswered(volume, &folder, &why))?;
             judge((volume, &folder), seen, host.as_ref().map_err(Clone::clone)?)
         });
         judged.collect()

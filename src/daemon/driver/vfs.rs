@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use super::{Driver, no_answer, touch_mounts};
+use super::{Driver, touch_mounts, unanswered};
 use crate::{
     daemon::{moment::Place, root::Root},
     error::{Error, ErrorKind, Result},
@@ -68,8 +68,8 @@ impl Driver for Vfs {
         };
         let begun: Vec<_> = volumes.iter().map(begin).collect();
         let judged = begun.into_iter().map(|(look, folder, volume)| match look.found() {
-            None => Err(no_answer(&volume, &folder)),
-            Some(seen) => judged(&volume, &folder, seen),
+            Err(why) => Err(unanswered(&volume, &folder, &why)),
+            Ok(seen) => judged(&volume, &folder, seen),
         });
         judged.collect()
     }

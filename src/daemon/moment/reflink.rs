@@ -32,8 +32,10 @@ use crate::files::FOLDER;
 
 /// What was changed so lately may change again at any time.
 const HOT: SignedDuration = SignedDuration::from_hours(1);
-/// The coarsest times of local file systems. Before Linux 6.13, a file that was changed so shortly
-/// before it was looked at may have changed once more and look the same.
+/// The coarsest times of local file systems that tell fractions of a second: the kernel's tick. Before
+/// Linux 6.13, a file that was changed so shortly before it was looked at may have changed once more and
+/// look the same. Others have times of one or two seconds (ext3, FAT): waiting for that at each file
+/// would last too long, so there a change in the same second is not seen (`docs/live.md`).
 pub(in crate::daemon) const TICK: SignedDuration = SignedDuration::from_millis(10);
 /// The most bytes that the system returns for an attribute, or for the names of all attributes.
 const LARGEST_ATTRIBUTE: usize = 64 * 1024;
@@ -44,12 +46,21 @@ const LOOKS: usize = 6;
 #[derive(Debug)]
 pub(in crate::daemon) struct Copies {
     /// The names in hot folders, by the folders' paths.
-    folders: BTreeMap<PathBuf, (Stat, Vec<CString>)>,
+    folders: BTreeMap<PathBuf, HotFolder>,
     files: BTreeMap<PathBuf, CopiedFile>,
     /// What changed at every look.
     moving: BTreeSet<PathBuf>,
     /// When the last look began.
     moment: Timestamp,
+}
+
+/// A folder as it was at the moment.
+#[derive(Debug)]
+pub(in crate::daemon) struct HotFolder {
+    pub(in crate::daemon) stat: Stat,
+    pub(in crate::daemon) names: Vec<CString>,
+    /// Its extended attributes.
+    pub(in crate::daemon) attributes: Vec<(CString, Vec<u8>)>,
 }
 
 /// A file as it was at the moment.
@@ -87,10 +98,10 @@ impl Drop for Counted {
 }
 
 impl Copies {
-    /// A hot folder of the volume and the names in it. The volume's own folder is `.`.
-    pub(in crate::daemon) fn folder(&self, folder: &Path) -> Option<(&Stat, &[CString])> {
+    /// A hot folder of the volume. The volume's own folder is `.`.
+    pub(in crate::daemon) fn folder(&self, folder: &Path) -> Option<&HotFolder> {
         let folder = if folder == Path::new(".") { Path::new("") } else { folder };
-        self.folders.get(folder).map(|(stat, names)| (stat, names.as_slice()))
+        self.folders.get(folder)
     }
 
     /// A file of the volume, if it was copied.
@@ -234,9 +245,10 @@ impl Look<'_> {
             return Ok(());
         }
         let known = self.copies.folders.get(path);
-        if !known.is_some_and(|(before, known)| same(before, &stat) && *known == names) {
+        if !known.is_some_and(|known| same(&known.stat, &stat) && known.names == names) {
+            let attributes = attributes(handle)?;
             self.copies.moving.insert(path.to_owned());
-            self.copies.folders.insert(path.to_owned(), (stat, names));
+            self.copies.folders.insert(path.to_owned(), HotFolder { stat, names, attributes });
         }
         Ok(())
     }
@@ -260,15 +272,24 @@ impl Look<'_> {
             return Ok(());
         }
         let copied = (self.now)();
-        let Some(copy) = copy(self.root, (folder, name), stat, copied)? else { return Ok(()) };
-        self.copies.moving.insert(path.to_owned());
-        self.copies.files.insert(path.to_owned(), copy);
+        match copy(self.root, (folder, name), stat, copied)? {
+            Some(copy) => {
+                self.copies.moving.insert(path.to_owned());
+                self.copies.files.insert(path.to_owned(), copy);
+            }
+            // The copy that is there is not what the file is. So the file itself is read.
+            None if self.copies.files.remove(path).is_some() => {
+                self.copies.moving.insert(path.to_owned());
+            }
+            None => {}
+        }
         Ok(())
     }
 }
 
-/// A copy of a file, and what the file was meanwhile. `None` of what is gone, or can't be copied: a
-/// file on another file system below, or one without checksums on btrfs.
+/// A copy of a file, and what the file was meanwhile. `None` of what is gone or another file by now, or
+/// can't be copied: a file on another file system below, one without checksums on btrfs, or one more
+/// than this process may have open.
 fn copy(
     root: &OwnedFd,
     (folder, name): (&OwnedFd, &CStr),

@@ -297,7 +297,7 @@ fn on_xfs_what_was_changed_lately_is_kept_as_it_was_and_leaves_no_traces() {
         let file = copies.file(Path::new(path)).unwrap();
         assert_eq!((content(&file.copy), file.stat.st_size), ("before".into(), 6), "{path}");
     }
-    assert_eq!(copies.folder(Path::new("dir")).unwrap().1, [c"b".to_owned()]);
+    assert_eq!(copies.folder(Path::new("dir")).unwrap().names, [c"b".to_owned()]);
     let new = rustix::fs::stat(place.folder.join("dir/c")).unwrap();
     assert!(copies.is_later(&new) && copies.file(Path::new("dir/c")).is_none());
     assert_eq!((inside(), notes(&disk.path()), snapshots(&disk)), (2, 0, 0));
@@ -326,7 +326,7 @@ fn what_lies_behind_a_symbolic_link_is_not_copied() {
     for path in ["link/key", "key"] {
         assert!(copies.file(Path::new(path)).is_none(), "{path}");
     }
-    assert_eq!(copies.folder(Path::new(".")).unwrap().1.len(), 3);
+    assert_eq!(copies.folder(Path::new(".")).unwrap().names.len(), 3);
     assert!(copies.folder(Path::new("link")).is_none());
     // A folder that becomes a link while the tree is looked at.
     fs::create_dir(place.folder.join("dir")).unwrap();
@@ -356,6 +356,28 @@ fn what_changes_at_every_look_is_told() {
     });
     let copies = copies.unwrap();
     assert!(copies.moving().contains(Path::new("a")), "{copies:?}");
+}
+
+#[test]
+fn a_copy_that_can_not_be_made_again_does_not_stay_as_it_was() {
+    let Some((_disk, _moments, place)) = on_xfs() else { return };
+    let path = place.folder.join("a");
+    // What another file system has can't be copied.
+    let elsewhere = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
+    fs::write(elsewhere.path(), "after").unwrap();
+    let number = std::cell::Cell::new(0);
+    let copies = reflink::copy_hot(&place.folder, || {
+        number.set(number.get() + 1);
+        // The first look has copied it, and the second one begins.
+        if number.get() == 4 {
+            let bind = Command::new("mount").arg("--bind").args([elsewhere.path(), &path]).status();
+            assert!(bind.unwrap().success());
+        }
+        jiff::Timestamp::now()
+    });
+    run(Command::new("umount").arg(&path)).unwrap();
+    assert!(number.get() > 4);
+    assert!(copies.unwrap().file(Path::new("a")).is_none());
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! volume's state last. It is removed in the opposite order. So a crash leaves a snapshot that is
 //! in no state.
 
-use std::collections::HashSet;
+use std::{cell::RefCell, collections::HashSet};
 
 use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
@@ -16,7 +16,7 @@ use super::super::{
 };
 use crate::{
     convoy::refusal::{no_snapshot, no_volume},
-    error::Result,
+    error::{Error, Result},
     files::{names, remove_all, write_error},
     text::counted,
 };
@@ -34,18 +34,24 @@ pub(in crate::daemon) fn create(
     now: impl FnOnce() -> Zoned,
 ) -> Result<(VolumeState, SnapshotState)> {
     volumes.exclusively(volume, || {
-        let turn = local.turn()?;
+        let turn = RefCell::new(Some(local.turn()?));
         let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
         let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
         let time = now();
         let take = |reading: &VolumeReading<'_>| {
+            let turn = turn.borrow();
+            let turn = turn.as_ref().ok_or_else(|| Error::internal("the turn is over"))?;
             let moment = &reading.moment;
             let taken = turn.take(reading.files(), volume, name, parent, &time)?;
             let kind = Some(moment.kind().as_str().to_owned());
             let (mounts, stood) = (reading.mounts.clone(), reading.stood());
             Ok(SnapshotState { mounts, moment: kind, stood, ..taken })
         };
-        let remove = |taken: &SnapshotState| _ = local.delete(std::slice::from_ref(&taken.id));
+        let remove = |taken: &SnapshotState| {
+            // Its space is freed only if no turn goes on.
+            turn.take();
+            _ = local.delete(std::slice::from_ref(&taken.id));
+        };
         let snapshot = reader.read(&state, take, remove)?;
         let saved = volumes.update(volume, |state| {
             state.snapshots.insert(name.to_owned(), snapshot.clone());

@@ -8,7 +8,7 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -18,7 +18,10 @@ use rustic_core::{
     WriteBackend, repofile::SnapshotId,
 };
 
-use super::storage::{Folder, Storage};
+use super::{
+    spool::{Spool, SpoolPlace},
+    storage::{Folder, Storage},
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -30,7 +33,9 @@ const YOUNG_KEY: Duration = Duration::from_hours(1);
 /// The files of one repository, for rustic.
 #[derive(Debug)]
 pub(crate) struct Backend {
-    storage: Box<dyn Storage>,
+    storage: Arc<dyn Storage>,
+    /// Where packs wait while they are written to a slow storage.
+    spool: Mutex<Option<Arc<Spool>>>,
     /// `Some` while snapshot files are held back.
     held_back: Mutex<Option<Vec<(Id, Bytes)>>>,
     failure: Mutex<Option<Error>>,
@@ -47,7 +52,8 @@ impl Backend {
     /// The backend of the repository in `storage`.
     pub(crate) fn new(storage: impl Storage + 'static) -> Self {
         Self {
-            storage: Box::new(storage),
+            storage: Arc::new(storage),
+            spool: Mutex::default(),
             held_back: Mutex::default(),
             failure: Mutex::default(),
             keys: Mutex::default(),
@@ -160,7 +166,33 @@ impl Backend {
     /// Writes a pack or an index file durably. Packs that were written before an index file are on
     /// disk before it.
     pub(crate) fn write_file(&self, kind: FileType, id: &Id, content: Bytes) -> Result<()> {
-        self.kept(self.storage.write(kind, id, &[content]))
+        let spool = lock(&self.spool).clone();
+        self.kept(match spool {
+            Some(spool) => spool.write(kind, id, &content),
+            None => self.storage.write(kind, id, &[content]),
+        })
+    }
+
+    /// Waits until what was written is where it belongs.
+    ///
+    /// # Errors
+    /// If it could not be written there.
+    pub(crate) fn flush(&self) -> Result<()> {
+        let spool = lock(&self.spool).clone();
+        spool.map_or(Ok(()), |spool| self.kept(spool.flush()))
+    }
+
+    /// Lets packs and index files wait at this place until a slow storage has them, from now until
+    /// the guard is dropped. `None` if that is no use, or not possible.
+    pub(crate) fn spool(&self, place: &SpoolPlace) -> Option<Spooling<'_>> {
+        if place.most == 0 || !self.storage.is_slow() {
+            return None;
+        }
+        let spool = Spool::new(Arc::clone(&self.storage), place).inspect_err(|error| {
+            log::warn!("there is no spool, so reading waits for the upload: {error}");
+        });
+        *lock(&self.spool) = Some(spool.ok()?);
+        Some(Spooling(self))
     }
 
     /// The sizes of these packs in bytes. Missing packs are left out.
@@ -239,6 +271,18 @@ impl Backend {
     fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
         self.kept(done)
             .map_err(|error| RusticError::with_source(RusticKind::Backend, what.to_owned(), error))
+    }
+}
+
+/// While this lives, what is written waits in a spool. What still waits when it is dropped is lost.
+pub(crate) struct Spooling<'a>(&'a Backend);
+
+impl Drop for Spooling<'_> {
+    fn drop(&mut self) {
+        let spool = lock(&self.0.spool).take();
+        if let Some(spool) = spool {
+            spool.close();
+        }
     }
 }
 

@@ -18,7 +18,7 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) type Hash = [u8; 32];
 
 /// The bytes before sealed content (the nonce), and as many after it (the tag).
-const NONCE: usize = 16;
+pub(super) const NONCE: usize = 16;
 const TAG: usize = 16;
 /// How many bytes longer sealed content is.
 pub(super) const OVERHEAD: usize = NONCE + TAG;

@@ -1,10 +1,11 @@
 //! What a repository has, and where: its index files in a compact form, 48 bytes a blob.
 
 use std::{
+    collections::HashSet,
     fmt,
     num::NonZeroU32,
     sync::{
-        Mutex,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
     thread,
@@ -50,7 +51,7 @@ impl Location {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 struct Entry {
     id: Hash,
     /// The pack's place in the list, with [`TREE`].
@@ -60,9 +61,17 @@ struct Entry {
     raw_length: u32,
 }
 
+/// The first bytes of a blob's name, which nearly always decide, come before the name.
+type Key<'a> = (bool, u64, &'a Hash);
+
+fn key(is_tree: bool, id: &Hash) -> Key<'_> {
+    let [a, b, c, d, e, f, g, h, ..] = *id;
+    (is_tree, u64::from_be_bytes([a, b, c, d, e, f, g, h]), id)
+}
+
 impl Entry {
-    fn key(&self) -> (bool, &Hash) {
-        (self.pack & TREE != 0, &self.id)
+    fn key(&self) -> Key<'_> {
+        key(self.pack & TREE != 0, &self.id)
     }
 
     fn place(&self) -> usize {
@@ -71,26 +80,63 @@ impl Entry {
 }
 
 /// The blobs of a repository. Packs that are marked for deletion do not count as there.
-#[derive(Default)]
+#[derive(Default, Clone, Debug)]
 pub(crate) struct Index {
     /// By [`Entry::key`].
     entries: Vec<Entry>,
     /// With their sizes in bytes.
     packs: Vec<(Id, u64)>,
-    files: Vec<Id>,
+    /// With their sizes in bytes.
+    files: Vec<(Id, u32)>,
 }
 
 impl Index {
-    /// Reads all index files. `coder` makes a coder for each thread.
+    /// The index as it is now. What is `known` is not read again, unless a file of it is gone or has
+    /// another size.
+    /// `coder` makes a coder for each thread.
     ///
     /// # Errors
     /// If an index file can't be read.
-    pub(crate) fn load(
+    pub(crate) fn renewed(
+        known: Arc<Self>,
+        backend: &Backend,
+        coder: &(dyn Fn() -> Result<Coder> + Sync),
+    ) -> Result<Arc<Self>> {
+        let listed: HashSet<(Id, u32)> = backend.files(FileType::Index)?.into_iter().collect();
+        let is_kept = known.files.iter().all(|file| listed.contains(file));
+        let known = if is_kept { known } else { Arc::default() };
+        let read: HashSet<(Id, u32)> = known.files.iter().copied().collect();
+        let new: Vec<(Id, u32)> = listed.difference(&read).copied().collect();
+        if new.is_empty() {
+            return Ok(known);
+        }
+        let mut index = Arc::unwrap_or_clone(known);
+        index.read(&new, backend, coder)?;
+        Ok(Arc::new(index))
+    }
+
+    /// What is in these files, with their sizes in bytes.
+    ///
+    /// # Errors
+    /// If one can't be read.
+    pub(crate) fn of(
+        files: &[(Id, u32)],
         backend: &Backend,
         coder: &(dyn Fn() -> Result<Coder> + Sync),
     ) -> Result<Self> {
-        let files = backend.files(FileType::Index)?;
-        let (next, found) = (AtomicUsize::new(0), Mutex::new(Self::default()));
+        let mut index = Self::default();
+        index.read(files, backend, coder)?;
+        Ok(index)
+    }
+
+    /// Adds what is in these files.
+    fn read(
+        &mut self,
+        files: &[(Id, u32)],
+        backend: &Backend,
+        coder: &(dyn Fn() -> Result<Coder> + Sync),
+    ) -> Result<()> {
+        let (next, found) = (AtomicUsize::new(0), Mutex::new(&mut *self));
         let read = || -> Result<()> {
             let coder = coder()?;
             while let Some((id, _)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
@@ -109,11 +155,15 @@ impl Index {
                 reader.join().unwrap_or_else(|_| Err(Error::internal("reading the index failed")))
             })
         })?;
-        let mut index = found.into_inner().unwrap_or_default();
-        index.files = files.into_iter().map(|(id, _)| id).collect();
-        index.entries.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
-        index.entries.dedup_by(|one, other| one.key() == other.key());
-        Ok(index)
+        self.files.extend(files);
+        self.entries.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
+        self.entries.dedup_by(|one, other| one.key() == other.key());
+        Ok(())
+    }
+
+    /// How many blobs there are.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     fn add(&mut self, content: Content) {
@@ -131,7 +181,7 @@ impl Index {
     }
 
     fn entry(&self, kind: BlobType, id: &Hash) -> Option<&Entry> {
-        let key = (kind == BlobType::Tree, id);
+        let key = key(kind == BlobType::Tree, id);
         let at = self.entries.binary_search_by(|entry| entry.key().cmp(&key)).ok()?;
         self.entries.get(at)
     }
@@ -151,14 +201,26 @@ impl Index {
         &self.packs
     }
 
-    /// The index files that were read.
-    pub(crate) fn files(&self) -> &[Id] {
+    /// The index files that were read, with their sizes in bytes.
+    pub(crate) fn files(&self) -> &[(Id, u32)] {
         &self.files
+    }
+
+    /// All trees, one pack after the other, and in the order in which they lie there.
+    pub(crate) fn trees(&self) -> Vec<(Hash, Location)> {
+        let trees = self.entries.iter().filter(|entry| entry.key().0);
+        let mut trees: Vec<_> =
+            trees.filter_map(|entry| Some((entry.id, self.location(entry)?))).collect();
+        trees.sort_unstable_by_key(|(_, at)| (at.pack, at.offset));
+        trees
     }
 
     /// Where the blob lies; `None` if it is not there.
     pub(crate) fn find(&self, kind: BlobType, id: &Hash) -> Option<Location> {
-        let entry = self.entry(kind, id)?;
+        self.location(self.entry(kind, id)?)
+    }
+
+    fn location(&self, entry: &Entry) -> Option<Location> {
         Some(Location {
             pack: self.packs.get(entry.place())?.0,
             offset: entry.offset,
@@ -219,21 +281,42 @@ fn parse(content: &[u8]) -> Result<Content> {
         .map_err(|error| Error::new(ErrorKind::Repository, format!("it is no index: {error}")))
 }
 
+/// The values of hexadecimal digits; those of all other bytes are greater than 15. An index has
+/// millions of them.
+const DIGITS: [u8; 256] = {
+    let mut digits = [16; 256];
+    let mut value = 0;
+    while value < 16 {
+        digits[b"0123456789abcdef"[value as usize] as usize] = value;
+        digits[b"0123456789ABCDEF"[value as usize] as usize] = value;
+        value += 1;
+    }
+    digits
+};
+
 /// A hash that is written in hexadecimal digits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct HexHash(pub(crate) Hash);
 
 impl HexHash {
+    /// The hash in an id of the library.
+    pub(crate) fn of(id: &Id) -> Hash {
+        // What the library writes is what this reads.
+        Self::parse(id.to_hex().as_str()).map(|hash| hash.0).unwrap_or_default()
+    }
+
     /// Reads 64 hexadecimal digits.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut hash = Hash::default();
-        let pairs = text.as_bytes().chunks_exact(2);
         if text.len() != 2 * hash.len() {
             return None;
         }
-        for (byte, pair) in hash.iter_mut().zip(pairs) {
-            let digit = |at: usize| char::from(pair[at]).to_digit(16);
-            *byte = u8::try_from(digit(0)? << 4 | digit(1)?).ok()?;
+        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+            let [high, low] = [pair[0], pair[1]].map(|digit| DIGITS[usize::from(digit)]);
+            if high | low > 15 {
+                return None;
+            }
+            *byte = high << 4 | low;
         }
         Some(Self(hash))
     }

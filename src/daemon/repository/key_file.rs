@@ -1,14 +1,17 @@
-//! The key file of a new repository: the master key, locked with the password. The library's own
-//! takes 128 MiB of memory at each start of a process; restic's takes 32, for as much work.
+//! Key files: the master key of a repository, locked with the password. The library's own take 128
+//! MiB of memory at each start of a process; restic's take 32, for as much work.
 
 use aes256ctr_poly1305aes::{Aes256CtrPoly1305Aes, Key, Nonce, aead::Aead as _};
 use bytes::Bytes;
 use rustic_core::{
-    Id,
+    FileType, Id,
     repofile::{KeyFile, MasterKey},
 };
 use sha2::{Digest as _, Sha256};
 
+#[cfg(target_arch = "x86_64")]
+use super::scrypt::{Parameters, scrypt};
+use super::{Backend, cipher::NONCE};
 use crate::error::{Error, Result};
 
 /// restic's parameters of scrypt. restic chooses P by the speed of the machine; this one is as much
@@ -31,9 +34,8 @@ pub(super) fn key_file(key: &MasterKey, password: &str) -> Result<(Id, Bytes)> {
     let (hostname, username, created) = (None, None, None);
     let (kdf, data) = ("scrypt".to_owned(), Vec::new());
     let mut file = KeyFile { hostname, username, created, kdf, n: N, r: R, p: P, data, salt };
-    let by_password = file.kdf_key(&password).map_err(|error| failed(error.to_string()))?;
-    let (encrypt, k, r) = by_password.to_keys();
-    let by_password = [encrypt, k, r].concat();
+    let by_password = by_password(&file, password);
+    let by_password = by_password.ok_or_else(|| failed("scrypt failed".to_owned()))?;
     let content = serde_json::to_vec(key).map_err(|error| failed(error.to_string()))?;
     let locked = Aes256CtrPoly1305Aes::new(Key::from_slice(&by_password))
         .encrypt(Nonce::from_slice(&nonce), &content[..])
@@ -43,6 +45,36 @@ pub(super) fn key_file(key: &MasterKey, password: &str) -> Result<(Id, Bytes)> {
     let name: String = Sha256::digest(&content).iter().map(|byte| format!("{byte:02x}")).collect();
     let id = name.parse::<Id>().map_err(|error| failed(error.to_string()))?;
     Ok((id, content.into()))
+}
+
+/// The master key of the repository, by the first key file that the password opens. `None` if that
+/// is none of those that can be read: the library tells why.
+pub(super) fn master_key(backend: &Backend, password: &str) -> Option<MasterKey> {
+    let keys = backend.files(FileType::Key).ok()?;
+    keys.iter().find_map(|(id, _)| {
+        let file: KeyFile =
+            serde_json::from_slice(&backend.read_file(FileType::Key, id).ok()?).ok()?;
+        let by_password = by_password(&file, password)?;
+        let (nonce, locked) = file.data.split_at_checked(NONCE)?;
+        let cipher = Aes256CtrPoly1305Aes::new(Key::from_slice(&by_password));
+        let content = cipher.decrypt(Nonce::from_slice(nonce), locked).ok()?;
+        serde_json::from_slice(&content).ok()
+    })
+}
+
+/// What the password makes with the parameters of a key file.
+fn by_password(file: &KeyFile, password: &str) -> Option<Vec<u8>> {
+    // Unoptimised, as in tests, the library is the faster one: it is always optimised.
+    #[cfg(target_arch = "x86_64")]
+    if !cfg!(debug_assertions) {
+        let [n, r, p] = [file.n, file.r, file.p].map(|number| number as usize);
+        let key = scrypt(password.as_bytes(), &file.salt, Parameters { n, r, p });
+        if let Some(key) = key.filter(|_| file.kdf == "scrypt") {
+            return Some(key.to_vec());
+        }
+    }
+    let (encrypt, k, r) = file.kdf_key(&password).ok()?.to_keys();
+    Some([encrypt, k, r].concat())
 }
 
 #[cfg(test)]

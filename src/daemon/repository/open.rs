@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
 };
 
 use bytes::Bytes;
@@ -18,7 +18,8 @@ use rustic_core::{
 use super::{
     backend::Backend,
     cipher::{Coder, Hash},
-    key_file::key_file,
+    index::Index,
+    key_file::{key_file, master_key},
 };
 use crate::{
     blocking,
@@ -40,6 +41,9 @@ const TREE_PACK_BYTES: u64 = 4 * 1024 * 1024;
 const CHUNK_BYTES: u64 = 1024 * 1024;
 const COMPRESSION: i32 = 3;
 
+/// The blobs of the largest index that stays in memory: 48 bytes each.
+const MOST_KEPT: usize = 500_000;
+
 /// A repository whose index is loaded.
 pub(crate) type Indexed = Repository<IndexedFullStatus>;
 
@@ -49,18 +53,27 @@ pub(crate) struct OpenRepository {
     backend: Arc<Backend>,
     key: MasterKey,
     indexed: Mutex<Option<Arc<Indexed>>>,
+    /// What was there when the index was asked for last, if that is not too large to keep.
+    index: Mutex<Arc<Index>>,
+    config: OnceLock<ConfigFile>,
     /// Pieces of files that are damaged.
     unread: Mutex<BTreeSet<DataId>>,
 }
 
 impl OpenRepository {
     /// Opens the repository of the backend with a password. The key derivation (scrypt) takes about
-    /// 0.4 s.
+    /// 0.1 s on two cores.
     ///
     /// # Errors
     /// [`ErrorKind::Repository`] if the password is wrong, or if the repository is damaged.
     pub(crate) fn open(backend: Backend, password: &str) -> Result<Self> {
-        Self::open_as(backend, &Credentials::password(password))
+        match master_key(&backend, password) {
+            Some(key) => Self::open_with_key(backend, key),
+            None => {
+                backend.take_failure();
+                Self::open_as(backend, &Credentials::password(password))
+            }
+        }
     }
 
     /// Opens the repository with its key, which costs nothing.
@@ -83,7 +96,7 @@ impl OpenRepository {
                 Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
             }
         })?;
-        Ok(Self { backend, key, indexed: Mutex::default(), unread: Mutex::default() })
+        Ok(Self::with(backend, key))
     }
 
     /// Creates a repository in the backend. `alone` means that no other process can be doing the
@@ -126,7 +139,12 @@ impl OpenRepository {
                 .map_err(|error| failed(&error))
         })
         .inspect_err(|_| backend.remove_own_keys())?;
-        Ok(Self { backend, key, indexed: Mutex::default(), unread: Mutex::default() })
+        Ok(Self::with(backend, key))
+    }
+
+    fn with(backend: Arc<Backend>, key: MasterKey) -> Self {
+        let (indexed, index, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { backend, key, indexed, index, config: OnceLock::new(), unread }
     }
 
     /// The key that opens the repository without the password.
@@ -151,7 +169,26 @@ impl OpenRepository {
     /// # Errors
     /// If the repository can't be read.
     pub(crate) fn config(&self) -> Result<ConfigFile> {
-        Ok(self.plain()?.config().clone())
+        if let Some(config) = self.config.get() {
+            return Ok(config.clone());
+        }
+        let config = self.plain()?.config().clone();
+        Ok(self.config.get_or_init(|| config).clone())
+    }
+
+    /// What the repository has now. Index files that were read before are not read again.
+    ///
+    /// # Errors
+    /// If the index can't be read.
+    pub(crate) fn index(&self) -> Result<Arc<Index>> {
+        let config = self.config()?;
+        let mut kept = lock(&self.index);
+        let coder = || self.coder(&config);
+        let index = Index::renewed(std::mem::take(&mut *kept), &self.backend, &coder)?;
+        if index.len() <= MOST_KEPT {
+            *kept = Arc::clone(&index);
+        }
+        Ok(index)
     }
 
     /// Makes and opens what is in the files of a repository with these settings.

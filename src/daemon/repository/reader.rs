@@ -56,6 +56,12 @@ impl<'a> BlobReader<'a> {
         }
     }
 
+    /// Whether a sealed tree can be opened, and is what was backed up.
+    pub(crate) fn is_tree(&mut self, sealed: &mut [u8], id: &Hash, at: &Location) -> bool {
+        let opened = self.coder.open_blob_in_place(sealed, at.raw_length);
+        opened.is_ok_and(|text| hash(text) == *id)
+    }
+
     /// Whether a tree that lies there can be read, and is what was backed up.
     pub(crate) fn has_tree(&mut self, id: &Hash, at: &Location) -> bool {
         let sealed = self.repository.backend().read_tree(&at.pack, at.offset, at.length);

@@ -1,6 +1,7 @@
 //! Where a repository's files are: in a folder or in a bucket. The layout is restic's.
 
 mod bucket;
+mod cached;
 mod folder;
 
 use std::{
@@ -14,6 +15,7 @@ use rustic_core::{FileType, Id};
 
 use crate::error::Result;
 pub(crate) use bucket::Bucket;
+pub(crate) use cached::Cached;
 pub(crate) use folder::Folder;
 
 /// The files of one repository. A file becomes visible as a whole or not at all.
@@ -42,6 +44,11 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// Whether each read waits for an answer over the network.
     fn is_far(&self) -> bool {
         false
+    }
+
+    /// Whether writing takes longer than to a disk of this machine.
+    fn is_slow(&self) -> bool {
+        self.is_far()
     }
 
     /// Writes a file durably. A config is never replaced, because two hosts may create the

@@ -98,7 +98,7 @@ impl<'a> BlobWriter<'a> {
     /// folder in the parent.
     ///
     /// # Errors
-    /// As [`Store::keep`].
+    /// As [`BlobWriter::keep`].
     pub(super) fn keep_tree(
         &self,
         coder: &mut Coder,

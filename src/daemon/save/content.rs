@@ -35,8 +35,8 @@ const BUFFERS: usize = 8;
 pub(super) enum Unread {
     /// The file can't be read; the run goes on.
     File(io::Error),
-    /// Something else has the file's name by now.
-    Replaced,
+    /// Something else may have the file's name by now. If not, this is why it can't be read.
+    Replaced(io::Error),
     /// The run can't go on.
     Run(Error),
 }
@@ -49,7 +49,8 @@ impl From<Error> for Unread {
 
 impl From<Errno> for Unread {
     fn from(error: Errno) -> Self {
-        if error == Errno::STALE { Self::Replaced } else { Self::File(error.into()) }
+        let why = error.into();
+        if error == Errno::STALE { Self::Replaced(why) } else { Self::File(why) }
     }
 }
 
@@ -150,11 +151,20 @@ impl<'a> ContentReader<'a> {
     /// # Errors
     /// If it was cancelled, or has failed.
     pub(super) fn goes_on<T>(&self, queue: &Queue<ChunkWork, T>) -> Result<()> {
-        if (self.cancelled)() {
-            let message = "the run was cancelled while the volume was read";
-            return Err(Error::new(ErrorKind::Cancelled, message));
-        }
+        self.is_wanted()?;
         if queue.is_closed() { Err(ended()) } else { Ok(()) }
+    }
+
+    /// Whether the run was not cancelled.
+    ///
+    /// # Errors
+    /// If it was.
+    pub(super) fn is_wanted(&self) -> Result<()> {
+        if !(self.cancelled)() {
+            return Ok(());
+        }
+        let message = "the run was cancelled while the volume was read";
+        Err(Error::new(ErrorKind::Cancelled, message))
     }
 
     /// Reads a file up to the size that it had when it was opened (`stat`), so that a file that

@@ -68,7 +68,8 @@ struct Told {
 }
 
 impl Counts {
-    /// A file or a folder that changed while it was read, or is of another moment than others.
+    /// A file or a folder that changed or went missing while it was read, or is of another moment than
+    /// others.
     pub(super) fn changed(&self, path: PathBuf) {
         let Told { changed, paths } = &mut *lock(&self.changed);
         if paths.contains(&path) {
@@ -90,8 +91,8 @@ impl Counts {
     }
 }
 
-/// The files that changed while they were read, also the last time that this was tried. What was
-/// kept of them may be no state that they ever had.
+/// The files that changed or went missing while they were read, also the last time that this was tried.
+/// What was kept of them may be no state that they ever had, or nothing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::daemon) struct Changed {
     pub(in crate::daemon) count: u64,

@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// How often a file is read that changes each time. A large one is read less often.
-const TRIES: u32 = 3;
+pub(super) const TRIES: u32 = 3;
 const TRIES_OF_LARGE: u32 = 2;
 const LARGE: u64 = 1 << 30;
 
@@ -50,7 +50,8 @@ impl<'a> Entries<'a> {
     }
 
     /// Adds an entry to `text`, unless it is a folder: then its tree in the parent comes back. What
-    /// can't be read is recorded, and what vanished is counted; both are left out.
+    /// can't be read fails the run at its end. Left out is what is gone, which is counted or told, and
+    /// what was replaced each time that it was read, which is told.
     ///
     /// # Errors
     /// If the run can't go on.
@@ -63,11 +64,11 @@ impl<'a> Entries<'a> {
     ) -> Result<Option<ParentTree>> {
         self.run.content.goes_on(&self.run.queue)?;
         let known = self.unfinished.known.as_ref().and_then(|known| known.find(name.to_bytes()));
-        let mut tried = 0;
+        let (mut tried, mut seen) = (0, None);
         let read = loop {
             tried += 1;
-            match self.try_read(coder, metadata, (name, known), text) {
-                Err(Unread::Replaced) if tried < TRIES => {}
+            match self.try_read(coder, metadata, (name, known), (text, &mut seen)) {
+                Err(Unread::Replaced(_)) if tried < TRIES => seen = None,
                 read => break read,
             }
         };
@@ -81,10 +82,22 @@ impl<'a> Entries<'a> {
                 self.run.unread(&self.unfinished.folder.path_of(name), &error);
                 Ok(None)
             }
-            Err(Unread::Replaced) => {
-                self.run.counts.changed(self.unfinished.folder.path_of(name));
+            Err(Unread::Replaced(error)) => {
+                self.unread_or_replaced(name, seen.as_ref(), &error);
                 Ok(None)
             }
+        }
+    }
+
+    /// Tells what is another file by now. What is still the one that was `seen`, or can't be looked at,
+    /// as on a share whose server has forgotten it, can't be read.
+    fn unread_or_replaced(&self, name: &CStr, seen: Option<&Stat>, error: &io::Error) {
+        let path = self.unfinished.folder.path_of(name);
+        let which = |stat: &Stat| (stat.st_dev, stat.st_ino, FileType::from_raw_mode(stat.st_mode));
+        match (seen, rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)) {
+            (Some(seen), Ok(now)) if which(seen) != which(&now) => self.run.counts.changed(path),
+            (Some(_), Err(gone @ Errno::NOENT)) => self.run.unread(&path, &gone.into()),
+            _ => self.run.failures.fail(&path, error),
         }
     }
 
@@ -93,20 +106,22 @@ impl<'a> Entries<'a> {
         coder: &mut Coder,
         metadata: &mut MetadataReader,
         (name, known): (&CStr, Option<&ParentEntry>),
-        text: &mut Vec<u8>,
+        (text, seen): (&mut Vec<u8>, &mut Option<Stat>),
     ) -> Result<Option<ParentTree>, Unread> {
         let copied =
             self.run.copies.and_then(|copies| copies.file(&self.unfinished.folder.path_of(name)));
         let stat = match copied {
             Some(copied) => copied.stat,
-            None => rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)?,
+            None => *seen.insert(rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)?),
         };
         let kind = kind_of(&stat, self.folder, name).map_err(unread)?;
         if kind == NodeType::Dir {
             return Ok(Some(known.and_then(ParentEntry::subtree)));
         }
+        let plain = metadata.without_attributes(&stat);
         let meta = match copied {
             Some(copied) => metadata.with_attributes(&stat, &copied.attributes),
+            None if self.has_no_attributes(&stat, &plain, known) => Ok(plain),
             None => metadata.read(&stat, self.folder, name),
         };
         let mut meta = meta.map_err(unread)?;
@@ -152,10 +167,19 @@ impl<'a> Entries<'a> {
         Ok(None)
     }
 
+    /// Whether a file has no extended attributes, because it is as it was and had none.
+    fn has_no_attributes(&self, stat: &Stat, now: &Metadata, known: Option<&ParentEntry>) -> bool {
+        let known = known.filter(|known| !known.has_attributes);
+        let unchanged = known
+            .zip(self.run.settled_before)
+            .and_then(|(known, settled_before)| known.unchanged(now, settled_before));
+        unchanged.is_some() && self.unfinished.telling_device == Some(stat.st_dev)
+    }
+
     /// Remembers what is saved as it is now, for the second look.
     fn saw(&self, stat: &Stat) {
-        if self.run.copies.is_none() {
-            self.run.second_look.saw(stat, Some(self.unfinished.folder.id()));
+        if let Some(look) = &self.run.second_look {
+            look.saw(stat, Some(self.unfinished.folder.id()));
         }
     }
 
@@ -188,12 +212,12 @@ impl<'a> Entries<'a> {
             let file = self.open(name)?;
             let (before, is_sure) = look(&file)?;
             if FileType::from_raw_mode(before.st_mode) != FileType::RegularFile {
-                return Err(Unread::Replaced);
+                return Err(Unread::Replaced(io::Error::other("it is no file any more")));
             }
             let read = &self.run.content;
             let content = read.read(&self.run.queue, coder, (&file, &before), tried == 0)?;
             self.run.counts.bytes_read.add(content.bytes);
-            (self.run.after_reading)(name);
+            (self.run.after_reading)(name)?;
             let after = rustix::fs::fstat(&file)?;
             tried += 1;
             let still = is_sure && same(&before, &after);
@@ -219,7 +243,7 @@ impl<'a> Entries<'a> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         match open_at(self.folder, name, flags) {
             // It is a symbolic link or a socket by now.
-            Err(Errno::LOOP | Errno::NXIO) => Err(Unread::Replaced),
+            Err(error @ (Errno::LOOP | Errno::NXIO)) => Err(Unread::Replaced(error.into())),
             opened => Ok(opened?.into()),
         }
     }
@@ -240,11 +264,11 @@ impl<'a> Entries<'a> {
     }
 }
 
-/// Why an entry can't be read. What was a link and is none is invalid, and what a server has replaced
-/// is stale.
+/// Why an entry can't be read. What was a link and is none by now is invalid, and what a server has
+/// replaced is stale; so may be what can't be read at all.
 fn unread(error: io::Error) -> Unread {
     match error.raw_os_error().map(Errno::from_raw_os_error) {
-        Some(Errno::INVAL | Errno::STALE) => Unread::Replaced,
+        Some(Errno::INVAL | Errno::STALE) => Unread::Replaced(error),
         _ => Unread::File(error),
     }
 }

@@ -1,10 +1,14 @@
-//! What a saved tree relies on in its repository: with that, it is proven whole without reading it
-//! again.
+//! What a saved tree relies on in its repository: with that, it is proven whole without reading all of
+//! it again.
 //!
 //! While a folder is saved, every piece of its files is found in the index or written, and its tree
-//! is the parent's, which was read, or written as well. So the tree is whole if nothing that was
-//! found has been taken away since: the index files are still there, the packs have the sizes in the
-//! index, and the few trees that were found and not read can be read.
+//! is the parent's, which was read, or written as well. So the tree is whole
+//!
+//! - if nothing that was found has been taken away since ([`Needs::are_met`]): the index files are
+//!   still there, the packs have the sizes in the index, and the few trees that were found and not read
+//!   can be read;
+//! - and if what was written can be read ([`Needs::are_written`]): the new index files name every new
+//!   piece, and every new tree is what it should be. That is looked at once.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,11 +23,15 @@ use crate::{
 /// What a saved tree relies on.
 #[derive(Debug)]
 pub(in crate::daemon) struct Needs {
-    index_files: Vec<Id>,
-    /// With their sizes in bytes.
+    /// With their sizes in bytes, as those below.
+    index_files: Vec<(Id, u32)>,
     packs: HashMap<Id, u64>,
     /// Trees that were not read, and where they are.
     trees: Vec<(Hash, Location)>,
+    /// Of the index files, those that the run wrote.
+    written: Vec<(Id, u32)>,
+    /// How many pieces and trees it wrote.
+    blobs: u64,
 }
 
 impl Needs {
@@ -33,10 +41,13 @@ impl Needs {
         packs.extend(written.packs);
         let unread = blobs.unread();
         let found = |tree| Some((tree, index.find(BlobType::Tree, &tree)?));
+        let added = [BlobType::Data, BlobType::Tree].map(|kind| blobs.added(kind).blobs.get());
         Self {
-            index_files: index.files().iter().copied().chain(written.index_files).collect(),
+            index_files: index.files().iter().chain(&written.index_files).copied().collect(),
             packs,
             trees: unread.into_iter().filter_map(found).collect(),
+            written: written.index_files,
+            blobs: added.iter().sum(),
         }
     }
 
@@ -46,8 +57,7 @@ impl Needs {
     /// If the repository can't be read.
     pub(in crate::daemon) fn are_met(&self, repository: &OpenRepository) -> Result<bool> {
         let backend = repository.backend();
-        let listed = backend.files(FileType::Index)?;
-        let listed: HashSet<Id> = listed.into_iter().map(|(id, _)| id).collect();
+        let listed: HashSet<_> = backend.files(FileType::Index)?.into_iter().collect();
         if !self.index_files.iter().all(|file| listed.contains(file)) {
             return Ok(false);
         }
@@ -58,7 +68,37 @@ impl Needs {
             return Ok(true);
         }
         let mut reader = BlobReader::new(repository, &repository.config()?)?;
-        let mut is_whole = |(tree, at): &(Hash, Location)| reader.has_tree(tree, at);
-        Ok(self.trees.iter().all(|tree| is_whole(tree)))
+        Ok(self.trees.iter().all(|(tree, at)| reader.has_tree(tree, at)))
+    }
+
+    /// Whether what was written can be read again: the index of it, and all trees. If not, a proof tells
+    /// why.
+    ///
+    /// # Errors
+    /// If the repository can't be read.
+    pub(in crate::daemon) fn are_written(&self, repository: &OpenRepository) -> Result<bool> {
+        let config = repository.config()?;
+        let coder = || repository.coder(&config);
+        let index = Index::of(&self.written, repository.backend(), &coder)?;
+        let is_known = |(pack, size): &(Id, u64)| self.packs.get(pack) == Some(size);
+        if index.len() as u64 != self.blobs || !index.packs().iter().all(is_known) {
+            return Ok(false);
+        }
+        let mut reader = BlobReader::new(repository, &config)?;
+        // A pack of trees is small, so it is read at once.
+        for trees in index.trees().chunk_by(|(_, one), (_, other)| one.pack == other.pack) {
+            let Some((_, last)) = trees.last() else { continue };
+            let mut pack = reader.stretch(&last.pack, 0, last.offset + last.length)?;
+            let mut is_whole = |(tree, at): &(Hash, Location)| {
+                let sealed = pack
+                    .get_mut(at.offset as usize..)
+                    .and_then(|rest| rest.get_mut(..at.length as usize));
+                sealed.is_some_and(|sealed| reader.is_tree(sealed, tree, at))
+            };
+            if !trees.iter().all(|tree| is_whole(tree)) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 }

@@ -21,8 +21,10 @@ use crate::{
     sync::lock,
 };
 
-/// How many threads write. One more pack of each kind is being filled.
-pub(super) const WRITERS: usize = 3;
+/// How many threads write to a disk, and to a bucket. One more pack of each kind is being filled. At
+/// a disk, one thread waits until its pack is on it, and the other is about to.
+const WRITERS: usize = 2;
+const WRITERS_FAR: usize = 3;
 /// An index file is written after so many packs (1 GiB of data), blobs, or so much time.
 const PACKS: usize = 64;
 const BLOBS: usize = 50_000;
@@ -45,7 +47,8 @@ pub(super) struct PackWriter<'a> {
 pub(super) struct Written {
     /// With their sizes in bytes.
     pub(super) packs: Vec<(Id, u64)>,
-    pub(super) index_files: Vec<Id>,
+    /// With their sizes in bytes.
+    pub(super) index_files: Vec<(Id, u32)>,
 }
 
 /// What is on disk and in no index file yet.
@@ -76,14 +79,18 @@ impl<'a> PackWriter<'a> {
         }
     }
 
-    /// A buffer for a pack of this size.
+    /// How many threads are to write.
+    pub(super) fn threads(&self) -> usize {
+        if self.backend.is_far() { WRITERS_FAR } else { WRITERS }
+    }
+
+    /// A buffer for a pack of this size: the largest that is not much larger, so that small packs
+    /// don't take the memory of large ones.
     pub(super) fn buffer(&self, size: usize) -> Vec<u8> {
         let mut buffers = lock(&self.buffers);
-        let fitting = buffers.iter().position(|buffer| buffer.capacity() >= size);
-        match fitting {
-            Some(at) => buffers.swap_remove(at),
-            None => buffers.pop().unwrap_or_default(),
-        }
+        let fitting = buffers.iter().enumerate().filter(|(_, it)| it.capacity() <= 3 * size);
+        let largest = fitting.max_by_key(|(_, it)| it.capacity()).map(|(at, _)| at);
+        largest.map(|at| buffers.swap_remove(at)).unwrap_or_default()
     }
 
     /// Hands over a pack; waits until a thread takes it.
@@ -125,7 +132,7 @@ impl<'a> PackWriter<'a> {
         lock(&self.done).packs.push((id, length));
         let mut buffers = lock(&self.buffers);
         // Packs of many small pieces are small, and so are their buffers: no more are kept than used.
-        if buffers.len() < 2 * WRITERS {
+        if buffers.len() < 2 * self.threads() {
             buffers.push(content.into());
         }
         drop(buffers);
@@ -154,8 +161,9 @@ impl<'a> PackWriter<'a> {
         let packs: Vec<_> = packs.iter().map(|pack| pack.json.as_str()).collect();
         let sealed = coder.seal_file(format!("{{\"packs\":[{}]}}", packs.join(",")).as_bytes())?;
         let id = Id::new(hash(&sealed));
+        let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
         self.backend.write_file(FileType::Index, &id, sealed.into())?;
-        lock(&self.done).index_files.push(id);
+        lock(&self.done).index_files.push((id, length));
         Ok(())
     }
 
@@ -164,8 +172,8 @@ impl<'a> PackWriter<'a> {
         lock(&self.packs).take();
     }
 
-    /// Writes what is still missing in the index. After a failure, also one of the storage, what is on disk is still put into the index where that can
-    /// be done: the next run uses it.
+    /// Writes what is still missing in the index. After a failure, also one of the storage, what is on
+    /// disk is still put into the index where that can be done: the next run uses it.
     ///
     /// # Errors
     /// If anything could not be written.

@@ -7,7 +7,7 @@ use rustic_core::{
     TreeId,
     repofile::{BlobType, Metadata, Node},
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 
 use crate::{
     daemon::repository::{Backend, Coder, Hash, HexHash, Index, hash},
@@ -47,6 +47,7 @@ pub(super) struct ParentEntry {
     size: u64,
     chunks: Box<[Hash]>,
     subtree: Option<Hash>,
+    pub(super) has_attributes: bool,
 }
 
 impl ParentEntry {
@@ -133,6 +134,7 @@ struct Entry<'a> {
     device_id: u64,
     #[serde(default)]
     size: u64,
+    extended_attributes: Option<IgnoredAny>,
     content: Option<Vec<HexHash>>,
     subtree: Option<HexHash>,
 }
@@ -154,6 +156,7 @@ impl From<Entry<'_>> for ParentEntry {
             device: entry.device_id,
             size: entry.size,
             chunks: entry.content.into_iter().flatten().map(|chunk| chunk.0).collect(),
+            has_attributes: entry.extended_attributes.is_some(),
             subtree: entry.subtree.map(|tree| tree.0),
         }
     }

@@ -7,6 +7,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 
 use super::{
     blob_writer::BlobWriter,
@@ -46,6 +47,10 @@ pub(super) struct UnlistedFolder {
     pub(super) known: Option<Hash>,
 }
 
+/// What is called with the name of each file between reading it and looking whether it changed. An
+/// error is as one of reading.
+pub(super) type AfterReading<'a> = dyn Fn(&std::ffi::CStr) -> Result<(), Errno> + Sync + 'a;
+
 /// What the workers of one run share.
 pub(super) struct Run<'a> {
     pub(super) volume: &'a str,
@@ -57,7 +62,8 @@ pub(super) struct Run<'a> {
     pub(super) folders: FolderHandles,
     pub(super) queue: Queue<ChunkWork, Task>,
     pub(super) counts: Counts,
-    pub(super) second_look: SecondLook,
+    /// `None` where the files are of one moment: copies, or held still.
+    pub(super) second_look: Option<SecondLook>,
     pub(super) failures: ReadFailures,
     /// What is read in place of what is in the folder now.
     pub(super) copies: Option<&'a Copies>,
@@ -68,8 +74,7 @@ pub(super) struct Run<'a> {
     pub(super) settled_before: Option<Timestamp>,
     /// The tree of the parent, if it was read.
     pub(super) parent_top: Option<Hash>,
-    /// Called with the name of each file between reading it and looking whether it changed.
-    pub(super) after_reading: &'a (dyn Fn(&std::ffi::CStr) + Sync),
+    pub(super) after_reading: &'a AfterReading<'a>,
     pub(super) failure: Mutex<Option<Error>>,
     /// The tree of the snapshot, once it is kept.
     pub(super) tree: Mutex<Option<Hash>>,
@@ -89,8 +94,10 @@ impl Run<'_> {
         if self.copies.is_some() {
             return self.lost(path, error);
         }
-        if error.kind() == io::ErrorKind::NotFound {
-            self.second_look.vanished();
+        if error.kind() == io::ErrorKind::NotFound
+            && let Some(look) = &self.second_look
+        {
+            look.vanished();
         }
         self.failures.record(path, error);
     }

@@ -6,28 +6,36 @@
 //! moment, and there is no second look. Else all are looked at again at the end, and told are
 //!
 //! - files that changed after they were read, and before another one that was saved did: a database
-//!   beside its log, or a file that was moved from a folder that was not read into one that was;
+//!   beside its log, a file that was replaced by another one of its name, or a file or a folder that
+//!   was moved from a folder that was not read into one that was;
 //! - folders whose names changed after they were listed, if something in them changed before it was
-//!   read: a database whose journal is not among the names.
+//!   read: a database whose journal is not among the names;
+//! - what can't be looked at any more, although it is there.
 //!
-//! New files are not told: they came later.
+//! New files with new names are not told: they came later.
 
 use std::{
     collections::HashMap,
-    ffi::CString,
-    path::Path,
+    ffi::{CStr, CString},
+    io,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, Stat, StatxFlags};
+use rustix::{
+    fs::{AtFlags, FileType, Stat, StatxFlags},
+    io::Errno,
+};
 
-use super::{listing::Listing, run::Run};
+use super::{counts::Counts, listed_names::ListedNames, listing::Listing};
 use crate::{
     daemon::{
         moment::{TICK, changed_at},
-        tree::folder_handles::{FolderId, TreeFolder},
+        tree::folder_handles::{FolderHandles, FolderId, OpenedFolder, TreeFolder},
     },
+    error::Result,
     sync::lock,
 };
 
@@ -37,6 +45,8 @@ const MOST: usize = 100_000;
 /// What changed since the run began, and was read then.
 pub(super) struct SecondLook {
     begun: Timestamp,
+    /// The names in the folders that were read, and those folders themselves, as the name "".
+    listed: ListedNames,
     seen: Mutex<Seen>,
 }
 
@@ -58,7 +68,7 @@ struct Read {
 impl SecondLook {
     /// For a run that begins now.
     pub(super) fn new() -> Self {
-        Self { begun: a_tick_ago(), seen: Mutex::default() }
+        Self { begun: a_tick_ago(), listed: ListedNames::new(), seen: Mutex::default() }
     }
 
     /// Remembers what is saved as it is now, in this folder.
@@ -79,41 +89,46 @@ impl SecondLook {
         }
     }
 
+    /// Remembers the names in a folder.
+    pub(super) fn listed(&self, folder: FolderId, listing: &Listing) {
+        self.listed.add(folder, c"");
+        listing.names().for_each(|name| self.listed.add(folder, name));
+    }
+
     /// Something vanished before it was read: what is saved is as if that were gone already.
     pub(super) fn vanished(&self) {
         lock(&self.seen).newest = Some(Timestamp::now());
     }
 
-    /// Looks at the whole volume again, if anything changed since the run began.
-    pub(super) fn look(&self, run: &Run<'_>, folder: &Path, cancelled: &dyn Fn() -> bool) {
+    /// Looks at the whole volume again, if anything changed since the run began. What changed is
+    /// counted.
+    ///
+    /// # Errors
+    /// If the run `is_wanted` no longer, which is asked at each folder.
+    pub(super) fn look(
+        &self,
+        (folders, volume): (&FolderHandles, &Path),
+        counts: &Counts,
+        is_wanted: impl Fn() -> Result<()>,
+    ) -> Result<()> {
         let seen = std::mem::take(&mut *lock(&self.seen));
-        let Some(newest) = seen.newest.filter(|newest| *newest >= self.begun) else { return };
-        let look = Look { run, begun: self.begun, seen, newest };
-        let mut left: Vec<(Arc<TreeFolder>, CString)> = Vec::new();
-        let mut next = run.folders.root(folder);
-        while !cancelled() {
-            // What can't be read any more is nothing that was saved wrongly.
-            if let Ok(opened) = next {
-                look.folder(&opened.folder, &opened.stat);
-                let listing = Listing::read(&opened.handle);
-                for name in listing.iter().flat_map(Listing::names) {
-                    let stat = rustix::fs::statat(&*opened.handle, name, AtFlags::SYMLINK_NOFOLLOW);
-                    match stat {
-                        Ok(stat)
-                            if FileType::from_raw_mode(stat.st_mode) == FileType::Directory =>
-                        {
-                            left.push((Arc::clone(&opened.folder), name.to_owned()));
-                        }
-                        Ok(stat) if look.is_late(&stat) && !look.is_new(&opened.handle, name) => {
-                            run.counts.changed(opened.folder.path_of(name));
-                        }
-                        _ => {}
-                    }
-                }
-            }
-            let Some((above, name)) = left.pop() else { return };
-            next = run.folders.enter(&above, &name);
+        let newest = seen.newest.filter(|newest| *newest >= self.begun);
+        let Some(newest) = newest else { return Ok(()) };
+        let look = Look { counts, begun: self.begun, listed: &self.listed, seen, newest };
+        let mut left = Vec::new();
+        match folders.root(volume) {
+            Ok(opened) => look.folder(&opened, &mut left),
+            Err(_) => counts.changed(PathBuf::from(".")),
         }
+        is_wanted()?;
+        while let Some((above, name)) = left.pop() {
+            match folders.enter(&above, &name) {
+                Ok(opened) => look.folder(&opened, &mut left),
+                Err(error) => look.unseen(above.path_of(&name), &error),
+            }
+            is_wanted()?;
+        }
+        Ok(())
     }
 }
 
@@ -122,9 +137,13 @@ fn a_tick_ago() -> Timestamp {
     Timestamp::now().saturating_sub(TICK).unwrap_or(Timestamp::MIN)
 }
 
+/// A folder in another one, to be looked at.
+type Unseen = (Arc<TreeFolder>, CString);
+
 struct Look<'a> {
-    run: &'a Run<'a>,
+    counts: &'a Counts,
     begun: Timestamp,
+    listed: &'a ListedNames,
     seen: Seen,
     newest: Timestamp,
 }
@@ -146,8 +165,12 @@ impl Look<'_> {
         self.changed_after(stat).is_some_and(|read| read < self.newest)
     }
 
-    /// Whether a file was made after the run began. A file system that does not tell knows none.
-    fn is_new(&self, folder: &std::os::fd::OwnedFd, name: &std::ffi::CStr) -> bool {
+    /// Whether something came after its folder was listed: it was made since the run began, and has a
+    /// name that was not there. A file system that does not tell when it was made knows nothing old.
+    fn is_new(&self, (folder, id): (&OwnedFd, FolderId), name: &CStr, stat: &Stat) -> bool {
+        if self.listed.has(id, name) || self.seen.read.contains_key(&(stat.st_dev, stat.st_ino)) {
+            return false;
+        }
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let Ok(made) = rustix::fs::statx(folder, name, flags, StatxFlags::BTIME) else {
             return true;
@@ -158,11 +181,44 @@ impl Look<'_> {
         knows && made.is_ok_and(|made| made >= self.begun)
     }
 
-    fn folder(&self, folder: &TreeFolder, stat: &Stat) {
-        let Some(listed) = self.changed_after(stat) else { return };
-        let newest = self.seen.newest_in.get(&folder.id());
-        if newest.is_some_and(|newest| *newest > listed) {
-            self.run.counts.changed(folder.path());
+    /// Looks at a folder and what is in it. Folders in it are `left` to be looked at.
+    fn folder(&self, opened: &OpenedFolder, left: &mut Vec<Unseen>) {
+        let (folder, handle) = (&opened.folder, &*opened.handle);
+        if let Some(listed) = self.changed_after(&opened.stat)
+            && self.seen.newest_in.get(&folder.id()).is_some_and(|newest| *newest > listed)
+        {
+            self.counts.changed(folder.path());
+        }
+        let listing = match Listing::read(handle) {
+            Ok(listing) => listing,
+            Err(error) => return self.unseen(folder.path(), &error),
+        };
+        for name in listing.names() {
+            let stat = match rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(stat) => stat,
+                Err(error) => {
+                    self.unseen(folder.path_of(name), &error.into());
+                    continue;
+                }
+            };
+            let is_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory;
+            if is_folder {
+                left.push((Arc::clone(folder), name.to_owned()));
+            }
+            // What is in a folder that was read is looked at by itself.
+            let was_read = is_folder && self.listed.has((stat.st_dev, stat.st_ino), c"");
+            if !was_read && self.is_late(&stat) && !self.is_new((handle, folder.id()), name, &stat)
+            {
+                self.counts.changed(folder.path_of(name));
+            }
+        }
+    }
+
+    /// Tells what can't be looked at. What is gone is nothing that was saved wrongly.
+    fn unseen(&self, path: PathBuf, error: &io::Error) {
+        let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|gone| gone.kind());
+        if !gone.contains(&error.kind()) {
+            self.counts.changed(path);
         }
     }
 }

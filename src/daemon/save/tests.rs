@@ -20,7 +20,10 @@ use rustic_core::{
     CheckOptions, FileType, TreeId,
     repofile::{Chunker, Node, SnapshotFile},
 };
-use rustix::fs::{Mode, OFlags};
+use rustix::{
+    fs::{Mode, OFlags},
+    io::Errno,
+};
 use tempfile::TempDir;
 
 use super::{Changed, Parent, Saved, Source, save, save_watched};
@@ -75,7 +78,11 @@ impl Scene {
     fn watched(&self, after_reading: &(dyn Fn(&CStr) + Sync)) -> Saved {
         let volume = self.path("");
         let (source, control) = (self.source(&volume, None), &|| false);
-        save_watched(&self.repository, source, (&NoProgress, control), after_reading).unwrap()
+        let after_reading = |name: &CStr| {
+            after_reading(name);
+            Ok(())
+        };
+        save_watched(&self.repository, source, (&NoProgress, control), &after_reading).unwrap()
     }
 
     /// The entry with this path in the volume.
@@ -217,12 +224,14 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     }
     let gone = File::open(volume.join("dir/gone")).unwrap();
     rustix::fs::fsetxattr(&gone, "user.kept", b"yes", rustix::fs::XattrFlags::empty()).unwrap();
+    xattr::set(volume.join("dir"), "user.kept", b"yes").unwrap();
     let (moments, place) = moments_on(&disk, Arc::new(SystemClock));
     let moment = moments.begin(&place).take().unwrap();
     fs::write(volume.join("large"), "short now").unwrap();
     fs::write(volume.join("dir/small"), "after").unwrap();
     fs::remove_file(volume.join("dir/gone")).unwrap();
     fs::write(volume.join("dir/new"), "new").unwrap();
+    xattr::set(volume.join("dir"), "user.kept", b"no").unwrap();
 
     let source = |parent| Source { files: moment.files(), volume: "vol1", parent };
     let saved = save(&scene.repository, source(None), &NoProgress, &|| false).unwrap();
@@ -231,9 +240,11 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     }
     assert_eq!((saved.files, saved.folders), (3, 2));
     assert_eq!(saved.changed, Changed::default());
-    let attributes = scene.node(saved.tree, "dir/gone").meta.extended_attributes;
-    let attributes = serde_json::to_value(attributes).unwrap();
-    assert_eq!(attributes, serde_json::json!([{ "name": "user.kept", "value": "eWVz" }]));
+    for kept in ["dir/gone", "dir"] {
+        let attributes = scene.node(saved.tree, kept).meta.extended_attributes;
+        let attributes = serde_json::to_value(attributes).unwrap();
+        assert_eq!(attributes, serde_json::json!([{ "name": "user.kept", "value": "eWVz" }]));
+    }
     // The next run goes by the files' own times and numbers.
     let (parent, volume) = (settled(&saved), Files::live(&volume));
     let live = Source { files: volume, volume: "vol1", parent };
@@ -310,7 +321,7 @@ fn what_comes_and_goes_after_the_moment_in_a_folder_that_was_quiet_is_told() {
 /// What is told of a volume in which this happens after the file "1" was saved, and before "3" is read.
 fn told_after(happens: &(dyn Fn(&Scene) + Sync)) -> Vec<PathBuf> {
     let scene = Scene::new();
-    for name in ["from/moved", "3", "2", "1"] {
+    for name in ["from/moved", "from/folder/f", "3", "2", "1"] {
         scene.write(name, b"before");
     }
     // What is settled was there before the run.
@@ -352,6 +363,64 @@ fn a_folder_whose_names_are_older_than_what_is_in_it_is_told() {
         scene.write("3", b"after");
     });
     assert_eq!(told, [PathBuf::from(".")]);
+}
+
+#[test]
+fn a_file_that_another_replaces_after_it_was_read_is_told() {
+    let told = told_after(&|scene| {
+        scene.write("from/new", b"after");
+        fs::rename(scene.path("from/new"), scene.path("1")).unwrap();
+        scene.write("from/moved", b"after");
+    });
+    assert_eq!(told, [PathBuf::from("1")]);
+}
+
+#[test]
+fn a_file_that_is_made_and_saved_and_changes_again_is_told() {
+    let scene = Scene::new();
+    for name in ["1", "dir/1", "dir/2", "dir/3"] {
+        scene.write(name, b"before");
+    }
+    scene.save(None);
+    let saved = scene.watched(&|name| match name.to_bytes() {
+        b"1" if !scene.path("dir/0").exists() => scene.write("dir/0", b"made"),
+        b"2" => {
+            scene.write("dir/0", b"changed");
+            scene.write("dir/3", b"changed");
+        }
+        _ => {}
+    });
+    assert_eq!(saved.changed.paths, [PathBuf::from("dir/0")]);
+}
+
+#[test]
+fn a_folder_that_moves_into_one_that_was_read_already_is_told() {
+    let told = told_after(&|scene| fs::rename(scene.path("from/folder"), scene.path("f")).unwrap());
+    assert_eq!(told, [PathBuf::from("f")]);
+}
+
+#[test]
+fn what_can_not_be_looked_at_again_is_told() {
+    let told = told_after(&|scene| {
+        scene.write("3", b"after");
+        fs::rename(scene.path(""), scene.folder.path().join("away")).unwrap();
+    });
+    assert_eq!(told, [PathBuf::from(".")]);
+}
+
+#[test]
+fn a_run_that_is_cancelled_while_it_looks_again_fails() {
+    let scene = Scene::new();
+    scene.write("f", b"new, so that there is a second look");
+    let (volume, is_read) = (scene.path(""), AtomicUsize::new(0));
+    let source = scene.source(&volume, None);
+    let cancelled = || is_read.load(Ordering::Relaxed) > 0;
+    let read = |_: &CStr| {
+        is_read.store(1, Ordering::Relaxed);
+        Ok(())
+    };
+    let saved = save_watched(&scene.repository, source, (&NoProgress, &cancelled), &read);
+    assert_eq!(saved.unwrap_err().kind, ErrorKind::Cancelled);
 }
 
 #[test]
@@ -422,6 +491,40 @@ fn a_file_that_was_replaced_or_vanishes_while_it_is_read_is_whole() {
     });
     assert_eq!(scene.content(saved.tree, "a"), b"another file, whole");
     assert_eq!((saved.vanished, saved.files), (1, 1));
+}
+
+#[test]
+fn a_file_that_stays_stale_or_invalid_fails_the_run_and_one_that_was_replaced_each_time_is_told() {
+    let scene = Scene::new();
+    scene.write("f", b"f");
+    scene.write("still", b"still");
+    let (volume, path, new) = (scene.path(""), scene.path("f"), scene.path("new"));
+    let save = |after_reading: &(dyn Fn(&CStr) -> Result<(), Errno> + Sync)| {
+        let source = scene.source(&volume, None);
+        save_watched(&scene.repository, source, (&NoProgress, &|| false), after_reading)
+    };
+    let stale = |name: &CStr| if name == c"f" { Err(Errno::STALE) } else { Ok(()) };
+    let error = save(&stale).unwrap_err();
+    assert!(error.message.contains("\"f\": Stale file handle"), "{error}");
+
+    let replaced = |name: &CStr| {
+        if name == c"f" {
+            fs::write(&new, "another").unwrap();
+            fs::rename(&new, &path).unwrap();
+        }
+        stale(name)
+    };
+    let saved = save(&replaced).unwrap();
+    assert_eq!((saved.files, saved.changed.paths), (1, vec![PathBuf::from("f")]));
+
+    let removed = |name: &CStr| {
+        if name == c"f" {
+            _ = fs::remove_file(&path);
+        }
+        stale(name)
+    };
+    let saved = save(&removed).unwrap();
+    assert_eq!((saved.files, saved.vanished, saved.changed.count), (1, 1, 0));
 }
 
 #[test]
@@ -565,7 +668,8 @@ fn what_can_not_be_read_is_told_and_nothing_is_saved() {
 fn a_panic_of_a_worker_ends_the_run() {
     let scene = Scene::new();
     scene.write("f", b"f");
-    let (volume, panics) = (scene.path(""), |_: &CStr| panic!("on purpose"));
+    let (volume, panics) =
+        (scene.path(""), |_: &CStr| -> Result<(), Errno> { panic!("on purpose") });
     let source = scene.source(&volume, None);
     let saved = save_watched(&scene.repository, source, (&NoProgress, &|| false), &panics);
     let error = saved.unwrap_err();
@@ -650,6 +754,9 @@ fn a_tree_is_whole_until_something_that_it_relies_on_is_gone() {
     let again = scene.save(None);
     let unchanged = scene.save(settled(&first));
     assert_eq!((again.bytes_added, unchanged.bytes_added, again.tree), (0, 0, first.tree));
+    for saved in [&first, &again, &unchanged] {
+        assert!(saved.needs.are_written(&scene.repository).unwrap());
+    }
     let are_met = |wanted: [bool; 3]| {
         let met = [&first, &again, &unchanged].map(|it| it.needs.are_met(&scene.repository));
         assert_eq!(met.map(Result::unwrap), wanted);
@@ -669,16 +776,37 @@ fn a_tree_is_whole_until_something_that_it_relies_on_is_gone() {
             fs::rename(&path, &aside).unwrap();
             are_met([false; 3]);
             fs::rename(&aside, &path).unwrap();
+            fs::write(&path, &content[1..]).unwrap();
+            are_met([false; 3]);
+            fs::write(&path, vec![0; size as usize]).unwrap();
+            let is_written = first.needs.are_written(&scene.repository);
+            let is_data = kind == FileType::Pack && size > 50_000;
+            assert_eq!(is_written.unwrap_or_default(), is_data, "what was written is read");
             if kind == FileType::Pack {
-                fs::write(&path, &content[1..]).unwrap();
-                are_met([false; 3]);
                 // The size is right, and a tree is damaged.
-                fs::write(&path, vec![0; size as usize]).unwrap();
-                let is_data = size > 50_000;
                 are_met([true, is_data, true]);
             }
             fs::write(&path, &content).unwrap();
             are_met([true; 3]);
         }
     }
+}
+
+#[test]
+fn an_attribute_that_came_or_went_since_the_parent_is_noticed() {
+    let scene = Scene::new();
+    scene.write("dir/file", b"content");
+    let attributes = |saved: &Saved| {
+        let attributes = scene.node(saved.tree, "dir/file").meta.extended_attributes;
+        serde_json::to_value(attributes).unwrap()
+    };
+    let first = scene.save(None);
+    assert_eq!(attributes(&first), serde_json::json!([]));
+    xattr::set(scene.path("dir/file"), "user.note", b"yes").unwrap();
+    let second = scene.save(settled(&first));
+    let noted = serde_json::json!([{ "name": "user.note", "value": "eWVz" }]);
+    assert_eq!(attributes(&second), noted);
+    assert_eq!(attributes(&scene.save(settled(&second))), noted, "it is as it was");
+    xattr::remove(scene.path("dir/file"), "user.note").unwrap();
+    assert_eq!(attributes(&scene.save(settled(&second))), serde_json::json!([]));
 }

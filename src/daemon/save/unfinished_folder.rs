@@ -17,6 +17,8 @@ pub(super) struct UnfinishedFolder {
     pub(super) above: Option<(Arc<Self>, u32)>,
     pub(super) folder: Arc<TreeFolder>,
     pub(super) metadata: Metadata,
+    /// The folder's device, if the change times of its files tell of their attributes.
+    pub(super) telling_device: Option<u64>,
     pub(super) assembly: Mutex<Assembly>,
     /// What the parent knows of the folder's entries.
     pub(super) known: Option<ParentFolder>,

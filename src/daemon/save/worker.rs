@@ -15,7 +15,8 @@ use rustix::{fs::Stat, io::Errno};
 
 use super::{
     assembly::Assembly,
-    entry::Entries,
+    change_times::telling_device,
+    entry::{Entries, TRIES},
     listing::Listing,
     node::{self, Refers},
     parent::ParentFolder,
@@ -25,6 +26,7 @@ use super::{
 };
 use crate::{
     daemon::{
+        moment::HotFolder,
         repository::{Coder, Hash, guarded},
         tree::{
             folder_handles::{OpenedFolder, TreeFolder},
@@ -89,31 +91,41 @@ impl<'a> Worker<'a> {
     fn subfolder(&mut self, folder: UnlistedFolder) -> Result<()> {
         let UnlistedFolder { above, number, name, known } = folder;
         self.run.content.goes_on(&self.run.queue)?;
-        let opened = self.run.folders.enter(&above.folder, &name);
-        match opened.and_then(|opened| self.list(&opened, known)) {
-            Ok(listed) => self.begin(Some((above, number)), listed),
-            Err(error) if is_no_folder(&error) => self.replaced(&above, number, &name),
-            Err(error) => {
-                self.run.unread(&above.folder.path_of(&name), &error);
-                self.put(&above, number..number + 1, Vec::new())
+        let mut tried = 0;
+        let text = loop {
+            tried += 1;
+            let opened = self.run.folders.enter(&above.folder, &name);
+            match opened.and_then(|opened| self.list(&opened, known)) {
+                Ok(listed) => return self.begin(Some((above, number)), listed),
+                Err(error) if is_no_folder(&error) => match self.replaced(&above, &name)? {
+                    Some(text) => break text,
+                    None if tried < TRIES => {}
+                    None => {
+                        self.run.failures.fail(&above.folder.path_of(&name), &error);
+                        break Vec::new();
+                    }
+                },
+                Err(error) => {
+                    self.run.unread(&above.folder.path_of(&name), &error);
+                    break Vec::new();
+                }
             }
-        }
+        };
+        self.put(&above, number..number + 1, text)
     }
 
-    /// Reads what has the name of a folder now. If that is a folder again, it is left out and told.
-    fn replaced(&mut self, above: &Arc<UnfinishedFolder>, number: u32, name: &CStr) -> Result<()> {
+    /// Reads what has the name of a folder now; `None` if that is a folder again.
+    fn replaced(&mut self, above: &UnfinishedFolder, name: &CStr) -> Result<Option<Vec<u8>>> {
         let mut text = Vec::new();
         match self.run.folders.handle(&above.folder) {
             Ok(handle) => {
                 let mut entries = Entries::new(self.run, above, &handle);
                 let read = entries.read(&mut self.coder, &mut self.metadata, name, &mut text)?;
-                if read.is_some() {
-                    self.run.counts.changed(above.folder.path_of(name));
-                }
+                return Ok(read.is_none().then_some(text));
             }
             Err(error) => self.run.lost(&above.folder.path_of(name), &error),
         }
-        self.put(above, number..number + 1, text)
+        Ok(Some(text))
     }
 
     /// Reads a folder's metadata, its names, and what the parent knows of it.
@@ -122,12 +134,17 @@ impl<'a> Worker<'a> {
         opened: &OpenedFolder,
         known: Option<Hash>,
     ) -> io::Result<(UnfinishedFolder, Listing)> {
-        let (stat, listing) = self.names(opened)?;
-        let metadata = self.metadata.read(&stat, &opened.handle, c".")?;
+        let copied = self.run.copies.and_then(|copies| copies.folder(&opened.folder.path()));
+        let listing = self.names(opened, copied)?;
+        let metadata = match copied {
+            Some(folder) => self.metadata.with_attributes(&folder.stat, &folder.attributes),
+            None => self.metadata.read(&opened.stat, &opened.handle, c"."),
+        }?;
         let unfinished = UnfinishedFolder {
             above: None,
             folder: Arc::clone(&opened.folder),
             metadata,
+            telling_device: telling_device(&opened.handle, &opened.stat),
             assembly: Mutex::new(Assembly::new(listing.len())),
             known: known.and_then(|tree| self.known(&opened.folder, &tree)),
             parent_tree: known,
@@ -136,26 +153,26 @@ impl<'a> Worker<'a> {
         Ok((unfinished, listing))
     }
 
-    /// What a folder is, and the names in it: at the moment, or now.
-    fn names(&self, opened: &OpenedFolder) -> io::Result<(Stat, Listing)> {
-        let Some(copies) = self.run.copies else {
-            self.run.second_look.saw(&opened.stat, None);
-            return Ok((opened.stat, Listing::read(&opened.handle)?));
-        };
-        let path = opened.folder.path();
-        let Some((stat, names)) = copies.folder(&path) else {
-            let listing = Listing::read(&opened.handle)?;
-            let changed = copies.is_later(&rustix::fs::fstat(&*opened.handle)?);
-            if changed {
-                self.run.counts.changed(path);
+    /// The names in a folder: at the moment, or now.
+    fn names(&self, opened: &OpenedFolder, copied: Option<&HotFolder>) -> io::Result<Listing> {
+        if let Some(folder) = copied {
+            let id = |stat: &Stat| (stat.st_dev, stat.st_ino);
+            if id(&folder.stat) != id(&opened.stat) {
+                // Another folder was moved here since.
+                self.run.counts.changed(opened.folder.path());
             }
-            return Ok((opened.stat, listing));
-        };
-        if (stat.st_dev, stat.st_ino) != (opened.stat.st_dev, opened.stat.st_ino) {
-            // Another folder was moved here since.
-            self.run.counts.changed(path);
+            return Listing::of(&folder.names);
         }
-        Ok((*stat, Listing::of(names)?))
+        let look = self.run.second_look.as_ref();
+        look.inspect(|look| look.saw(&opened.stat, None));
+        let listing = Listing::read(&opened.handle)?;
+        look.inspect(|look| look.listed(opened.folder.id(), &listing));
+        if let Some(copies) = self.run.copies
+            && copies.is_later(&rustix::fs::fstat(&*opened.handle)?)
+        {
+            self.run.counts.changed(opened.folder.path());
+        }
+        Ok(listing)
     }
 
     /// What the parent knows of a folder. If its tree can't be read, the folder is read as a new

@@ -32,6 +32,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         s3: S3Options::default(),
         moment: None,
         hold: None,
+        spool_most: 0,
         folders: Vec::new(),
         host: "host1".into(),
         progress: progress::none(),

@@ -5,12 +5,14 @@
 //! special files. What it passes on gathers in a window ([`window`]), so that the pieces of many
 //! files are read in the order in which they lie in the packs, neighbours at once ([`plan`]). A
 //! fixed number of threads reads these stretches, checks each piece (it is named by its SHA-256)
-//! and writes it ([`content`]). A window and a stretch are limited, so the memory is limited for
+//! and writes it ([`content`]); what is written
+//! goes to the disk meanwhile ([`flush`]). A window and a stretch are limited, so the memory is limited for
 //! any volume. Runs of zeros, aligned to 4 KiB, become holes. A file's size is the sum of its
 //! content. The first failure ends the restore.
 
 mod content;
 mod file;
+mod flush;
 mod holes;
 mod links;
 mod metadata;
@@ -38,7 +40,7 @@ use self::{
     trees::Trees,
     walk::{CompleteFolder, Source, Walk},
 };
-use super::folder_handles::{FolderHandles, TreeFolder};
+use super::folder_handles::{FolderHandles, OpenedFolder};
 use crate::{
     daemon::{
         repository::{BlobReader, Index, OpenRepository},
@@ -54,8 +56,8 @@ pub(in crate::daemon) use warnings::RestoreWarnings;
 const QUEUE_LENGTH: usize = 16;
 /// The most threads that read and write content. Each has a stretch in memory.
 const MOST_THREADS: usize = 8;
-/// How many threads read content where each read waits for the network.
-const FAR_THREADS: usize = 8;
+/// How many threads read content where each read waits for the network. Each has a pack in memory.
+const FAR_THREADS: usize = 5;
 /// How many threads read trees ahead there.
 const TREE_THREADS: usize = 4;
 
@@ -72,7 +74,7 @@ pub(in crate::daemon) fn restore(
     warnings: &RestoreWarnings,
 ) -> Result<()> {
     let config = repository.config()?;
-    let index = Index::load(repository.backend(), &|| repository.coder(&config))?;
+    let index = repository.index()?;
     let is_far = repository.backend().is_far();
     let cores = thread::available_parallelism().map_or(2, NonZero::get);
     let writers = if is_far { FAR_THREADS } else { cores.clamp(2, MOST_THREADS) };
@@ -85,7 +87,7 @@ pub(in crate::daemon) fn restore(
     let root = folders.root(target).map_err(failed)?;
     let metadata = MetadataWriter::new(warnings);
     let writer = ContentWriter::new(repository, piece, &folders, metadata);
-    let walked = work(&writer, (&index, tree), &root.folder, readers, writers);
+    let walked = work(&writer, (&index, tree), &root, readers, writers);
     if let Some(error) = writer.into_failure() {
         return Err(error);
     }
@@ -103,7 +105,7 @@ pub(in crate::daemon) fn restore(
 fn work<'a>(
     writer: &ContentWriter<'a>,
     (index, tree): (&Index, TreeId),
-    root: &Arc<TreeFolder>,
+    root: &OpenedFolder,
     mut readers: Vec<BlobReader<'a>>,
     writers: usize,
 ) -> Result<Vec<CompleteFolder>> {
@@ -112,7 +114,8 @@ fn work<'a>(
     let receiver = Mutex::new(receiver);
     let no_reader = || Error::internal("a restore has nothing to read with");
     thread::scope(|threads| {
-        let _reading = trees.until_dropped();
+        let (_reading, _flushing) = (trees.until_dropped(), writer.flush.until_dropped());
+        threads::spawn(threads, "sync", || writer.bring_to_disk(&root.handle))?;
         let ahead = readers.split_off(writers + 1);
         let has_ahead = !ahead.is_empty();
         let reader = readers.pop().ok_or_else(no_reader)?;
@@ -124,7 +127,7 @@ fn work<'a>(
         }
         let source = Source { index, trees: &trees, reader, ahead: has_ahead };
         // The walk owns the queue's sender, so the threads end when the walk ends.
-        let walk = Walk::new(writer, source, Arc::clone(root), sender);
+        let walk = Walk::new(writer, source, Arc::clone(&root.folder), sender);
         walk.run(tree).inspect_err(|error| writer.fail(error.clone()))
     })
 }

@@ -62,7 +62,7 @@ function facts(status, name) {
     volume.problems.length > 0 && remarks(volume.problems, "warning", "Problems"),
     !volume.problems.length && h(kind === "good" ? "p.faint" : "p.hint", `${volume.backup_sentence[0].toUpperCase()}${volume.backup_sentence.slice(1)}.`),
     volume.notes.length > 0 && remarks(volume.notes, "unknown", "Notes"),
-    volume.last_backup?.changed_files > 0 && remarks([`${count(volume.last_backup.changed_files, "file")} changed while its newest backup was made: a database among them may not open`], "unknown", "What changed"),
+    volume.last_backup?.changed_files > 0 && remarks([`${count(volume.last_backup.changed_files, "file")} changed or went missing while its newest backup was made: a database among them may not open`], "unknown", "What changed"),
     h(
       "dl.facts-grid",
       fact("Last good backup", timeElement(volume.last_backup?.made, "none"), age(volume)),

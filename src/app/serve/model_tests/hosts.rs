@@ -116,6 +116,7 @@ impl Host {
                 let options = BuiltinOptions {
                     moment: None,
                     hold: None,
+                    spool_most: 0,
                     folders: Vec::new(),
                     root,
                     password: None,

@@ -26,8 +26,8 @@ use crate::{
     s3::{Objects, S3Options, age, size},
 };
 
-/// From this many packs on, listing all packs is cheaper than asking for each.
-const MANY_PACKS: usize = 50;
+/// From this many packs on, listing all packs, 1,000 in an answer, is cheaper than asking for each.
+const MANY_PACKS: usize = 10;
 
 /// The place of a repository in a bucket.
 #[derive(Debug, Clone)]

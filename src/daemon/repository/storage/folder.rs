@@ -23,7 +23,8 @@ use rustic_core::{FileType, Id};
 use super::{Storage, file_name};
 use crate::{
     error::{Error, ErrorKind, Result},
-    files::{age, is_lost, rename_to_new, sync_folder, write_error, write_whole},
+    files::{age, is_lost, real_path, rename_to_new, sync_folder, write_error, write_whole},
+    mount_table::{MountPoint, holding, mounts},
     sync::lock,
 };
 
@@ -242,6 +243,11 @@ fn read_error(path: &Path, error: &io::Error) -> Error {
 }
 
 impl Storage for Folder {
+    fn is_slow(&self) -> bool {
+        let mounts = mounts().unwrap_or_default();
+        holding(&mounts, &real_path(&self.path)).is_some_and(MountPoint::is_remote)
+    }
+
     fn location(&self) -> String {
         self.path.display().to_string()
     }

@@ -1,12 +1,14 @@
 //! The content of files: read, checked and written by several threads.
 
 use std::{
+    os::fd::OwnedFd,
     path::Path,
     sync::{Arc, Mutex, OnceLock, mpsc::Receiver},
 };
 
 use super::{
     file::RestoredFile,
+    flush::Flush,
     holes::{is_zeros, write_with_holes},
     metadata::MetadataWriter,
     plan::{self, Wanted},
@@ -53,6 +55,7 @@ pub(super) struct ContentWriter<'a> {
     piece: &'a dyn Piece,
     pub(super) folders: &'a FolderHandles,
     pub(super) metadata: MetadataWriter<'a>,
+    pub(super) flush: Flush,
     failed: OnceLock<Error>,
 }
 
@@ -63,7 +66,14 @@ impl<'a> ContentWriter<'a> {
         folders: &'a FolderHandles,
         metadata: MetadataWriter<'a>,
     ) -> Self {
-        Self { repository, piece, folders, metadata, failed: OnceLock::new() }
+        Self {
+            repository,
+            piece,
+            folders,
+            metadata,
+            flush: Flush::default(),
+            failed: OnceLock::new(),
+        }
     }
 
     pub(super) fn fail(&self, error: Error) {
@@ -77,6 +87,13 @@ impl<'a> ContentWriter<'a> {
 
     pub(super) fn into_failure(self) -> Option<Error> {
         self.failed.into_inner()
+    }
+
+    /// Brings what is written to the disk that this folder is on, until all is handed out.
+    pub(super) fn bring_to_disk(&self, folder: &OwnedFd) {
+        if let Err(error) = self.flush.run(folder) {
+            self.fail(write_error(Path::new("."), &error));
+        }
     }
 
     /// Does the work in the queue, until the walk has ended.
@@ -147,6 +164,7 @@ impl<'a> ContentWriter<'a> {
             }
             drop(open);
             self.piece.advance(content.len() as u64);
+            self.flush.wrote(content.len() as u64);
             self.count(file)?;
         }
         Ok(())

@@ -15,7 +15,10 @@ use rustix::fs::{Mode, OFlags};
 
 use super::{metadata::MetadataWriter, path::failed};
 use crate::{
-    daemon::tree::folder_handles::{FolderHandles, TreeFolder},
+    daemon::tree::{
+        folder_handles::{FolderHandles, TreeFolder},
+        mode::permissions,
+    },
     error::Result,
     files::write_error,
     sync::lock,
@@ -84,8 +87,17 @@ impl RestoredFile {
         let folder = folders.handle(&self.folder);
         let folder = folder.map_err(|error| write_error(&self.path(), &error))?;
         let name: &CStr = &self.name;
-        let file = rustix::fs::openat(&*folder, name, flags, Mode::RUSR | Mode::WUSR);
+        let file = rustix::fs::openat(&*folder, name, flags, self.first_mode());
         file.map(File::from).map_err(|error| failed(&self.path())(error))
+    }
+
+    /// The mode to make the file with: the one that it gets in the end, if that lets its owner open it
+    /// again. Nobody else can enter the folder meanwhile.
+    fn first_mode(&self) -> Mode {
+        let owner = Mode::RUSR | Mode::WUSR;
+        let mode = self.meta.mode.map_or(owner, |mode| Mode::from_raw_mode(permissions(mode)));
+        let mode = mode & (Mode::RWXU | Mode::RWXG | Mode::RWXO);
+        if mode.contains(owner) { mode } else { owner }
     }
 
     /// Says that zeros were left out.

@@ -32,15 +32,21 @@ impl<'a> MetadataWriter<'a> {
         self.warnings.add(warning);
     }
 
-    /// Sets the metadata of an open file or folder. The owner comes first, because changing it
-    /// clears set-user-id and capabilities.
+    /// Sets the metadata of an open file or folder that is new, as far as it is not so already. The
+    /// owner comes first, because changing it clears set-user-id and capabilities.
     pub(super) fn set_open(&self, open: impl AsFd, meta: &Metadata, path: &Path) -> Result<()> {
         let open = open.as_fd();
-        let owned = self.owner(meta, path, |user, group| rustix::fs::fchown(open, user, group))?;
+        let is_now = rustix::fs::fstat(open).map_err(failed(path))?;
+        let is_owned = meta.uid == Some(is_now.st_uid) && meta.gid == Some(is_now.st_gid);
+        let owned = is_owned
+            || self.owner(meta, path, |user, group| rustix::fs::fchown(open, user, group))?;
         let lost = self.attributes(meta, path, |name, value| {
             rustix::fs::fsetxattr(open, name, value, XattrFlags::empty())
         })?;
-        if let Some(mode) = mode_of(meta, owned, lost) {
+        // An access list among the attributes changes the mode, and so does a new owner.
+        let is_untouched = is_owned && meta.extended_attributes.is_empty();
+        let is_set = |mode: &Mode| is_untouched && *mode == Mode::from_raw_mode(is_now.st_mode);
+        if let Some(mode) = mode_of(meta, owned, lost).filter(|mode| !is_set(mode)) {
             rustix::fs::fchmod(open, mode).map_err(failed(path))?;
         }
         rustix::fs::futimens(open, &times(meta)).map_err(failed(path))

@@ -8,7 +8,9 @@ use crate::daemon::repository::{Hash, Location};
 
 /// How long a stretch may be, in bytes. A longer piece is a stretch of its own. Each thread that
 /// reads has one in memory.
-const STRETCH: u64 = 4 << 20;
+pub(super) const STRETCH: u64 = 4 << 20;
+/// How long one may be where each read waits for the network: a whole pack.
+pub(super) const FAR_STRETCH: u64 = 16 << 20;
 /// So many bytes between two pieces are read with them rather than left out: they cost less than
 /// one more read.
 const GAP: u64 = 256 << 10;
@@ -48,11 +50,11 @@ impl<T> Stretch<T> {
     }
 
     /// Adds the next piece, or gives it back if it does not belong here.
-    fn add(&mut self, next: Wanted<T>) -> Result<(), Wanted<T>> {
+    fn add(&mut self, next: Wanted<T>, longest: u64) -> Result<(), Wanted<T>> {
         let length = next.end().max(self.end()) - u64::from(self.offset);
         let fits = next.at.pack == self.pack
             && u64::from(next.at.offset) <= self.end() + GAP
-            && length <= STRETCH
+            && length <= longest
             && self.pieces.len() < MOST_PIECES;
         let (true, Ok(length)) = (fits, u32::try_from(length)) else { return Err(next) };
         self.length = length;
@@ -67,9 +69,9 @@ impl<T> Stretch<T> {
     }
 }
 
-/// The stretches that have these pieces: pack after pack, in the order in which they are wanted
-/// first.
-pub(super) fn stretches<T>(mut pieces: Vec<Wanted<T>>) -> Vec<Stretch<T>> {
+/// The stretches that have these pieces, each at most `longest` bytes: pack after pack, in the order
+/// in which they are wanted first.
+pub(super) fn stretches<T>(mut pieces: Vec<Wanted<T>>, longest: u64) -> Vec<Stretch<T>> {
     let mut packs = HashMap::new();
     for piece in &pieces {
         let number = packs.len();
@@ -79,7 +81,7 @@ pub(super) fn stretches<T>(mut pieces: Vec<Wanted<T>>) -> Vec<Stretch<T>> {
     let mut stretches: Vec<Stretch<T>> = Vec::new();
     for piece in pieces {
         let left = match stretches.last_mut() {
-            Some(last) => last.add(piece),
+            Some(last) => last.add(piece, longest),
             None => Err(piece),
         };
         stretches.extend(left.err().map(Stretch::of));
@@ -101,7 +103,7 @@ mod tests {
     /// The first byte of each stretch's pack, its offset, its length, and how many pieces it has.
     fn planned(pieces: Vec<Wanted<()>>) -> Vec<(u8, u32, u32, usize)> {
         let pack = |id: Id| u8::from_str_radix(&id.to_hex().as_str()[..2], 16).unwrap();
-        let stretches = stretches(pieces);
+        let stretches = stretches(pieces, STRETCH);
         stretches.iter().map(|it| (pack(it.pack), it.offset, it.length, it.pieces.len())).collect()
     }
 
@@ -137,7 +139,7 @@ mod tests {
     #[test]
     fn offsets_from_a_damaged_index_lead_nowhere() {
         let pieces = vec![wanted(1, u32::MAX, u32::MAX), wanted(1, u32::MAX - 5, 10)];
-        let stretches = stretches(pieces);
+        let stretches = stretches(pieces, STRETCH);
         assert_eq!(stretches.len(), 2);
         let last = &stretches[1];
         assert!(last.part(&mut [0; 4], &last.pieces[0].at).is_empty());

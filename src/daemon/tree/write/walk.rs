@@ -73,7 +73,8 @@ impl<'a> Walk<'a> {
         root: Arc<TreeFolder>,
         queue: SyncSender<Work>,
     ) -> Self {
-        let (levels, firsts, window) = (Vec::new(), FirstNames::default(), Window::default());
+        let (levels, firsts) = (Vec::new(), FirstNames::default());
+        let window = Window::new(source.ahead);
         Self { writer, source, root, queue, levels, firsts, window }
     }
 
@@ -236,6 +237,5 @@ impl<'a> Walk<'a> {
 }
 
 fn of_tree(tree: &TreeId) -> Hash {
-    // What the library writes is what this reads.
-    HexHash::parse(tree.to_hex().as_str()).map(|hash| hash.0).unwrap_or_default()
+    HexHash::of(tree)
 }

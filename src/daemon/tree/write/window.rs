@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{
     content::{Target, Work},
     file::RestoredFile,
-    plan::{Wanted, stretches},
+    plan::{FAR_STRETCH, STRETCH, Wanted, stretches},
 };
 use crate::daemon::repository::{Hash, Location};
 
@@ -26,15 +26,16 @@ pub(super) struct Window {
     empty: Vec<Arc<RestoredFile>>,
     large: usize,
     most: usize,
-}
-
-impl Default for Window {
-    fn default() -> Self {
-        Self { pieces: Vec::new(), empty: Vec::new(), large: 0, most: FIRST }
-    }
+    longest: u64,
 }
 
 impl Window {
+    /// An empty one. `is_far` says that each read waits for the network.
+    pub(super) fn new(is_far: bool) -> Self {
+        let longest = if is_far { FAR_STRETCH } else { STRETCH };
+        Self { pieces: Vec::new(), empty: Vec::new(), large: 0, most: FIRST, longest }
+    }
+
     /// Adds a piece of a file, which goes to this offset. `is_large` says that it is the first one
     /// of several.
     pub(super) fn add(
@@ -63,7 +64,7 @@ impl Window {
         let empty = std::mem::take(&mut self.empty);
         let empty: Vec<_> =
             empty.chunks(EMPTY_AT_ONCE).map(|some| Work::Empty(some.to_vec())).collect();
-        let stretches = stretches(std::mem::take(&mut self.pieces));
+        let stretches = stretches(std::mem::take(&mut self.pieces), self.longest);
         empty.into_iter().chain(stretches.into_iter().map(Work::Stretch))
     }
 }
