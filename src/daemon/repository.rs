@@ -1,5 +1,5 @@
 //! Restic-format repositories: opening one ([`open`]), the password and names it is opened with
-//! ([`access`]) and made with ([`key_file`], [`scrypt`]), its files as rustic reads them ([`backend`]), where
+//! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]), what it has
 //! ([`index`]), and reading that ([`reader`]).
 //!
@@ -13,8 +13,6 @@ mod key_file;
 mod open;
 mod packing;
 mod reader;
-#[cfg(target_arch = "x86_64")]
-mod scrypt;
 mod spool;
 mod storage;
 

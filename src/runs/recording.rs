@@ -68,6 +68,8 @@ pub(crate) struct Recorder {
     messages: Sender<Message>,
     /// How many ends are unwritten without a run that waits for them.
     unwritten: Arc<AtomicUsize>,
+    /// [`READ_RUN_DELAY`], but for tests.
+    read_run_delay: Duration,
 }
 
 impl fmt::Debug for Recorder {
@@ -188,7 +190,7 @@ impl Recorder {
         if let Err(error) = thread.spawn(move || writer.work(&received)) {
             say(&store, &Err(Error::io("cannot start a thread for it", &error)));
         }
-        Self { store, messages, unwritten }
+        Self { store, messages, unwritten, read_run_delay: READ_RUN_DELAY }
     }
 
     pub(crate) fn store(&self) -> &Arc<Store> {
@@ -221,7 +223,7 @@ impl Recorder {
             alive: None,
             is_written: false,
             is_due: at_once,
-            since: Instant::now(),
+            due_at: Instant::now() + self.read_run_delay,
             lines: Vec::new(),
             gathering: None,
             end: None,
@@ -323,7 +325,8 @@ struct OpenRun {
     is_written: bool,
     /// Whether the record is to be written without delay.
     is_due: bool,
-    since: Instant,
+    /// When it is written at the latest.
+    due_at: Instant,
     lines: Vec<Line>,
     /// Since when lines wait.
     gathering: Option<Instant>,
@@ -342,7 +345,7 @@ impl OpenRun {
         }
         match (self.is_written, self.is_due) {
             (false, true) => Some(now),
-            (false, false) => Some(self.since + READ_RUN_DELAY),
+            (false, false) => Some(self.due_at),
             (true, _) if self.lines.len() >= LINES_BATCH => Some(now),
             (true, _) => self.gathering.map(|since| since + LINES_DELAY),
         }

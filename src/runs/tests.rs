@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::tz::TimeZone;
+use jiff::{Timestamp, tz::TimeZone};
 use tokio_util::sync::CancellationToken;
 
 use super::{
@@ -15,7 +15,8 @@ use super::{
 use crate::{
     clock::FixedClock,
     convoy::{
-        Destination,
+        Daemon as _, Destination,
+        guards::Observation,
         memory::{Fault, MemoryDaemon},
         memory_look::MemoryLook,
     },
@@ -116,6 +117,35 @@ async fn what_the_guards_saw_is_kept_whatever_the_script_says_of_it() {
     let (finished, _) = bench.run(request(text)).await;
     assert_eq!(finished.status, RunStatus::Done);
     assert_eq!(bench.store.volumes().unwrap()[0].good_backups.len(), 1);
+}
+
+/// Another run makes "vol1" when a script says that it is gone.
+struct AnotherRunMakesIt {
+    store: Arc<Store>,
+    daemon: String,
+}
+
+impl script::Listener for AnotherRunMakesIt {
+    fn progress(&self, _text: &str) {
+        let made = Observation::VolumeMade { volume: "vol1".into(), restored_from: None };
+        let now = "2026-11-23T13:00:00Z".parse().unwrap();
+        self.store.deleted(&self.daemon, &[made], "another-run", now).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn the_end_of_a_run_removes_no_volume_that_was_made_after_the_runs_removal() {
+    let mut bench = bench(&["vol1"]);
+    let (store, daemon) = (bench.store.clone(), bench.daemon.identity());
+    bench.environment.listener = Arc::new(AnotherRunMakesIt { store, daemon });
+    let text = "const DOES = [\"delete\"];\nfn main(args) { convoy::volumes(); convoy::delete_volume(\"vol1\", #{ without_backup: true }); run::progress(\"gone\"); }";
+    let (finished, record) = bench.run(request(text)).await;
+    assert_eq!(finished.status, RunStatus::Done, "{record:?}");
+    let deleted = bench.store.output(&finished.id).unwrap().deleted;
+    assert_eq!(deleted.len(), 1);
+    let known = bench.store.volumes().unwrap().remove(0);
+    let made: Timestamp = "2026-11-23T13:00:00Z".parse().unwrap();
+    assert_eq!((known.removed, known.first_seen), (None, made));
 }
 
 #[tokio::test]

@@ -35,6 +35,7 @@ mod belonging;
 mod by_backup;
 mod changes;
 mod convoy_folder;
+mod copies;
 mod data_look;
 mod deletion_lists;
 mod deletion_record;

@@ -12,6 +12,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use jiff::Timestamp;
 
 use super::{
+    copies::{copy_of, doubted_snapshots, snapshot_copy, sound, taken},
     data_look::Seen,
     doubts::{Copy, KnownSources, doubts},
     known::KnownBackup,
@@ -24,30 +25,6 @@ use crate::{
     diagnostic::in_one_line,
     error::{Error, Result},
 };
-
-fn taken(known: &KnownBackup) -> Timestamp {
-    known.snapshot_time.unwrap_or(known.proven)
-}
-
-/// The known backups that a later copy of the volume is compared with, the oldest first: those that
-/// runs of this host made since the volume was `created`, and that are not in doubt.
-fn sound(known: impl Iterator<Item = KnownBackup>, created: Option<Timestamp>) -> Vec<KnownBackup> {
-    let is_sound = |it: &KnownBackup| {
-        let is_its_own = created.is_none_or(|created| taken(it) >= created);
-        it.doubt.is_none() && it.made_here && !it.former && is_its_own
-    };
-    let mut sound: Vec<_> = known.filter(is_sound).collect();
-    sound.sort_by_key(taken);
-    sound
-}
-
-fn copy_of(known: KnownBackup) -> Copy {
-    Copy {
-        taken: Some(taken(&known)),
-        extent: Extent { files: known.files, bytes: known.bytes, mounts: None },
-        known_doubt: None,
-    }
-}
 
 /// A copy that this run made, and whose source is in doubt.
 struct Doubted<'a> {
@@ -125,19 +102,11 @@ impl Guards {
             }
         }
         let accepted = known.accepted(&volume.name, &volume.source());
-        let own: Vec<&Snapshot> = volume.own_snapshots().collect();
-        let copies = own.iter().rev().map(|snapshot| Copy {
-            taken: snapshot.order().0,
-            extent: snapshot.extent(),
-            known_doubt: None,
-        });
-        let found = doubts(copies, accepted);
-        let in_doubt: Vec<(String, String)> = own
-            .iter()
-            .rev()
-            .zip(found)
-            .filter_map(|(snapshot, why)| Some((snapshot.name.clone(), why?)))
-            .collect();
+        let mut in_doubt = doubted_snapshots(&volume, Vec::new(), accepted);
+        // Most volumes have none, and the store is not read for them.
+        if !in_doubt.is_empty() {
+            in_doubt = doubted_snapshots(&volume, self.sound_backups(&volume), accepted);
+        }
         let Some(snapshots) = &mut volume.snapshots else { return volume };
         for (name, why) in in_doubt {
             if let Some(snapshot) = snapshots.get_mut(&name) {
@@ -176,17 +145,21 @@ impl Guards {
 
     /// By the volume's backups that runs of this host made: no snapshot of them may have stayed.
     fn doubt_after_backups(&self, volume: &Volume, snapshot: &Snapshot) -> Option<String> {
-        let known = self.known_backups(&volume.name).ok()?;
+        let sources = self.known_sources();
+        let accepted = sources.accepted(&volume.name, &volume.source());
+        let before = self.sound_backups(volume);
+        doubts(before.into_iter().chain([snapshot_copy(snapshot)]), accepted).pop().flatten()
+    }
+
+    /// The volume's sound backups that a snapshot can be compared with, the oldest first.
+    fn sound_backups(&self, volume: &Volume) -> Vec<Copy> {
+        let Ok(known) = self.known_backups(&volume.name) else { return Vec::new() };
         let mut known = sound(known.into_values(), volume.created_time.timestamp());
         let now = self.clock.now();
         // Without files, the bytes are those of packed data, which a snapshot does not tell. A date
         // in the future does not tell whether the backup is of this volume.
         known.retain(|other| other.files.is_some() && !is_in_future(taken(other), now));
-        let before = known.into_iter().map(copy_of);
-        let this = Copy { taken: snapshot.order().0, extent: snapshot.extent(), known_doubt: None };
-        let sources = self.known_sources();
-        let accepted = sources.accepted(&volume.name, &volume.source());
-        doubts(before.chain([this]), accepted).pop().flatten()
+        known.into_iter().map(copy_of).collect()
     }
 
     /// Why the source of a backup that this run made and proved is in doubt. The run fails for the
@@ -287,12 +260,8 @@ impl Guards {
         let accepted = known.accepted(&volume.name, &volume.source());
         let mut own: Vec<&Snapshot> = volume.own_snapshots().collect();
         own.reverse();
-        let snapshots = own.iter().filter(|snapshot| snapshot.doubt().is_none());
-        let snapshots = snapshots.map(|snapshot| Copy {
-            taken: snapshot.order().0,
-            extent: snapshot.extent(),
-            known_doubt: None,
-        });
+        let snapshots = own.into_iter().filter(|snapshot| snapshot.doubt().is_none());
+        let snapshots = snapshots.map(snapshot_copy);
         let made = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
         doubts(snapshots.chain([made]), accepted).pop()?
     }

@@ -62,7 +62,7 @@ pub(crate) struct OpenRepository {
 
 impl OpenRepository {
     /// Opens the repository of the backend with a password. The key derivation (scrypt) takes about
-    /// 0.1 s on two cores.
+    /// 0.2 s of a processor.
     ///
     /// # Errors
     /// [`ErrorKind::Repository`] if the password is wrong, or if the repository is damaged.

@@ -23,7 +23,10 @@ fn begin() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let store = Arc::new(Store::new(&folder.path().join("data")));
     let cancellation = CancellationToken::new();
+    // No machine is so slow that a run which only reads is not over at once.
+    let read_run_delay = Duration::from_hours(1);
     let recorder = Recorder::new(store.clone(), Arc::new(SystemClock));
+    let recorder = Recorder { read_run_delay, ..recorder };
     let recording = recorder.begin(record(), cancellation.clone(), true);
     Bench { _folder: folder, store, cancellation, recorder, recording }
 }
@@ -161,6 +164,15 @@ fn a_run_that_only_reads_and_is_over_at_once_is_written_once() {
         ),
         (RunStatus::Done, 1)
     );
+}
+
+#[test]
+fn a_run_that_only_reads_and_goes_on_is_written_after_a_while() {
+    let bench = begin();
+    let recorder = Recorder { read_run_delay: Duration::ZERO, ..bench.recorder };
+    let long = RunRecord { id: "run-2".into(), ..record() };
+    let _recording = recorder.begin(long, CancellationToken::new(), false);
+    until(|| bench.store.get("run-2").is_ok_and(|run| run.status == RunStatus::Running));
 }
 
 #[test]

@@ -900,22 +900,6 @@ fn a_list_that_is_short_once_makes_no_volume_new() {
 }
 
 #[test]
-fn the_end_of_a_run_removes_no_volume_that_was_made_after_the_runs_removal() {
-    let (_folder, store) = store();
-    let run = record("run-1", RunStatus::Done);
-    let hour = |hour: i64| at(NOON) + SignedDuration::from_hours(hour);
-    let gone = Observation::VolumeGone { volume: "vol1".into(), forgotten: false };
-    store.put_end(&record("run-0", RunStatus::Done), NOON, &[seen_at(hour(0))]);
-    store.deleted("daemon", &[seen_at(hour(1)), gone], "run-1", hour(2)).unwrap();
-    let made = Observation::VolumeMade { volume: "vol1".into(), restored_from: None };
-    store.put_end(&record("run-2", RunStatus::Done), &hour(3).to_string(), &[made]);
-    // What is on record already is not learned at the end.
-    store.put_end(&run, &hour(4).to_string(), &[]);
-    let known = store.volumes().unwrap().remove(0);
-    assert_eq!((known.removed, known.first_seen), (None, hour(3)));
-}
-
-#[test]
 fn backups_that_are_dated_in_the_future_are_forgotten_before_any_other() {
     let (_folder, store) = store();
     let run = record("run-1", RunStatus::Done);

@@ -54,11 +54,14 @@ impl World {
                 self.hosts[*host].fail_to_remove(false);
             }
             Step::Lose { host, volume } => self.lose(*host, volume),
+            Step::Appear { host, volume } => self.appear(*host, volume),
+            Step::ListShort { host, volume, hours } => self.list_short(*host, volume, *hours),
+            Step::BackUpWeekly { host, volume } => self.back_up_weekly(*host, volume),
         }
     }
 
     /// Lets time pass on all clocks.
-    fn pass(&mut self, time: SignedDuration) {
+    pub(super) fn pass(&mut self, time: SignedDuration) {
         self.now = self.now.checked_add(time).unwrap();
         for host in 0..self.hosts.len() {
             self.hosts[host].clock.set(self.shown(host));
@@ -108,21 +111,10 @@ impl World {
     }
 
     /// A volume is removed. Returns its number.
-    fn removed(&mut self, host: usize, name: &str) -> Option<usize> {
+    pub(super) fn removed(&mut self, host: usize, name: &str) -> Option<usize> {
         let number = self.model.named(host, name)?;
         self.model.volumes[number].is_there = false;
         Some(number)
-    }
-
-    /// A volume goes away past the program.
-    fn lose(&mut self, host: usize, name: &str) {
-        if self.hosts[host].is_silent() {
-            return;
-        }
-        if let Some(number) = self.removed(host, name) {
-            self.model.volumes[number].is_missed = true;
-            self.runtime.block_on(self.hosts[host].lose(name));
-        }
     }
 
     /// What is deleted with a volume must be in a backup, which the same command may have made.
@@ -198,7 +190,7 @@ impl World {
         }
     }
 
-    fn new_volume(&mut self, host: usize, name: &str, content: u64) {
+    pub(super) fn new_volume(&mut self, host: usize, name: &str, content: u64) {
         let made = self.moment(host);
         self.model.not_missed(host, name);
         self.model.volumes.push(Volume {

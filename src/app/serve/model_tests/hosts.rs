@@ -24,7 +24,7 @@ use crate::{
     },
     clock::{Clock, FixedClock},
     config::{Config, DaemonChoice},
-    convoy::{Backup, Daemon, Name, Volume, identity, memory_look::MemoryLook},
+    convoy::{Backup, Daemon, Volume, identity, memory_look::MemoryLook},
     daemon::{BuiltinDaemon, BuiltinOptions},
     error::Result,
     notify::Notifier,
@@ -135,7 +135,8 @@ impl Host {
         Self { limit, clock, own, other, socket, config, crontab, store, recorder, notifier, told }
     }
 
-    fn own(&self) -> Arc<dyn Daemon> {
+    /// The daemon that has the host's volumes, past the program.
+    pub(super) fn own(&self) -> Arc<dyn Daemon> {
         match &self.own {
             Own::Convoy(convoy) => convoy.clone(),
             Own::BuiltIn(daemon) => daemon.clone(),
@@ -179,9 +180,11 @@ impl Host {
         }
     }
 
-    /// Removes a volume past the program.
-    pub(super) async fn lose(&self, volume: &str) {
-        self.own().delete_volume(&Name::volume(volume).unwrap(), false).await.unwrap();
+    /// Leaves this volume out of Convoy's lists; `None`: they are whole again.
+    pub(super) fn leave_out(&self, volume: Option<&str>) {
+        if let Own::Convoy(convoy) = &self.own {
+            convoy.leave_out(volume);
+        }
     }
 
     /// Says that a volume that is gone was meant to go, as `status --forget` does.

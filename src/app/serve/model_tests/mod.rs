@@ -12,12 +12,14 @@
 //! - `share`: the destination. `shared_convoy`: a Convoy in memory over it.
 //! - `hosts`: a host, with the program's parts put together as `serve` does.
 //! - `model`: what the model knows. `world`: hosts, share, true time and model.
-//! - `steps`: what can happen. `effects`: what that does. `invariants`: what must hold.
+//! - `steps`: what can happen. `effects`, `past_the_program`: what that does. `invariants`: what must
+//!   hold.
 
 mod effects;
 mod hosts;
 mod invariants;
 mod model;
+mod past_the_program;
 mod random;
 mod share;
 mod shared_convoy;
@@ -73,7 +75,12 @@ fn take(world: &mut World, step: &Step) {
     world.take(step);
     invariants::check_deletions(world, step, &before);
     let concerned = match step {
-        Step::Wait(_) | Step::Put(_) | Step::PutRight | Step::Break { .. } => 0..world.hosts.len(),
+        Step::Wait(_)
+        | Step::Put(_)
+        | Step::PutRight
+        | Step::Break { .. }
+        | Step::ListShort { .. }
+        | Step::BackUpWeekly { .. } => 0..world.hosts.len(),
         Step::Write { host, .. }
         | Step::Run { host, .. }
         | Step::SetClock { host, .. }
@@ -82,6 +89,7 @@ fn take(world: &mut World, step: &Step) {
         | Step::Accept { host, .. }
         | Step::FailToRemove { host, .. }
         | Step::Lose { host, .. }
+        | Step::Appear { host, .. }
         | Step::FindAnotherDaemon { host, .. }
         | Step::BeSilent { host, .. } => *host..*host + 1,
     };

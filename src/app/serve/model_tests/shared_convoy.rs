@@ -32,6 +32,8 @@ pub(super) struct SharedConvoy {
     silent: AtomicBool,
     /// The next removal of a volume gets no answer, and does not happen.
     fails_to_remove: AtomicBool,
+    /// A volume that lists of all volumes leave out.
+    unlisted: Mutex<Option<String>>,
     /// The content of each volume.
     volumes: Mutex<BTreeMap<String, u64>>,
     /// The content of each snapshot.
@@ -52,6 +54,7 @@ impl SharedConvoy {
             share,
             silent: AtomicBool::new(false),
             fails_to_remove: AtomicBool::new(false),
+            unlisted: Mutex::default(),
             volumes: Mutex::default(),
             snapshots: Mutex::default(),
         }
@@ -67,6 +70,11 @@ impl SharedConvoy {
 
     pub(super) fn fail_to_remove(&self, fails: bool) {
         self.fails_to_remove.store(fails, Ordering::Relaxed);
+    }
+
+    /// Leaves this volume out of lists; `None`: they are whole again.
+    pub(super) fn leave_out(&self, volume: Option<&str>) {
+        *lock(&self.unlisted) = volume.map(str::to_owned);
     }
 
     /// Replaces the content of a volume; 0 is no files.
@@ -127,7 +135,11 @@ impl Daemon for SharedConvoy {
     }
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
-        self.answers()?.volumes().await
+        let mut volumes = self.answers()?.volumes().await?;
+        if let Some(unlisted) = &*lock(&self.unlisted) {
+            volumes.remove(unlisted);
+        }
+        Ok(volumes)
     }
 
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {

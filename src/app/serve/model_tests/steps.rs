@@ -1,7 +1,7 @@
 //! The steps of the model: what can happen next.
 
 use super::{
-    hosts::{Command, Kind},
+    hosts::{Command, Kind, Limit},
     share::{Damage, Place},
     world::World,
 };
@@ -40,6 +40,12 @@ pub(super) enum Step {
     FailToRemove { host: usize, volume: String },
     /// A volume goes away past the program, as Docker or Convoy removes it.
     Lose { host: usize, volume: String },
+    /// A volume comes past the program, as Docker makes it.
+    Appear { host: usize, volume: String },
+    /// A list of volumes lacks one for so many hours.
+    ListShort { host: usize, volume: String, hours: i64 },
+    /// cron(8) backs a volume up each week, and people do so now and then.
+    BackUpWeekly { host: usize, volume: String },
     /// Everything that is wrong is put right, two days pass, and all is backed up.
     PutRight,
 }
@@ -47,7 +53,7 @@ pub(super) enum Step {
 /// Chooses what happens next.
 pub(super) fn choose(world: &mut World) -> Step {
     let host = world.random.below(world.hosts.len());
-    let any = world.random.below(106);
+    let any = world.random.below(118);
     let volumes: Vec<String> =
         world.model.living(host).map(|(_, volume)| volume.name.clone()).collect();
     let volume = world.random.pick(&volumes);
@@ -83,11 +89,32 @@ pub(super) fn choose(world: &mut World) -> Step {
             Step::FailToRemove { host, volume }
         }
         (103..106, Some(volume)) if world.kind == Kind::Convoy => Step::Lose { host, volume },
+        (106..110, _) if world.kind == Kind::Convoy && world.reaches(host) => {
+            appearance(world, host)
+        }
+        (110..116, Some(_)) if world.kind == Kind::Convoy && world.wrong_by[host].is_zero() => {
+            // One that no run has seen is the newest, if there is one.
+            let volume = volumes[volumes.len() - 1].clone();
+            Step::ListShort { host, volume, hours: 1 + world.random.below(40) as i64 }
+        }
+        (116..118, Some(volume)) if is_weekly(world, host) => Step::BackUpWeekly { host, volume },
+        (106..118, _) => Step::Wait(1),
         (_, volume) => {
             let command = command(world, host, any, volume);
             Step::Run { host, command }
         }
     }
+}
+
+/// A volume with a new name.
+fn appearance(world: &World, host: usize) -> Step {
+    Step::Appear { host, volume: format!("docker{}", world.model.volumes.len()) }
+}
+
+/// Whether nothing but cron(8) backs up the host's volumes, and nothing keeps it from that.
+fn is_weekly(world: &World, host: usize) -> bool {
+    let is_right = world.wrong_by[host].is_zero();
+    world.hosts[host].limit == Limit::Unsaid && is_right && world.reaches(host)
 }
 
 /// One of the newest backups breaks.
