@@ -270,7 +270,7 @@ mod tests {
         fs::create_dir(scratch.path().join("site")).unwrap();
         let Some(hung) = Hung::new() else { return };
         let mut all = folders(scratch.path(), &[("site", "site")]);
-        all.folders.insert("hung".into(), hung.path().into());
+        all.folders.insert("hung".into(), hung.path());
         let soon = Duration::from_millis(100);
         let mut checked = all.check(&["hung", "site"], soon);
         checked.pop().unwrap().unwrap();

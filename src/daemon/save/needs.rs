@@ -89,13 +89,13 @@ impl Needs {
         for trees in index.trees().chunk_by(|(_, one), (_, other)| one.pack == other.pack) {
             let Some((_, last)) = trees.last() else { continue };
             let mut pack = reader.stretch(&last.pack, 0, last.offset + last.length)?;
-            let mut is_whole = |(tree, at): &(Hash, Location)| {
+            let is_whole = |(tree, at): &(Hash, Location)| {
                 let sealed = pack
                     .get_mut(at.offset as usize..)
                     .and_then(|rest| rest.get_mut(..at.length as usize));
                 sealed.is_some_and(|sealed| reader.is_tree(sealed, tree, at))
             };
-            if !trees.iter().all(|tree| is_whole(tree)) {
+            if !trees.iter().all(is_whole) {
                 return Ok(false);
             }
         }
