@@ -175,6 +175,31 @@ fn a_hold_that_a_kill_left_is_released_by_the_next_start_and_said() {
 }
 
 #[test]
+fn a_hold_command_that_a_kill_left_running_is_ended_before_the_next_start_releases() {
+    let site = holding(&format!("echo $$ > $SITE/process; {WAITS}"), LOGGED[1]);
+    site.create("db", &[("state", "new\n")]);
+    in_the_middle_of_a_hold(&site).kill();
+    let process = fs::read_to_string(site.path("process")).unwrap();
+    let state = || fs::read_to_string(format!("/proc/{}/stat", process.trim())).unwrap_or_default();
+    let ended = |state: &str| state.is_empty() || state.contains(") Z ");
+    assert!(!ended(&state()));
+    site.run("volumes").ok();
+    assert!(ended(&state()), "{}", state());
+    assert_eq!((log(&site).as_str(), notes(&site)), ("release db, ", 0));
+}
+
+#[test]
+fn a_first_snapshot_is_read_before_what_writes_is_held() {
+    let hold = "find $SITE/daemon -path '*/data/*' -type f | wc -l > $SITE/packs";
+    let site = holding(hold, LOGGED[1]);
+    site.create("db", &[("state", "new\n")]);
+    fs::write(site.volume("db").join("table"), noise(3_000_000)).unwrap();
+    site.run("snapshot --volume db").ok();
+    let packs = fs::read_to_string(site.path("packs")).unwrap();
+    assert!(packs.trim().parse::<usize>().unwrap() > 0);
+}
+
+#[test]
 fn a_hold_is_released_when_its_run_is_cancelled() {
     for signal in ["TERM", "INT"] {
         let site = holding(WAITS, LOGGED[1]);

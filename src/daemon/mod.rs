@@ -75,6 +75,7 @@ mod state;
 mod tests;
 mod threads;
 mod tree;
+mod unheld;
 mod volumes;
 
 use std::path::{Path, PathBuf};

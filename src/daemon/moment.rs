@@ -26,20 +26,24 @@ mod files;
 mod hold;
 #[cfg(test)]
 mod hold_tests;
+#[cfg(test)]
+mod left_tests;
 mod live;
 mod notes;
 mod place;
 mod plan;
+mod processes;
 mod reflink;
 mod shell;
 mod still;
 #[cfg(test)]
 mod tests;
+mod turns;
 mod writers;
 
 use std::{
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
@@ -50,13 +54,14 @@ use crate::{
     clock::Clock,
     error::{Error, ErrorKind, Result},
     files::{Look, Unanswered, look_at},
+    sync::lock,
     text::counted,
 };
 pub(crate) use commands::MomentCommands;
 use facts::Facts;
 pub(in crate::daemon) use files::Files;
-use hold::Holds;
 pub(crate) use hold::release_all;
+use hold::{AGAIN, Holds};
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;
@@ -71,6 +76,8 @@ pub(in crate::daemon) struct Moments {
     notes: Notes,
     commands: Option<MomentCommands>,
     holds: Option<Holds>,
+    /// What could not be undone, and is tried again at the volume's next moment.
+    left: Mutex<Vec<Note>>,
     clock: Arc<dyn Clock>,
 }
 
@@ -109,14 +116,14 @@ impl Moments {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (staging, notes) = (root.staging(), Notes(root.moments()));
-        Self { staging, notes, commands, holds: None, clock }
+        Self { staging, notes, commands, holds: None, left: Mutex::default(), clock }
     }
 
     /// With commands that hold what writes to volumes, for so long at most.
     pub(in crate::daemon) fn holding(self, commands: Option<(HoldCommands, Duration)>) -> Self {
         let holds = commands.map(|(commands, limit)| {
             let (writers, notes) = (Arc::new(commands), self.notes.clone());
-            Holds { writers, limit, notes }
+            Holds { writers, limit, notes, turns: Arc::default(), again: AGAIN }
         });
         Self { holds, ..self }
     }
@@ -154,8 +161,17 @@ impl Moments {
         std::iter::once(self.staging.clone()).chain(place.beside.clone()).collect()
     }
 
-    /// Looks at a place, so that its moment can be taken at once.
+    /// Looks at a place, so that its moment can be taken at once. What is left of an earlier one is
+    /// undone, if it can be now.
     pub(in crate::daemon) fn begin<'a>(&'a self, place: &'a Place) -> Beginning<'a> {
+        let left: Vec<_> =
+            lock(&self.left).extract_if(.., |note| note.volume == place.volume).collect();
+        for note in left {
+            match self.undo_or_keep(&note) {
+                Ok(()) => log::info!("{} was left; it is removed now", note.told()),
+                Err(error) => log::warn!("{} is still left: {error}", note.told()),
+            }
+        }
         Beginning { moments: self, place, offer: self.offered(place) }
     }
 
@@ -163,12 +179,15 @@ impl Moments {
     pub(in crate::daemon) fn undo_left(&self) -> Vec<String> {
         let (left, mut sentences) = self.notes.all();
         for note in left {
-            sentences.push(match self.undo(&note) {
-                Ok(()) if note.kind == notes::HOLD => {
+            let is_hold = note.kind == notes::HOLD;
+            // The next hold finds what is left of others.
+            let undone = if is_hold { self.undo(&note) } else { self.undo_or_keep(&note) };
+            sentences.push(match undone {
+                Ok(()) if is_hold => {
                     format!("{} was left by a run that did not end; it was released", note.told())
                 }
                 Ok(()) => format!("{} was left by a run that did not end; it was removed", note.told()),
-                Err(error) if note.kind == notes::HOLD => format!(
+                Err(error) if is_hold => format!(
                     "{} was left by a run that did not end, and can't be released (the next start tries again): {error}",
                     note.told()
                 ),
@@ -179,6 +198,11 @@ impl Moments {
             });
         }
         sentences
+    }
+
+    /// [`Self::undo`]; what can't be undone is tried again at the volume's next moment.
+    fn undo_or_keep(&self, note: &Note) -> Result<()> {
+        self.undo(note).inspect_err(|_| lock(&self.left).push(note.clone()))
     }
 
     /// Undoes what a note says, and removes the note.
@@ -307,7 +331,8 @@ impl Moments {
     fn by_command(&self, place: &Place) -> Result<Moment<'_>> {
         let mut moment =
             self.noted(Kind::Command, Note::new(Kind::Command, place, PathBuf::new()))?;
-        moment.folder = commands::take_moment(self.commands.as_ref(), place)?;
+        let id = moment.note.as_ref().map(|note| note.id.as_str());
+        moment.folder = commands::take_moment(self.commands.as_ref(), place, id)?;
         if let Some(note) = &mut moment.note {
             note.path.clone_from(&moment.folder);
             self.notes.write(note)?;
@@ -344,18 +369,18 @@ impl Moment<'_> {
     /// Ends the moment.
     ///
     /// # Errors
-    /// If something of it stays. The next start tries again.
+    /// If something of it stays. The volume's next moment and the next start try again.
     pub(in crate::daemon) fn end(mut self) -> Result<()> {
-        self.note.take().map_or(Ok(()), |note| self.moments.undo(&note))
+        self.note.take().map_or(Ok(()), |note| self.moments.undo_or_keep(&note))
     }
 }
 
 impl Drop for Moment<'_> {
     fn drop(&mut self) {
         if let Some(note) = self.note.take()
-            && let Err(error) = self.moments.undo(&note)
+            && let Err(error) = self.moments.undo_or_keep(&note)
         {
-            log::warn!("{} stays until the next start of the daemon: {error}", note.told());
+            log::warn!("{} stays until the volume's next moment: {error}", note.told());
         }
     }
 }

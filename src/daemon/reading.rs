@@ -80,7 +80,7 @@ impl Reader<'_> {
             still_there.inspect_err(|_| undo(&made))?;
         }
         if let Err(error) = reading.moment.end() {
-            log::warn!("what volume {name} was read from stays until the next start: {error}");
+            log::warn!("what volume {name} was read from stays until its next moment: {error}");
         }
         Ok(made)
     }

@@ -16,12 +16,13 @@ use crate::{
     clock::is_in_future,
     convoy::{Changes, Extent, MomentRecord, Name},
     daemon::{
-        moment::{Files, Still},
+        moment::Files,
         reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
         save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
         tree::read,
+        unheld::first_without_a_hold,
     },
     error::{ErrorKind, Result},
     scope,
@@ -170,14 +171,8 @@ impl DestinationRepository {
         let name = volume.name.as_str();
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
         let piece = self.access.progress.begin(&format!("backup {name}"), before);
-        let mut source = Source { files, volume: name, parent };
-        if source.parent.is_none() && files.still.is_some_and(Still::is_wanted) {
-            // All of it is read: that takes longer than anything may be held.
-            let (begun, unheld) = (Timestamp::now(), Files { still: None, ..files });
-            let read = Source { files: unheld, ..source };
-            let tree = save::save(repository, read, &*piece, &scope::is_ended)?.tree;
-            source.parent = Some(Parent { tree, begun });
-        }
+        let source = Source { files, volume: name, parent };
+        let source = first_without_a_hold(repository, source, &*piece)?;
         // Files of a live moment are to be read in a short time.
         let is_live = files.still.is_some();
         let _spooling = is_live.then(|| repository.backend().spool(&self.spool)).flatten();

@@ -11,6 +11,7 @@ use std::{
 use super::{
     notes::Note,
     place::Place,
+    processes::end_marked,
     shell::{LIMIT, Task, run},
 };
 use crate::{
@@ -41,15 +42,19 @@ impl MomentCommands {
     }
 }
 
-/// Takes a moment, and returns the folder that the command printed.
+/// Takes a moment, and returns the folder that the command printed. The id is that of its note.
 ///
 /// # Errors
 /// If the command fails, takes too long, or prints no path.
-pub(super) fn take_moment(commands: Option<&MomentCommands>, place: &Place) -> Result<PathBuf> {
+pub(super) fn take_moment(
+    commands: Option<&MomentCommands>,
+    place: &Place,
+    id: Option<&str>,
+) -> Result<PathBuf> {
     let commands = commands.ok_or_else(|| no_commands(&place.volume))?;
     let variables = [("VOLUME", place.volume.as_ref()), ("FOLDER", place.folder.as_os_str())];
-    let task =
-        Task { name: TAKE, command: &commands.take, variables: &variables, limit: commands.limit };
+    let (command, limit) = (&commands.take, commands.limit);
+    let task = Task { name: TAKE, command, variables: &variables, limit, mark: id };
     let printed = run(task, &|| false)?;
     let line = printed.split(|byte| *byte == b'\n').rfind(|line| !line.trim_ascii().is_empty());
     let path = PathBuf::from(std::ffi::OsStr::from_bytes(line.unwrap_or_default().trim_ascii()));
@@ -106,7 +111,7 @@ pub(super) fn check_moment(place: &Place, folder: &Path) -> Result<()> {
 /// Drops a moment. It runs also where the taking failed, because that may have got half way.
 ///
 /// # Errors
-/// If the command fails or takes too long, or there is none any more.
+/// If the command fails or takes too long, there is none any more, or the taking still runs.
 pub(super) fn drop_moment(commands: Option<&MomentCommands>, note: &Note) -> Result<()> {
     let commands = commands.ok_or_else(|| no_commands(&note.volume))?;
     let variables = [
@@ -114,9 +119,12 @@ pub(super) fn drop_moment(commands: Option<&MomentCommands>, note: &Note) -> Res
         ("FOLDER", note.folder.as_os_str()),
         ("MOMENT", note.path.as_os_str()),
     ];
-    let task =
-        Task { name: DROP, command: &commands.drop, variables: &variables, limit: commands.limit };
-    run(task, &|| false).map(drop)
+    // A taking that was stopped or killed half way would go on after the drop. What one left running
+    // that got to its end may be needed for the drop.
+    let ended = if note.path.as_os_str().is_empty() { end_marked(&note.id) } else { Ok(()) };
+    let (command, limit) = (&commands.drop, commands.limit);
+    let task = Task { name: DROP, command, variables: &variables, limit, mark: None };
+    run(task, &|| false).map(drop).and(ended)
 }
 
 fn no_commands(volume: &str) -> Error {

@@ -1,9 +1,9 @@
 //! Holding what writes to a volume still, for as short a time as possible, and never for ever.
 //!
-//! A hold is noted on disk before it begins. It ends once, with [`Hold::end`], when it is dropped,
+//! One hold at a time is held ([`Turns`]). It is noted on disk before it begins. It ends once, with [`Hold::end`], when it is dropped,
 //! when its limit passes, or when the program ends ([`release_all`]); what a kill left, the next
-//! start releases by its note. A release that fails is tried again, and its note stays until one
-//! succeeds.
+//! start releases by its note. A release that fails is tried again as long as the process lives, and
+//! its note stays until one succeeds.
 
 use std::{
     sync::{
@@ -17,6 +17,7 @@ use std::{
 use super::{
     notes::{HOLD, Note, Notes},
     place::Place,
+    turns::{Turn, Turns},
     writers::Writers,
 };
 use crate::{
@@ -25,8 +26,11 @@ use crate::{
     sync::lock,
 };
 
-/// So often is a release tried, with these pauses before.
+/// So often is a release tried at once, with these pauses before.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(2)];
+
+/// How long after a release that failed it is tried again, and so on.
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
 /// The holds of this process.
 static ALL: Mutex<Running> = Mutex::new(Running { holds: Vec::new(), ends: false });
@@ -57,6 +61,9 @@ pub(super) struct Holds {
     pub(super) writers: Arc<dyn Writers>,
     pub(super) limit: Duration,
     pub(super) notes: Notes,
+    pub(super) turns: Arc<Turns>,
+    /// How long after a release that failed it is tried again.
+    pub(super) again: Duration,
 }
 
 /// Writers that stand still. They go on when this is dropped, or with [`Hold::end`], which says
@@ -71,6 +78,9 @@ struct Held {
     place: Place,
     note: Note,
     began: Instant,
+    turn: Mutex<Option<Turn>>,
+    /// Whether the writers could not be held, so that something may still be holding them.
+    is_half: AtomicBool,
     /// Set before writers are released whose files are still being read.
     is_over: AtomicBool,
     /// How it ended, and how long it lasted; `None` while it lasts. Locked while a command runs.
@@ -79,12 +89,13 @@ struct Held {
 }
 
 impl Holds {
-    /// Holds what writes to a place. The time counts from here.
+    /// Holds what writes to a place, once nothing else is held. The time counts from then.
     ///
     /// # Errors
-    /// If it can't be held. What was held of it is released.
+    /// If it can't be held; what was held of it is released. If the run ends first.
     pub(super) fn hold(&self, place: &Place) -> Result<Hold> {
-        self.release_left(place);
+        let turn = self.turn(place)?;
+        self.release_left();
         let note = Note::hold(place);
         self.notes.write(&note)?;
         let held = Arc::new(Held {
@@ -92,22 +103,35 @@ impl Holds {
             place: place.clone(),
             note,
             began: Instant::now(),
+            turn: Mutex::new(Some(turn)),
+            is_half: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
             ended: Mutex::default(),
             changed: Condvar::new(),
         });
         // From here on it is released whatever happens.
         let hold = Hold(held);
-        hold.0.begin()?;
         hold.watch()?;
+        hold.0.begin()?;
         Ok(hold)
     }
 
-    /// Tries again to release what an earlier hold of this volume left.
-    fn release_left(&self, place: &Place) {
+    fn turn(&self, place: &Place) -> Result<Turn> {
+        let turn = self.turns.wait(&|| scope::is_ended() || lock(&ALL).ends);
+        turn.ok_or_else(|| {
+            let message = format!(
+                "the run ended while volume \"{}\" waited for the hold of another volume to end",
+                place.volume
+            );
+            Error::new(ErrorKind::Cancelled, message)
+        })
+    }
+
+    /// Tries again to release what earlier holds left. It is called in a turn, so no note is of a hold
+    /// that lasts. Other volumes' are tried too, because the same program may write to them.
+    fn release_left(&self) {
         let (notes, _) = self.notes.all();
-        let left = notes.iter().filter(|note| note.kind == HOLD && note.volume == place.volume);
-        for note in left {
+        for note in notes.iter().filter(|note| note.kind == HOLD) {
             match self.undo(note) {
                 Ok(()) => log::warn!("{} was left; it is released now", note.told()),
                 Err(error) => log::error!("{} was left: {error}", note.told()),
@@ -123,7 +147,8 @@ impl Holds {
             beside: None,
             is_of_the_host: false,
         };
-        self.writers.release(&place)?;
+        let ended = self.writers.end(&note.id);
+        self.writers.release(&place).and(ended)?;
         self.notes.remove(note)
     }
 }
@@ -138,9 +163,15 @@ impl Held {
             all.holds.retain(|held| held.strong_count() > 0);
             all.holds.push(Arc::downgrade(self));
         }
-        let _ended = lock(&self.ended);
+        let ended = lock(&self.ended);
         let stopped = || self.is_over.load(Ordering::Acquire);
-        self.holds.writers.hold(&self.place, self.holds.limit, &stopped)
+        // The program may have begun to end since.
+        if ended.is_some() || stopped() {
+            return Err(ends());
+        }
+        let held = self.holds.writers.hold(&self.place, &self.note.id, self.holds.limit, &stopped);
+        self.is_half.store(held.is_err(), Ordering::Release);
+        held
     }
 
     /// Releases the writers, if that was not done before. The result is how long they stood still.
@@ -161,25 +192,51 @@ impl Held {
                 }
             }
             Err(error) => {
-                log::error!("volume {volume}: its writers could not be released: {error}")
+                log::error!(
+                    "volume {volume}: its writers could not be released (tried again every {:?} as long as this process lives): {error}",
+                    self.holds.again
+                );
             }
         }
         let how = released.map(|()| took);
         *ended = Some(how.clone());
+        drop(lock(&self.turn).take());
         self.changed.notify_all();
         how
     }
 
     fn try_release(&self) -> Result<()> {
+        let is_half = self.is_half.load(Ordering::Acquire);
+        let ended = if is_half { self.holds.writers.end(&self.note.id) } else { Ok(()) };
         let mut last = None;
         for pause in PAUSES {
             thread::sleep(pause);
             match self.holds.writers.release(&self.place) {
-                Ok(()) => return Ok(()),
+                Ok(()) => return ended,
                 Err(error) => last = Some(error),
             }
         }
-        last.map_or(Ok(()), Err)
+        last.map_or(ended, Err)
+    }
+
+    /// Tries again to release what could not be released, until that succeeds here or elsewhere.
+    fn release_later(&self) {
+        let Self { holds, note, place, .. } = self;
+        while matches!(&*lock(&self.ended), Some(Err(_))) && holds.notes.has(note) {
+            thread::sleep(holds.again);
+            // It would release another hold with it.
+            let Some(_turn) = holds.turns.wait(&|| lock(&ALL).ends) else { return };
+            if !holds.notes.has(note) {
+                return;
+            }
+            match holds.undo(note) {
+                Ok(()) => {
+                    log::error!("volume {}: its writers were released at last", place.volume);
+                    return;
+                }
+                Err(error) => log::debug!("volume {}: {error}", place.volume),
+            }
+        }
     }
 
     /// Waits until it has ended; releases the writers when its time is over.
@@ -203,10 +260,13 @@ impl Held {
 }
 
 impl Hold {
-    /// Lets a thread release the writers when the time is over.
+    /// Lets a thread release the writers when the time is over, and again if that failed.
     fn watch(&self) -> Result<()> {
         let (held, scope) = (Arc::clone(&self.0), scope::current());
-        let watch = move || scope::within(scope, || held.wait());
+        let watch = move || {
+            scope::within(scope, || held.wait());
+            held.release_later();
+        };
         let started = thread::Builder::new().name("hold".into()).spawn(watch);
         started.map(drop).map_err(|error| Error::io("cannot watch over a hold", &error))
     }

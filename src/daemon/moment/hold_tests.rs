@@ -8,6 +8,7 @@ use super::*;
 use crate::{
     clock::SystemClock,
     error::{Error, ErrorKind},
+    scope::{self, Scope},
 };
 
 /// A volume, and a log of the commands that hold it and let it go on.
@@ -194,5 +195,60 @@ fn what_was_left_by_a_kill_is_not_forgotten_where_the_commands_are_gone() {
     assert!(said.len() == 1 && said[0].contains("there is no BKUP_RELEASE"), "{said:?}");
     assert_eq!(scene.notes(), 1);
     assert_eq!(moments.undo_left().len(), 1);
+    assert_eq!((scene.log().as_str(), scene.notes()), ("hold vol1, release vol1, ", 0));
+}
+
+#[test]
+fn one_hold_at_a_time_is_held_because_volumes_may_have_the_same_writer() {
+    let scene = Scene::new();
+    let moments = scene.moments("mkdir held", "rmdir held", HOUR);
+    std::thread::scope(|threads| {
+        for _ in 0..3 {
+            threads.spawn(|| {
+                for _ in 0..5 {
+                    let still = moments.still(&scene.place);
+                    still.hold().unwrap();
+                    still.release().unwrap();
+                }
+            });
+        }
+    });
+    assert_eq!(scene.log(), "hold vol1, release vol1, ".repeat(15));
+}
+
+#[test]
+fn a_run_that_ends_waits_no_more_for_the_hold_of_another_volume() {
+    let scene = Scene::new();
+    let moments = scene.moments("true", "true", HOUR);
+    let still = moments.still(&scene.place);
+    still.hold().unwrap();
+    let run = Scope { run: "run-1".into(), lines: None, ended: Default::default() };
+    run.ended.cancel();
+    let error = scope::within(Some(run), || scene.fails(&moments));
+    assert!(error.kind == ErrorKind::Cancelled && error.message.contains("waited"), "{error}");
+    still.release().unwrap();
+    assert_eq!(scene.log(), "hold vol1, release vol1, ");
+}
+
+#[test]
+fn a_release_that_failed_is_tried_again_while_the_process_lives() {
+    let scene = Scene::new();
+    let mut moments = scene.moments("true", "test -e mended", HOUR);
+    moments.holds.as_mut().unwrap().again = Duration::from_millis(10);
+    drop_held(&moments, &scene.place);
+    fs::write(scene.folder.path().join("mended"), "").unwrap();
+    while scene.notes() > 0 {
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn all_that_a_stopped_hold_still_runs_is_killed_before_the_release() {
+    let scene = Scene::new();
+    let runs = "setsid sleep 600 & echo $! > process; sleep 600";
+    let release = "cat /proc/$(cat process)/stat > seen || true";
+    scene.fails(&scene.moments(runs, release, Duration::from_secs(1)));
+    let seen = fs::read_to_string(scene.folder.path().join("seen")).unwrap();
+    assert!(seen.is_empty() || seen.contains(") Z "), "{seen}");
     assert_eq!((scene.log().as_str(), scene.notes()), ("hold vol1, release vol1, ", 0));
 }

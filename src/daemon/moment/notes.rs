@@ -25,7 +25,7 @@ pub(super) const HOLD: &str = "hold";
 /// What is to be undone of a moment, or of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
-    id: String,
+    pub(super) id: String,
     /// [`Kind::as_str`], or [`HOLD`].
     pub(super) kind: String,
     pub(super) volume: String,
@@ -95,6 +95,11 @@ impl Notes {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a note was not removed yet.
+    pub(super) fn has(&self, note: &Note) -> bool {
+        self.file(note).exists()
     }
 
     /// All notes, and a sentence on each that can't be read.

@@ -5,6 +5,7 @@ use std::{fmt, time::Duration};
 
 use super::{
     place::Place,
+    processes::end_marked,
     shell::{LIMIT, Task, run},
 };
 use crate::error::{Error, Result};
@@ -18,8 +19,21 @@ pub(super) trait Writers: fmt::Debug + Send + Sync {
     fn are_to_be_held(&self, volume: &str) -> bool;
 
     /// Holds what writes to this place. A failure may come half way: the release follows all the
-    /// same. Ends soon after `stopped` returns true.
-    fn hold(&self, place: &Place, limit: Duration, stopped: &dyn Fn() -> bool) -> Result<()>;
+    /// same. Ends soon after `stopped` returns true. The id is that of the hold's note.
+    fn hold(
+        &self,
+        place: &Place,
+        id: &str,
+        limit: Duration,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<()>;
+
+    /// Ends what the hold with this id still does, if it was stopped or killed half way: it would
+    /// hold after the release.
+    ///
+    /// # Errors
+    /// If it goes on.
+    fn end(&self, id: &str) -> Result<()>;
 
     /// Releases what writes to this place; also what is held half way, or not at all.
     ///
@@ -39,13 +53,13 @@ pub(crate) struct HoldCommands {
 
 impl HoldCommands {
     fn run(
-        (name, command): (&str, &str),
+        (name, command, mark): (&str, &str, Option<&str>),
         place: &Place,
         limit: Duration,
         stopped: &dyn Fn() -> bool,
     ) -> Result<()> {
         let variables = [("VOLUME", place.volume.as_ref()), ("FOLDER", place.folder.as_os_str())];
-        run(Task { name, command, variables: &variables, limit }, stopped).map(drop).map_err(
+        run(Task { name, command, variables: &variables, limit, mark }, stopped).map(drop).map_err(
             |error| Error {
                 message: format!("volume \"{}\": {}", place.volume, error.message),
                 ..error
@@ -59,12 +73,22 @@ impl Writers for HoldCommands {
         self.volumes.as_ref().is_none_or(|volumes| volumes.iter().any(|name| name == volume))
     }
 
-    fn hold(&self, place: &Place, limit: Duration, stopped: &dyn Fn() -> bool) -> Result<()> {
-        Self::run((HOLD, &self.hold), place, limit, stopped)
+    fn hold(
+        &self,
+        place: &Place,
+        id: &str,
+        limit: Duration,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        Self::run((HOLD, &self.hold, Some(id)), place, limit, stopped)
+    }
+
+    fn end(&self, id: &str) -> Result<()> {
+        end_marked(id)
     }
 
     fn release(&self, place: &Place) -> Result<()> {
-        Self::run((RELEASE, &self.release), place, LIMIT, &|| false).map_err(|error| {
+        Self::run((RELEASE, &self.release, None), place, LIMIT, &|| false).map_err(|error| {
             error.with_hint(format!(
                 "what writes to volume \"{volume}\" may stand still: run by hand what {RELEASE} says, with VOLUME={volume} and FOLDER={folder}",
                 volume = place.volume,

@@ -13,6 +13,7 @@ use crate::{
         repository::{OpenRepository, guarded, tags},
         save::{self, Parent, Source},
         state::SnapshotState,
+        unheld::first_without_a_hold,
     },
     error::Result,
     scope,
@@ -60,6 +61,7 @@ impl Turn<'_> {
             .progress
             .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
         let source = Source { files, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
+        let source = first_without_a_hold(repository, source, &*piece)?;
         let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
         let mut file = local.new_file(volume, snapshot, time);
