@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{advice, failure::IS_IT_CONVOY};
+use super::{advice, exchange::Answer, failure::IS_IT_CONVOY};
 use crate::{
-    convoy::{Backup, BackupUrl, HINT, KIND},
+    convoy::{Backup, BackupUrl},
     error::{Error, ErrorKind, Result},
-    unix_http::Answer,
 };
 
 /// How many characters an error shows of an answer that makes no sense, and of the daemon's own
@@ -19,9 +18,7 @@ const WORDS: usize = 500;
 
 /// The body of a 200 answer. Any other answer becomes an error.
 pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
-    // Only our server sends these two, with an error.
-    let (hint, kind) = (answer.header(HINT), answer.header(KIND));
-    let Answer { status, body, .. } = answer;
+    let Answer { status, body, hint, kind } = answer;
     if status == StatusCode::OK {
         return Ok(body);
     }

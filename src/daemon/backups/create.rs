@@ -74,7 +74,6 @@ impl DestinationRepository {
             extent,
             moment: MomentRecord::default(),
             driver: volume.driver.clone(),
-            labels: volume.labels.clone(),
         })
     }
 
