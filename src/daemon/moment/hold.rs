@@ -147,7 +147,7 @@ impl Holds {
             beside: None,
             is_of_the_host: false,
         };
-        let ended = self.writers.end(&note.id);
+        let ended = if note.is_held { Ok(()) } else { self.writers.end(&note.id) };
         self.writers.release(&place).and(ended)?;
         self.notes.remove(note)
     }
@@ -171,7 +171,14 @@ impl Held {
         }
         let held = self.holds.writers.hold(&self.place, &self.note.id, self.holds.limit, &stopped);
         self.is_half.store(held.is_err(), Ordering::Release);
-        held
+        held?;
+        if let Err(error) = self.holds.notes.write(&self.note.clone().held()) {
+            log::warn!(
+                "volume {}: the note on its hold says too little: {error}",
+                self.place.volume
+            );
+        }
+        Ok(())
     }
 
     /// Releases the writers, if that was not done before. The result is how long they stood still.
@@ -221,7 +228,9 @@ impl Held {
 
     /// Tries again to release what could not be released, until that succeeds here or elsewhere.
     fn release_later(&self) {
-        let Self { holds, note, place, .. } = self;
+        let Self { holds, place, .. } = self;
+        let is_half = self.is_half.load(Ordering::Acquire);
+        let note = &if is_half { self.note.clone() } else { self.note.clone().held() };
         while matches!(&*lock(&self.ended), Some(Err(_))) && holds.notes.has(note) {
             thread::sleep(holds.again);
             // It would release another hold with it.

@@ -252,3 +252,18 @@ fn all_that_a_stopped_hold_still_runs_is_killed_before_the_release() {
     assert!(seen.is_empty() || seen.contains(") Z "), "{seen}");
     assert_eq!((scene.log().as_str(), scene.notes()), ("hold vol1, release vol1, ", 0));
 }
+
+#[test]
+fn what_a_hold_that_went_well_started_stays_where_its_release_is_tried_again() {
+    let scene = Scene::new();
+    let runs = "setsid sleep 600 >/dev/null 2>&1 & echo $! > process";
+    let moments = scene.moments(runs, "test -e mended", HOUR);
+    drop_held(&moments, &scene.place);
+    fs::write(scene.folder.path().join("mended"), "").unwrap();
+    moments.undo_left();
+    assert_eq!(scene.notes(), 0);
+    let process = fs::read_to_string(scene.folder.path().join("process")).unwrap();
+    let process: i32 = process.trim().parse().unwrap();
+    let process = rustix::process::Pid::from_raw(process).unwrap();
+    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+}

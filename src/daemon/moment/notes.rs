@@ -36,6 +36,9 @@ pub(super) struct Note {
     /// What tells the subvolume that the folder was made in ([`super::btrfs::home`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) home: Option<String>,
+    /// Whether the command that holds ended well: what it started may be meant to stay.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_held: bool,
 }
 
 impl Note {
@@ -50,7 +53,20 @@ impl Note {
 
     fn of(kind: &str, place: &Place, path: PathBuf) -> Self {
         let (volume, folder) = (place.volume.clone(), place.folder.clone());
-        Self { id: new_id(), kind: kind.to_owned(), volume, folder, path, home: None }
+        Self {
+            id: new_id(),
+            kind: kind.to_owned(),
+            volume,
+            folder,
+            path,
+            home: None,
+            is_held: false,
+        }
+    }
+
+    /// The note once the writers are held.
+    pub(super) fn held(self) -> Self {
+        Self { is_held: true, ..self }
     }
 
     /// With what tells the subvolume that the folder is made in.
