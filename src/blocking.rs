@@ -1,6 +1,6 @@
 //! Work that blocks (files, SQLite, scripts), on a thread that is there for it.
 
-use std::any::Any;
+use std::{any::Any, fmt, io};
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -42,6 +42,13 @@ pub(crate) async fn try_run<T: Send + 'static>(
 fn within_this_scope<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
     let log_scope = scope::current();
     move || scope::within(log_scope, work)
+}
+
+/// The error for a thread that the system does not give.
+pub(crate) fn no_thread(message: impl fmt::Display, error: &io::Error) -> Error {
+    Error::io(message, error).with_hint(
+        "the system's limit of threads or memory is reached (\"ulimit -u\", a container's --pids-limit); raise it, and try again",
+    )
 }
 
 /// The error for a panic in `what`.

@@ -5,10 +5,7 @@ use std::{
     thread::{Builder, Scope, ScopedJoinHandle},
 };
 
-use crate::{
-    error::{Error, Result},
-    scope,
-};
+use crate::{blocking::no_thread, error::Result, scope};
 
 /// Starts a thread. What would wait for the thread has to be told of an error.
 ///
@@ -23,11 +20,7 @@ pub(super) fn spawn<'scope, T: Send + 'scope>(
     let started = given().and_then(|()| {
         Builder::new().name(name.to_owned()).spawn_scoped(threads, move || scope::within(run, work))
     });
-    started.map_err(|error| {
-        Error::io("cannot start a thread", &error).with_hint(
-            "the system's limit of threads or memory is reached (\"ulimit -u\", a container's --pids-limit); raise it, and try again",
-        )
-    })
+    started.map_err(|error| no_thread("cannot start a thread", &error))
 }
 
 #[cfg(not(test))]

@@ -16,6 +16,7 @@ use std::{
 };
 
 use crate::{
+    blocking::no_thread,
     error::{Error, ErrorKind},
     scope,
     sync::lock,
@@ -54,15 +55,11 @@ impl Unanswered {
                 Error::new(ErrorKind::Io, format!("{what} does not answer")).with_hint(hint)
             }
             Self::NoThread(error) => {
-                Error::io(format!("{what} can't be looked at: cannot start a thread"), error)
-                    .with_hint(THREADS)
+                no_thread(format!("{what} can't be looked at: cannot start a thread"), error)
             }
         }
     }
 }
-
-/// What to do where no thread can be had.
-const THREADS: &str = "the system's limit of threads or memory is reached (\"ulimit -u\", a container's --pids-limit); raise it, and try again";
 
 /// A look that goes on.
 #[must_use]

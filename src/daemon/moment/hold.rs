@@ -1,8 +1,8 @@
 //! Holding what writes to a volume still, for as short a time as possible, and never for ever.
 //!
-//! One hold at a time is held ([`Turns`]). It is noted on disk before it begins. It ends once, with [`Hold::end`], when it is dropped,
-//! when its limit passes, or when the program ends ([`release_all`]); what a kill left, the next
-//! start releases by its note. A release that fails is tried again as long as the process lives, and
+//! One hold at a time is held ([`Turns`]). It is noted on disk before it begins. It ends once, with
+//! [`Hold::end`], when it is dropped, when its limit passes, or when the program ends
+//! ([`release_all`]); what a kill left, the next start releases by its note. A release that fails is tried again as long as the process lives, and
 //! its note stays until one succeeds.
 
 use std::{
@@ -21,6 +21,7 @@ use super::{
     writers::Writers,
 };
 use crate::{
+    blocking::no_thread,
     error::{Error, ErrorKind, Result},
     scope,
     sync::lock,
@@ -277,7 +278,9 @@ impl Hold {
             held.release_later();
         };
         let started = thread::Builder::new().name("hold".into()).spawn(watch);
-        started.map(drop).map_err(|error| Error::io("cannot watch over a hold", &error))
+        started
+            .map(drop)
+            .map_err(|error| no_thread("cannot start a thread to watch over a hold", &error))
     }
 
     /// Whether the writers went on before this was ended, so that what is read is of no use.

@@ -263,7 +263,9 @@ fn what_a_hold_that_went_well_started_stays_where_its_release_is_tried_again() {
     moments.undo_left();
     assert_eq!(scene.notes(), 0);
     let process = fs::read_to_string(scene.folder.path().join("process")).unwrap();
-    let process: i32 = process.trim().parse().unwrap();
-    let process = rustix::process::Pid::from_raw(process).unwrap();
-    rustix::process::kill_process(process, rustix::process::Signal::KILL).unwrap();
+    // One that was killed is gone, or waits to be reaped (Z).
+    let state = fs::read_to_string(format!("/proc/{}/stat", process.trim())).unwrap_or_default();
+    let process = rustix::process::Pid::from_raw(process.trim().parse().unwrap()).unwrap();
+    _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
+    assert!(state.contains(") S "), "{state}");
 }

@@ -22,7 +22,7 @@ use rustic_core::{FileType, Id};
 
 use super::{cipher::hash, storage::Storage};
 use crate::{
-    blocking::panicked,
+    blocking::{no_thread, panicked},
     error::{Error, ErrorKind, Result},
     files::{remove_all, write_error},
     scope,
@@ -138,7 +138,7 @@ impl Spool {
                 Ok(thread) => lock(&spool.threads).push(thread),
                 Err(error) => {
                     spool.close();
-                    return Err(Error::io("cannot start a thread for the spool", &error));
+                    return Err(no_thread("cannot start a thread for the spool", &error));
                 }
             }
         }
