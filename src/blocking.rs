@@ -1,6 +1,8 @@
 //! Work that blocks (files, SQLite, scripts), on a thread that is there for it.
 
-use std::{any::Any, fmt, io};
+use std::{any::Any, fmt, io, sync::OnceLock};
+
+use tokio::runtime::Runtime;
 
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -36,6 +38,25 @@ pub(crate) async fn try_run<T: Send + 'static>(
                 format!("{what} was cancelled: the program ends"),
             )),
         },
+    }
+}
+
+/// Blocks until the future is done. For threads that are not asynchronous and call out.
+///
+/// # Errors
+/// If no thread can be started for it.
+pub(crate) fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
+    static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
+    let make = || {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("calls")
+            .enable_all()
+            .build()
+    };
+    match RUNTIME.get_or_init(make) {
+        Ok(runtime) => Ok(runtime.block_on(future)),
+        Err(error) => Err(Error::io("cannot start a thread for calls", error)),
     }
 }
 

@@ -12,6 +12,8 @@ mod api;
 mod choice;
 mod daemon_choice;
 mod data_dir;
+mod docker;
+mod docker_socket;
 mod email;
 mod given;
 mod hold;
@@ -32,7 +34,13 @@ mod values;
 mod warning;
 mod webhook;
 
-use std::{borrow::Cow, collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
+use std::{
+    borrow::Cow,
+    collections::BTreeMap,
+    ffi::OsString,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use log::LevelFilter;
 use serde::Serialize;
@@ -43,6 +51,7 @@ pub(crate) use choice::{
     EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, WebhookFormat,
 };
 pub(crate) use daemon_choice::DaemonChoice;
+pub(crate) use docker::Docker;
 pub(crate) use email::Email;
 use given::Layers;
 pub(crate) use given::{Override, Source};
@@ -85,6 +94,8 @@ pub(crate) struct Config {
     pub(crate) convoy: Option<DaemonChoice>,
     /// Folders of the host that are volumes of the built-in daemon, with their names.
     pub(crate) folders: Vec<(String, PathBuf)>,
+    /// Docker's engine, whose own volumes the built-in daemon backs up.
+    pub(crate) docker: Docker,
     /// The operator's own commands that take and drop a moment of a volume.
     pub(crate) moment_commands: Option<(String, String)>,
     /// The operator's own commands that hold what writes to a volume still, and how long at most.
@@ -191,6 +202,7 @@ impl Config {
             repository_password: values.read(&BKUP_REPOSITORY_PASSWORD)?,
             convoy: values.read(&BKUP_CONVOY)?,
             folders: values.read(&BKUP_FOLDERS)?.unwrap_or_default(),
+            docker: Docker::read(&values, &environment)?,
             moment_commands: values.pair(
                 &BKUP_MOMENT_TAKE,
                 &BKUP_MOMENT_DROP,
@@ -226,6 +238,13 @@ impl Config {
     /// The built-in daemon's default folder.
     pub(crate) fn builtin_root(&self) -> PathBuf {
         self.data_dir.join("daemon")
+    }
+
+    /// The folders in which this program keeps what is its own: its data, and backups in a folder.
+    pub(crate) fn own_folders(&self) -> Vec<PathBuf> {
+        let destination = self.backup_url.as_ref().and_then(Destination::folder);
+        let folders = [Some(self.data_dir.as_path()), destination];
+        folders.into_iter().flatten().map(Path::to_owned).collect()
     }
 
     /// The host's name in backups: `BKUP_HOST`, or the system's.

@@ -17,9 +17,9 @@
 //!    the words of a command line.
 //! 8. `convoy`, `webhook_formats`: a volume daemon as everyone sees it: trait, model, client,
 //!    server, guards, dry run; the bodies of a webhook.
-//! 9. `retention`, `run_words`, `terminal`, `diagnostic`, `locks`, `s3`, `units`: rules and tools
+//! 9. `retention`, `run_words`, `terminal`, `diagnostic`, `engine`, `locks`, `s3`, `units`: rules and tools
 //!    that know nothing of the above.
-//! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `mount_table`, `progress`, `text`, `suggest`, `service_manager`: what
+//! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `mount_table`, `progress`, `text`, `suggest`, `service_manager`, `unix_http`: what
 //!     everything stands on.
 
 #![warn(unreachable_pub)]
@@ -33,6 +33,7 @@ pub(crate) mod config;
 pub(crate) mod convoy;
 pub(crate) mod daemon;
 pub(crate) mod diagnostic;
+pub(crate) mod engine;
 pub(crate) mod error;
 pub(crate) mod files;
 pub(crate) mod locks;
@@ -56,6 +57,7 @@ pub(crate) mod sync;
 pub(crate) mod terminal;
 pub(crate) mod text;
 pub(crate) mod units;
+pub(crate) mod unix_http;
 pub(crate) mod web;
 pub(crate) mod webhook_formats;
 
@@ -70,6 +72,7 @@ pub use convoy::ApiTime;
 #[expect(unreachable_pub, reason = "the integration tests share these files")]
 mod support {
     pub mod disk;
+    pub mod engine;
     pub mod faulty;
     #[expect(dead_code, reason = "unit tests need a part of it")]
     pub mod smtp;

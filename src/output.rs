@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    convoy::{ApiTime, Backup, BackupUrl, MOMENT, PROBLEM, Snapshot, Volume},
+    convoy::{ApiTime, Backup, BackupUrl, CONTAINERS, MOMENT, PROBLEM, Snapshot, Volume},
     text::{Style, counted, escape, escaped_lines, styled, width},
     units::format_size,
 };
@@ -276,7 +276,8 @@ impl View<'_> {
         self.table(if all { &URL[..2] } else { &URL }, cells.collect())
     }
 
-    /// A table of volumes. Convoy does not tell how their moments are held. Where a volume's files
+    /// A table of volumes. Convoy does not tell how their moments are held, nor which
+    /// containers have them. Where a volume's files
     /// can't be read, a last column says why.
     fn volumes(&self, volumes: &[Volume]) -> String {
         let mut columns = VOLUME.to_vec();
@@ -285,6 +286,12 @@ impl View<'_> {
             columns.insert(2, Column::left("MOMENT"));
             for (row, volume) in rows.iter_mut().zip(volumes) {
                 row.insert(2, volume.told(MOMENT).unwrap_or_default().into());
+            }
+        }
+        if volumes.iter().any(|volume| volume.told(CONTAINERS).is_some()) {
+            columns.push(Column::words("USED BY"));
+            for (row, volume) in rows.iter_mut().zip(volumes) {
+                row.push(volume.told(CONTAINERS).unwrap_or_default().into());
             }
         }
         if volumes.iter().any(|volume| volume.told(PROBLEM).is_some()) {

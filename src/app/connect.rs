@@ -21,7 +21,9 @@ use crate::{
         guards::DataLook,
         server::{Mounts, Server},
     },
-    daemon::{BuiltinDaemon, BuiltinOptions, HoldCommands, MomentCommands, is_copied},
+    daemon::{
+        BuiltinDaemon, BuiltinOptions, DockerOptions, HoldCommands, MomentCommands, is_copied,
+    },
     error::{Error, ErrorKind, Result},
     files::real_path,
     objectstore::ObjectStoreLook,
@@ -94,6 +96,11 @@ pub(crate) fn builtin_options(
         password: config.repository_password.as_ref().map(text),
         s3: config.s3(),
         folders: config.folders.clone(),
+        docker: DockerOptions {
+            socket: config.docker.socket.clone(),
+            selection: config.docker.selection.clone(),
+            own: config.own_folders(),
+        },
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
         hold: config.hold.clone().map(|Hold { hold, release, volumes, limit }| {
             (HoldCommands { hold, release, volumes }, limit)

@@ -11,12 +11,14 @@ use log::LevelFilter;
 use super::{
     choice::{Choice, listed, words},
     daemon_choice::{DaemonChoice, LONGEST_SOCKET},
+    docker_socket::{DockerSocket, pattern},
     given::quote,
     named_folders,
     secret::Secret,
 };
 use crate::{
     convoy::{Destination, Name},
+    engine::Policy,
     error::{Error, Result},
     units::{parse_duration, parse_size},
 };
@@ -151,6 +153,20 @@ pub(super) const DAEMON: Kind<DaemonChoice> = Kind::new(
     "a volume daemon",
     "write unix:///var/run/convoy/convoy.sock (Convoy's socket) or builtin:/absolute/folder",
     DaemonChoice::parse,
+);
+
+pub(super) const DOCKER: Kind<DockerSocket> = Kind::new(
+    "Docker's socket",
+    "write unix:///var/run/docker.sock, auto or off",
+    DockerSocket::parse,
+);
+
+pub(super) const DOCKER_VOLUMES: Kind<Policy> = Kind::choice("a choice of Docker's volumes");
+
+pub(super) const PATTERNS: Kind<Vec<String>> = Kind::new(
+    "a list of names",
+    "write names of volumes, with * for any characters: shop_*,wiki_data",
+    |text| list(text, pattern),
 );
 
 /// A folder. A relative path is refused.

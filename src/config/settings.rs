@@ -10,15 +10,16 @@ use super::{
         EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, WebhookFormat, listed,
     },
     daemon_choice::DaemonChoice,
+    docker_socket::DockerSocket,
     kind::{
-        About, COUNT, DAEMON, DESTINATION, DURATION, ENDPOINT, FOLDER, HOST, HOST_NAMES, Kind,
-        LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, NAMED_FOLDERS, ORIGINS, PATH, PORT,
-        POSITIVE_DURATION, Parser, SECRET, SIZE, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES,
-        Visibility,
+        About, COUNT, DAEMON, DESTINATION, DOCKER, DOCKER_VOLUMES, DURATION, ENDPOINT, FOLDER,
+        HOST, HOST_NAMES, Kind, LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, NAMED_FOLDERS,
+        ORIGINS, PATH, PATTERNS, PORT, POSITIVE_DURATION, Parser, SECRET, SIZE, SWITCH,
+        SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES, Visibility,
     },
     secret::Secret,
 };
-use crate::convoy::Destination;
+use crate::{convoy::Destination, engine::Policy};
 
 /// One setting: an environment variable. It can also be given as the name of a file (`NAME_FILE`)
 /// or by a flag.
@@ -92,6 +93,14 @@ settings! {
         "the volume daemon: unix:///socket or builtin:/folder; if not set, what \"daemon use\" chose, else the one that was there first";
     BKUP_FOLDERS: Vec<(String, PathBuf)> = NAMED_FOLDERS, None,
         "folders of this host that the built-in daemon backs up, each with a volume's name: website=/srv/website,mail=/var/mail";
+    BKUP_DOCKER: DockerSocket = DOCKER, Some("auto"),
+        "Docker's socket, for its own volumes: unix:///socket, off, or auto: DOCKER_HOST, else /var/run/docker.sock where there is one";
+    BKUP_DOCKER_VOLUMES: Policy = DOCKER_VOLUMES, Some("all"),
+        "which of Docker's volumes the built-in daemon backs up: all that have a name, or labelled: those with convoy-backups.enable=true";
+    BKUP_DOCKER_INCLUDE: Vec<String> = PATTERNS, None,
+        "names of Docker's volumes to back up, and no others, with * for any characters: shop_*,wiki_data";
+    BKUP_DOCKER_EXCLUDE: Vec<String> = PATTERNS, None,
+        "names of Docker's volumes to leave out: *_cache,tmp_*";
     BKUP_MOMENT_TAKE: String = TEXT, None,
         "a command that takes a moment of a volume of the built-in daemon and prints its folder, such as an LVM snapshot's; see docs/moments.md";
     BKUP_MOMENT_DROP: String = TEXT, None,

@@ -1,7 +1,7 @@
 //! The client of Convoy's unix socket. It has one method per route, and every call goes through one
 //! function.
 //!
-//! [`exchange`] sends one request and reads its answer over one connection. This file decides
+//! [`unix_http`](crate::unix_http) sends one request and reads its answer over one connection. This file decides
 //! whether another attempt follows. A read is tried again while the daemon restarts. A write is
 //! sent at most once: it is repeated only if no connection was made. [`answer`] turns the daemon's
 //! answer into values or errors.
@@ -11,7 +11,6 @@ mod answer;
 mod call;
 #[cfg(test)]
 mod ebs_transcript_tests;
-mod exchange;
 mod failure;
 #[cfg(test)]
 mod fault_tests;
@@ -37,11 +36,14 @@ use super::{
     Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount, Name,
     NewVolume, REQUIRED, Snapshot, Volume, identity, route,
 };
-use crate::error::{ErrorKind, Result};
+use crate::{
+    error::{ErrorKind, Result},
+    unix_http::{Failure, is_another_file},
+};
 use answer::{MountsInside, Used};
 pub(crate) use call::Deadlines;
 use call::{Call, pauses};
-use failure::{Failure, is_another_file, may_be_restarting};
+use failure::{error_of, may_be_restarting};
 
 /// How long attempts are repeated before the log mentions it.
 const SILENT_RETRY_TIME: Duration = Duration::from_secs(1);
@@ -127,15 +129,13 @@ impl Client {
         let mut pauses = pauses(self.deadlines().restart);
         let mut said = false;
         loop {
-            let failure =
-                match exchange::exchange(&self.options.socket, &call, self.deadlines().connect)
-                    .await
-                {
-                    Ok(answer) => {
-                        return answer::accept(answer).map_err(|error| error.with_request(request));
-                    }
-                    Err(failure) => failure,
-                };
+            let failure = match call.exchange(&self.options.socket, self.deadlines().connect).await
+            {
+                Ok(answer) => {
+                    return answer::accept(answer).map_err(|error| error.with_request(request));
+                }
+                Err(failure) => failure,
+            };
             let again = match &failure {
                 Failure::NotConnected(error) => {
                     may_be_restarting(error) && !is_another_file(&self.options.socket)
@@ -162,7 +162,7 @@ impl Client {
                 }
                 _ => {
                     let (socket, connect) = (&self.options.socket, self.deadlines().connect);
-                    return Err(failure.error(&call, socket, connect).with_request(request));
+                    return Err(error_of(&failure, &call, socket, connect).with_request(request));
                 }
             }
         }

@@ -23,6 +23,12 @@ pub(crate) const PROBLEM: &str = "Problem";
 
 /// The driver of volumes that are folders of the host, which are never made, moved or removed.
 pub(crate) const FOLDER_DRIVER: &str = "folder";
+/// The driver whose volumes are those of Docker's own driver `local`.
+pub(crate) const DOCKER_DRIVER: &str = "docker";
+/// The field of a volume with the compose project that it belongs to.
+pub(crate) const PROJECT: &str = "Project";
+/// The field of a volume with the names of the containers that have it, with commas between them.
+pub(crate) const CONTAINERS: &str = "Containers";
 
 /// The field with the id of the built-in daemon's root in the backups that it made. Version 0.1.0
 /// did not write it.

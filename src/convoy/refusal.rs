@@ -55,6 +55,13 @@ pub(crate) fn folder_stays(name: &str, folder: &Path) -> Error {
 pub(crate) const FOLDER_HINT: &str =
     "take it out of BKUP_FOLDERS, and it is no volume any more; its files and its backups stay";
 
+/// The refusal to make the daemon forget a volume of Docker: the next look would find it again.
+pub(crate) fn docker_decides(name: &str) -> Error {
+    refused(format!("Cannot forget volume {name}. It is one of Docker's")).with_hint(
+        "leave it out with BKUP_DOCKER_EXCLUDE, or the label convoy-backups.enable=false on it",
+    )
+}
+
 /// The refusal to make a volume by a driver that finds its volumes.
 pub(crate) fn makes_no_volumes(driver: &str, name: &str) -> Error {
     refused(format!("Driver {driver} makes no volumes")).with_hint(format!(

@@ -127,14 +127,14 @@ impl Daemon for BuiltinDaemon {
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
         self.run("listing the volumes", |operations| {
-            Ok(operations.listed(|form, volume, seen| form.volume(volume, seen)))
+            operations.listed(|form, volume, seen| form.volume(volume, seen))
         })
         .await
     }
 
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
         self.run("listing the volumes", |operations| {
-            Ok(operations.listed(|form, volume, seen| form.driver_info(volume, seen)))
+            operations.listed(|form, volume, seen| form.driver_info(volume, seen))
         })
         .await
     }
@@ -282,6 +282,7 @@ mod tests {
             hold: None,
             spool_most: 0,
             folders: Vec::new(),
+            docker: crate::daemon::DockerOptions::default(),
             host: "host1".into(),
             progress: progress::none(),
             clock: Arc::new(SystemClock),

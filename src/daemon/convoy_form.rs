@@ -6,7 +6,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde_json::json;
 
 use super::{
-    driver::{Driver as _, Drivers, Folders},
+    driver::{Docker, Driver as _, Drivers, Folders},
     moment::Moments,
     root::Root,
     seen::Seen,
@@ -14,8 +14,8 @@ use super::{
 };
 use crate::{
     convoy::{
-        ApiTime, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, PROBLEM, SNAPSHOT_SIZE, Snapshot,
-        VOLUME_ID, Volume,
+        ApiTime, CONTAINERS, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, PROBLEM, PROJECT,
+        SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, Result},
 };
@@ -71,9 +71,18 @@ impl ConvoyForm<'_> {
             (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
         ];
+        let of_docker =
+            self.drivers.docker.seen(&volume.name).filter(|_| volume.driver == Docker::NAME);
+        let of_docker = of_docker.map(|volume| {
+            let containers = volume.containers.join(", ");
+            let containers = Some(containers).filter(|names| !names.is_empty());
+            let project = volume.project.map(|project| (PROJECT, project));
+            project.into_iter().chain(containers.map(|names| (CONTAINERS, names)))
+        });
         let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
         let hold = self.moments.holds(&volume.name).then(|| (HOLD, "command".to_owned()));
-        fields(always.into_iter().chain(note).chain(hold).chain(problem))
+        let of_docker = of_docker.into_iter().flatten();
+        fields(always.into_iter().chain(note).chain(hold).chain(of_docker).chain(problem))
     }
 
     /// A volume with its snapshots.

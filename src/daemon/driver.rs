@@ -6,6 +6,7 @@
 //! [`Driver::found`].
 
 mod all;
+mod docker;
 mod folder;
 mod overlap;
 mod vfs;
@@ -23,6 +24,8 @@ use crate::{
     mount_table::{at_or_below, mounts},
 };
 pub(super) use all::Drivers;
+pub(crate) use docker::DockerOptions;
+pub(super) use docker::{Docker, DockerVolume};
 pub(super) use folder::Folders;
 pub(super) use overlap::{SameFolder, refuse_destination};
 pub(super) use vfs::{Created, Vfs};

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use jiff::Timestamp;
 
 use super::{
-    driver::{Driver, Drivers},
+    driver::{Docker, DockerVolume, Driver, Drivers},
     identity::new_id,
     state::{StateFolder, VolumeState},
 };
@@ -69,4 +69,121 @@ fn taken(made: &VolumeState) -> Error {
         made.name
     ))
     .with_hint("choose another name for the folder; nothing was changed")
+}
+
+/// The states that change by what Docker's engine has now: new ones, those that are back, and those
+/// that are gone. The second is a sentence on each that is not what it was. Pure.
+pub(super) fn docker_changes(
+    found: &BTreeMap<String, DockerVolume>,
+    known: &BTreeMap<String, VolumeState>,
+    now: Timestamp,
+) -> (Vec<VolumeState>, Vec<String>) {
+    let mut sentences = Vec::new();
+    let mut changed = Vec::new();
+    for (name, volume) in found {
+        let fresh = || docker_state(volume, new_id(), now);
+        match known.get(name) {
+            None => changed.push(fresh()),
+            Some(known) if known.driver != Docker::NAME => sentences.push(format!(
+                "volume \"{name}\" of Docker is not backed up: this daemon has another volume of that name, of the driver {}",
+                known.driver
+            )),
+            // A restore is filling it, or a start has to end one.
+            Some(known) if known.restoring.is_some() => {}
+            Some(known) if is_another(known.mark.as_deref(), volume.mark.as_deref()) => {
+                sentences.push(format!(
+                    "volume \"{name}\" of Docker was made anew: backups of the former one stay, and are no longer pruned with its own"
+                ));
+                changed.push(VolumeState { snapshots: known.snapshots.clone(), ..fresh() });
+            }
+            Some(known) => changed.push(VolumeState {
+                forgotten: false,
+                folder: Some(volume.folder.clone()),
+                mark: volume.mark.clone().or_else(|| known.mark.clone()),
+                labels: volume.labels.clone(),
+                ..known.clone()
+            }),
+        }
+    }
+    let is_gone = |volume: &&VolumeState| {
+        volume.driver == Docker::NAME
+            && volume.restoring.is_none()
+            && !found.contains_key(&volume.name)
+    };
+    let gone = known.values().filter(is_gone);
+    changed.extend(gone.map(|volume| VolumeState { forgotten: true, ..volume.clone() }));
+    changed.retain(|volume| known.get(&volume.name) != Some(volume));
+    (changed, sentences)
+}
+
+/// The state of a volume of Docker that was not known.
+pub(super) fn docker_state(volume: &DockerVolume, id: String, now: Timestamp) -> VolumeState {
+    let found = VolumeState::found(&volume.name, Docker::NAME, &volume.folder, (id, now));
+    VolumeState { mark: volume.mark.clone(), labels: volume.labels.clone(), ..found }
+}
+
+/// Whether two marks are of two volumes. What could not be seen tells nothing.
+fn is_another(known: Option<&str>, now: Option<&str>) -> bool {
+    known.is_some() && now.is_some() && known != now
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn docker_volume(name: &str, mark: Option<&str>) -> (String, DockerVolume) {
+        let volume = DockerVolume {
+            name: name.into(),
+            folder: format!("/d/{name}/_data").into(),
+            must_be_mounted: false,
+            mark: mark.map(str::to_owned),
+            created: None,
+            project: None,
+            containers: Vec::new(),
+            labels: BTreeMap::new(),
+            options: BTreeMap::new(),
+        };
+        (name.into(), volume)
+    }
+
+    /// The states after a look that found these.
+    fn look(
+        known: &mut BTreeMap<String, VolumeState>,
+        found: &[(&str, Option<&str>)],
+    ) -> Vec<String> {
+        let found = found.iter().map(|(name, mark)| docker_volume(name, *mark)).collect();
+        let (changed, sentences) = docker_changes(&found, known, Timestamp::UNIX_EPOCH);
+        known.extend(changed.into_iter().map(|volume| (volume.name.clone(), volume)));
+        sentences
+    }
+
+    #[test]
+    fn a_volume_of_docker_keeps_its_id_while_it_is_away_and_loses_it_when_it_is_made_anew() {
+        let mut known = BTreeMap::new();
+        assert!(look(&mut known, &[("db", Some("1-1.0"))]).is_empty());
+        let id = known["db"].id();
+        // The second look changes nothing, so nothing is written.
+        let same = [docker_volume("db", Some("1-1.0"))].into();
+        assert!(docker_changes(&same, &known, Timestamp::UNIX_EPOCH).0.is_empty());
+        look(&mut known, &[]);
+        assert!(!known["db"].is_listed());
+        // Its folder can't be seen, so nothing says that it is another.
+        assert!(look(&mut known, &[("db", None)]).is_empty());
+        assert!(known["db"].is_listed() && known["db"].id() == id);
+        assert!(look(&mut known, &[("db", Some("1-1.0"))]).is_empty());
+        assert_eq!(known["db"].id(), id);
+        let sentences = look(&mut known, &[("db", Some("2-5.0"))]);
+        assert!(sentences[0].contains("was made anew") && known["db"].id() != id);
+    }
+
+    #[test]
+    fn a_volume_of_docker_never_takes_the_name_of_another_drivers() {
+        let folder = Path::new("/srv/db");
+        let state = VolumeState::found("db", "folder", folder, (new_id(), Timestamp::UNIX_EPOCH));
+        let mut known = BTreeMap::from([("db".to_owned(), state)]);
+        let before = known.clone();
+        let sentences = look(&mut known, &[("db", None)]);
+        assert!(sentences[0].contains("another volume of that name"), "{sentences:?}");
+        assert_eq!(known, before);
+    }
 }

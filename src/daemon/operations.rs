@@ -1,14 +1,22 @@
 //! What Convoy's API does with volumes, snapshots and backups: one method per operation. The
 //! methods read and write files, so they must run on threads that may block.
 
-use std::{collections::BTreeMap, fs::File, sync::Arc};
+mod docker;
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    sync::{Arc, Mutex},
+};
 
 use jiff::Timestamp;
 
 use super::{
     backups::{Destinations, StoredUrl},
     convoy_form::ConvoyForm,
-    driver::{Created, Driver as _, Drivers, Folders, answers, refuse_destination},
+    driver::{
+        Created, Docker, DockerVolume, Driver as _, Drivers, Folders, answers, refuse_destination,
+    },
     format, found,
     identity::{Identity, new_id},
     moment::Moments,
@@ -45,6 +53,8 @@ pub(super) struct Operations {
     destinations: Destinations,
     /// The owner's lock of the root, held as long as the daemon lives.
     _lock: File,
+    /// Held while Docker is asked for its volumes.
+    looking: Mutex<()>,
 }
 
 impl Operations {
@@ -57,7 +67,7 @@ impl Operations {
         let root = Root::make(&options.root)?;
         let owned = root.own()?;
         format::take_over(&root)?;
-        let drivers = Drivers::new(&root, options.folders);
+        let drivers = Drivers::new(&root, options.folders, options.docker);
         let state = StateFolder(root.state());
         let mut volumes = state.load()?;
         let access =
@@ -71,8 +81,11 @@ impl Operations {
         sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
         sentences.extend(found::take_up(&drivers, &state, &mut volumes, options.clock.now())?);
         let identity = Identity::of(&root, &mut sentences)?;
+        let known = volumes.values().filter(|volume| volume.driver == Docker::NAME);
+        drivers.docker.remember(known.filter_map(DockerVolume::known).collect());
         let spool = SpoolPlace { folder: root.spool(), most: options.spool_most };
         let operations = Self {
+            looking: Mutex::default(),
             drivers,
             moments,
             clock: options.clock,
@@ -82,6 +95,8 @@ impl Operations {
             root,
             _lock: owned,
         };
+        operations.look_for_volumes()?;
+        sentences.extend(operations.finish_restores());
         Ok((operations, sentences))
     }
 
@@ -107,15 +122,17 @@ impl Operations {
     pub(super) fn listed<T>(
         &self,
         show: impl Fn(&ConvoyForm<'_>, &VolumeState, &Seen) -> T,
-    ) -> BTreeMap<String, T> {
+    ) -> Result<BTreeMap<String, T>> {
+        self.look_for_volumes()?;
         let (form, volumes) = (self.convoy_form(), self.volumes.listed());
         let seen = see(&self.drivers, &self.moments, &volumes);
         let all = volumes.iter().zip(&seen);
-        all.map(|(volume, seen)| (volume.name.clone(), show(&form, volume, seen))).collect()
+        Ok(all.map(|(volume, seen)| (volume.name.clone(), show(&form, volume, seen))).collect())
     }
 
     /// One volume.
     pub(super) fn volume(&self, name: &str) -> Result<Volume> {
+        self.look_for_volumes()?;
         let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
         Ok(self.shown(&volume))
     }
@@ -150,7 +167,10 @@ impl Operations {
         // A folder of the host is restored beside it.
         let is_restored = |driver: &str| new.backup.is_some() && driver == Folders::NAME;
         let vfs = self.drivers.vfs.name();
-        let is_other = |driver: &&str| !driver.is_empty() && *driver != vfs && !is_restored(driver);
+        let docker = |driver: &str| driver == Docker::NAME && self.drivers.docker.is_used();
+        let is_other = |driver: &&str| {
+            !driver.is_empty() && *driver != vfs && !is_restored(driver) && !docker(driver)
+        };
         if let Some(driver) = new.driver.as_deref().filter(is_other) {
             return Err(if driver == Folders::NAME {
                 makes_no_volumes(driver, name)
@@ -161,6 +181,7 @@ impl Operations {
         }
         self.volumes.exclusively(name, || {
             match self.volumes.find_even_forgotten(name) {
+                Some(gone) if gone.driver == Docker::NAME && gone.forgotten => {}
                 Some(VolumeState { folder: Some(folder), .. }) => {
                     return Err(name_of_a_folder(name, &folder));
                 }
@@ -174,6 +195,9 @@ impl Operations {
                 return Err(refused(format!("{name} is the name of a snapshot"))
                     .with_hint("choose another name"));
             };
+            if self.is_for_docker(new)? {
+                return self.make_docker_volume(new).map(|made| self.shown(&made));
+            }
             self.make_volume(new)
         })
     }
@@ -189,6 +213,8 @@ impl Operations {
             name: name.to_owned(),
             driver: self.drivers.vfs.name().to_owned(),
             folder: None,
+            mark: None,
+            labels: BTreeMap::new(),
             size: new.size.unwrap_or(0),
             id: Some(new_id()),
             created: self.clock.now(),
@@ -250,6 +276,9 @@ impl Operations {
     pub(super) fn delete_volume(&self, name: &str, reference_only: bool) -> Result<()> {
         self.volumes.exclusively(name, || {
             let (volume, _deleting) = self.volumes.begin_deletion(name)?;
+            if volume.driver == Docker::NAME {
+                return self.remove_docker_volume(volume, reference_only);
+            }
             if let Some(folder) = &volume.folder {
                 return Err(folder_stays(name, folder));
             }

@@ -2,7 +2,10 @@
 
 use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
-use super::moment::{HoldCommands, MomentCommands};
+use super::{
+    driver::DockerOptions,
+    moment::{HoldCommands, MomentCommands},
+};
 use crate::{clock::Clock, progress::Progress, s3::S3Options};
 
 /// The options of a [`super::BuiltinDaemon`].
@@ -16,6 +19,8 @@ pub(crate) struct BuiltinOptions {
     pub(crate) s3: S3Options,
     /// Folders of the host that are volumes, with their names.
     pub(crate) folders: Vec<(String, PathBuf)>,
+    /// Docker's engine, whose own volumes are volumes here.
+    pub(crate) docker: DockerOptions,
     /// The operator's own commands that take and drop a moment.
     pub(crate) moment: Option<MomentCommands>,
     /// The operator's own commands that hold what writes to a volume still, and how long at most.

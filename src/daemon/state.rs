@@ -28,6 +28,13 @@ pub(crate) struct VolumeState {
     /// The folder of the host with its files, of the driver `folder`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) folder: Option<PathBuf>,
+    /// What tells it from another volume of its name, of the driver `docker`; `None` where that
+    /// could not be seen.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) mark: Option<String>,
+    /// Its labels, of the driver `docker`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
     /// The requested size in bytes, or 0 if none was requested. Nothing enforces the size.
     pub(crate) size: u64,
     /// Random; `None` for a volume that version 0.1.0 made.
@@ -71,6 +78,8 @@ impl VolumeState {
             name: name.to_owned(),
             driver: driver.to_owned(),
             folder: Some(folder.to_owned()),
+            mark: None,
+            labels: BTreeMap::new(),
             size: 0,
             id: Some(id),
             created,

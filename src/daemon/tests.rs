@@ -5,6 +5,7 @@ mod back_up;
 mod convoy_form;
 mod damage;
 mod destinations;
+mod docker;
 mod files;
 mod forgery;
 mod identity;

@@ -85,6 +85,28 @@ impl Volumes {
         known.values().filter(|volume| volume.is_listed()).cloned().collect()
     }
 
+    /// All volumes, including forgotten ones.
+    pub(super) fn all(&self) -> Vec<VolumeState> {
+        lock(&self.known).values().cloned().collect()
+    }
+
+    /// Makes the states fit what was found: `changes` tells which change, and has a result of its own.
+    ///
+    /// # Errors
+    /// If a state can't be written. Those before it are.
+    pub(super) fn take_up<T>(
+        &self,
+        changes: impl FnOnce(&BTreeMap<String, VolumeState>) -> (Vec<VolumeState>, T),
+    ) -> Result<T> {
+        let changing = self.change();
+        let known = lock(&self.known).clone();
+        let (changed, told) = changes(&known);
+        for volume in changed {
+            self.record(volume, &changing)?;
+        }
+        Ok(told)
+    }
+
     /// A volume, unless it is forgotten.
     pub(super) fn find(&self, volume: &str) -> Option<VolumeState> {
         self.find_even_forgotten(volume).filter(VolumeState::is_listed)

@@ -1,10 +1,6 @@
 //! The objects below one folder of a bucket: the requests, which are repeated if that helps.
 
-use std::{
-    future::Future,
-    sync::OnceLock,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 use aws_sdk_s3::{
     Client,
@@ -19,13 +15,13 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
-use tokio::runtime::Runtime;
 
 use super::{
     failure::{cause, failure},
     options::S3Options,
 };
 use crate::{
+    blocking::wait,
     error::{Error, ErrorKind, Result},
     files,
 };
@@ -51,22 +47,6 @@ pub(crate) struct Objects {
     /// The prefix of the objects' names; it ends in `/`.
     prefix: String,
     location: String,
-}
-
-/// Blocks until the future is done, because the threads that ask are not asynchronous.
-fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
-    static RUNTIME: OnceLock<std::io::Result<Runtime>> = OnceLock::new();
-    let make = || {
-        tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .thread_name("s3")
-            .enable_all()
-            .build()
-    };
-    match RUNTIME.get_or_init(make) {
-        Ok(runtime) => Ok(runtime.block_on(future)),
-        Err(error) => Err(Error::io("cannot start a thread for S3", error)),
-    }
 }
 
 impl Objects {

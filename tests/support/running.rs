@@ -92,6 +92,8 @@ pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     }
     // Nor have the services of the machine that tests run on.
     command.env("BKUP_DEFAULTS", "off");
+    // Nor has its Docker engine.
+    command.env("BKUP_DOCKER", "off");
     command.env("NO_COLOR", "1").env("TZ", "UTC").env_remove("RUST_BACKTRACE").stdin(Stdio::null());
     command
 }

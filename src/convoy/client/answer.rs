@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use hyper::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 
-use super::{advice, exchange::Answer, failure::IS_IT_CONVOY};
+use super::{advice, failure::IS_IT_CONVOY};
 use crate::{
-    convoy::{Backup, BackupUrl},
+    convoy::{Backup, BackupUrl, HINT, KIND},
     error::{Error, ErrorKind, Result},
+    unix_http::Answer,
 };
 
 /// How many characters an error shows of an answer that makes no sense, and of the daemon's own
@@ -18,7 +19,9 @@ const WORDS: usize = 500;
 
 /// The body of a 200 answer. Any other answer becomes an error.
 pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
-    let Answer { status, body, hint, kind } = answer;
+    // Only our server sends these two, with an error.
+    let (hint, kind) = (answer.header(HINT), answer.header(KIND));
+    let Answer { status, body, .. } = answer;
     if status == StatusCode::OK {
         return Ok(body);
     }

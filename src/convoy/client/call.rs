@@ -1,9 +1,13 @@
 //! A call to the daemon, and how long its answer may take.
 
-use std::time::Duration;
+use std::{io, path::Path, time::Duration};
 
-use hyper::Method;
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, header};
 use serde_json::Value;
+
+use crate::unix_http::{self, Answer, Failure, Times};
 
 /// How long each sort of call may take, until its whole answer has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +56,27 @@ impl Call {
 
     pub(super) fn request(&self) -> String {
         format!("{} {}", self.method, self.route)
+    }
+
+    /// Sends the call to `socket` and reads the whole answer within the call's deadline.
+    pub(super) async fn exchange(
+        &self,
+        socket: &Path,
+        connect: Duration,
+    ) -> Result<Answer, Failure> {
+        let body = self.body.as_ref().map_or_else(Vec::new, |body| body.to_string().into_bytes());
+        let request = Request::builder()
+            .method(&self.method)
+            .uri(format!("/v1{}", self.route))
+            .header(header::HOST, "localhost")
+            .header(header::USER_AGENT, "Convoy-Client/1")
+            .header(header::CONTENT_TYPE, "application/json")
+            // Go reads a body only if its length is announced; otherwise it answers `EOF`.
+            .header(header::CONTENT_LENGTH, body.len())
+            .header(header::CONNECTION, "close")
+            .body(Full::new(Bytes::from(body)))
+            .map_err(|error| Failure::NotConnected(io::Error::other(error)))?;
+        unix_http::exchange(socket, request, Times { connect, deadline: self.deadline }).await
     }
 }
 

@@ -264,7 +264,11 @@ async fn what_no_waiting_helps_with_is_told_at_once() {
     let denied = std::io::Error::from(std::io::ErrorKind::PermissionDenied);
     assert!(!may_be_restarting(&denied));
     let call = Call { method: Method::GET, route: "/info", body: None, deadline: Duration::ZERO };
-    let error =
-        Failure::NotConnected(denied).error(&call, &file.with_file_name("none"), Duration::ZERO);
+    let error = error_of(
+        &Failure::NotConnected(denied),
+        &call,
+        &file.with_file_name("none"),
+        Duration::ZERO,
+    );
     assert!(error.message.starts_with("no permission"), "{error}");
 }

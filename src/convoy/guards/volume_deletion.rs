@@ -8,7 +8,7 @@ use super::{
     volumes::explain_missing_volume,
 };
 use crate::{
-    convoy::{Destination, FOLDER_DRIVER, Name, Volume, refusal},
+    convoy::{CONTAINERS, Destination, FOLDER_DRIVER, Name, Volume, refusal},
     error::{Error, ErrorKind, Result},
     files::{mounts_in, real_path},
     locks::Sharing,
@@ -54,7 +54,7 @@ impl Guards {
         Ok(())
     }
 
-    /// Refuses to delete a volume that is a folder of the host, that is mounted, or in which something is mounted: another folder's
+    /// Refuses to delete a volume that is a folder of the host, that containers have, that is mounted, or in which something is mounted: another folder's
     /// files would be deleted with its own.
     ///
     /// # Errors
@@ -66,6 +66,12 @@ impl Guards {
                 "the volume \"{name}\" is a folder of the host, so nothing of it was deleted"
             ))
             .with_hint(refusal::FOLDER_HINT));
+        }
+        if let Some(containers) = volume.told(CONTAINERS) {
+            return Err(Error::guard(format!(
+                "containers have the volume \"{name}\", so nothing of it was deleted: {containers}"
+            ))
+            .with_hint("remove these containers first (docker rm); stopped ones have it, too"));
         }
         if !volume.mount_point.is_empty() {
             return Err(Error::guard(format!(

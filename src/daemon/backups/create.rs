@@ -74,6 +74,7 @@ impl DestinationRepository {
             extent,
             moment: MomentRecord::default(),
             driver: volume.driver.clone(),
+            labels: volume.labels.clone(),
         })
     }
 

@@ -30,6 +30,9 @@ const CHANGED_PATHS: &str = "changed-paths";
 /// The tag with the milliseconds for which the programs that write to the volume were held still.
 const STOOD: &str = "held-ms";
 
+/// The tag with the volume's labels, as a JSON map.
+const LABELS: &str = "labels";
+
 /// The content of a backup's tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::daemon) struct Record {
@@ -55,6 +58,8 @@ pub(in crate::daemon) struct Record {
     pub(in crate::daemon) moment: MomentRecord,
     /// The name of the volume's driver.
     pub(in crate::daemon) driver: String,
+    /// The volume's labels, of the driver `docker`.
+    pub(in crate::daemon) labels: BTreeMap<String, String>,
 }
 
 impl Record {
@@ -77,6 +82,9 @@ impl Record {
         // Older versions have one driver, and no tag.
         if self.driver != Vfs::NAME {
             all.push(("driver", self.driver.clone()));
+        }
+        if !self.labels.is_empty() {
+            all.push((LABELS, serde_json::json!(self.labels).to_string()));
         }
         if self.moment.changed_files > 0 {
             all.push((CHANGED, self.moment.changed_files.to_string()));
@@ -137,6 +145,10 @@ impl Record {
                 stood: tags.get(STOOD).and_then(|stood| stood.parse().ok()),
             },
             driver: text("driver").unwrap_or_else(|| Vfs::NAME.to_owned()),
+            labels: tags
+                .get(LABELS)
+                .and_then(|labels| serde_json::from_str(labels).ok())
+                .unwrap_or_default(),
         }))
     }
 

@@ -15,6 +15,15 @@ use crate::{
 };
 
 impl DestinationRepository {
+    /// What the tags of a backup say.
+    ///
+    /// # Errors
+    /// If there is no such backup, or the repository can't be read.
+    pub(in crate::daemon) fn recorded(&self, url: &StoredUrl<'_>) -> Result<Record> {
+        let repository = self.existing()?.ok_or_else(|| url.missing())?;
+        self.catalogue.find_readable(&repository, url).map(|found| found.record)
+    }
+
     /// Restores a backup into an empty folder, as the files of `volume`. Returns what the backup's
     /// tags say.
     ///

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Driver, READ_WITHIN, folder::Folders, vfs::Vfs};
+use super::{Docker, DockerOptions, Driver, READ_WITHIN, folder::Folders, vfs::Vfs};
 use crate::{
     daemon::{moment::Place, root::Root},
     error::Result,
@@ -13,23 +13,37 @@ use crate::{
 pub(in crate::daemon) struct Drivers {
     pub(in crate::daemon) vfs: Vfs,
     pub(in crate::daemon) folders: Folders,
+    pub(in crate::daemon) docker: Docker,
 }
 
 impl Drivers {
-    pub(in crate::daemon) fn new(root: &Root, folders: Vec<(String, PathBuf)>) -> Self {
-        Self { vfs: Vfs::new(root), folders: Folders::new(root, folders) }
+    pub(in crate::daemon) fn new(
+        root: &Root,
+        folders: Vec<(String, PathBuf)>,
+        docker: DockerOptions,
+    ) -> Self {
+        Self {
+            vfs: Vfs::new(root),
+            folders: Folders::new(root, folders),
+            docker: Docker::new(docker),
+        }
     }
 
     /// The driver of this name. A volume of a driver that is not there any more is one of `vfs`'s
     /// without files.
     pub(in crate::daemon) fn of(&self, name: &str) -> &dyn Driver {
-        if name == Folders::NAME { &self.folders } else { &self.vfs }
+        match name {
+            Folders::NAME => &self.folders,
+            Docker::NAME => &self.docker,
+            _ => &self.vfs,
+        }
     }
 
     /// The drivers' names, the one for new volumes first.
     pub(in crate::daemon) fn names(&self) -> Vec<&'static str> {
         let folders = (!self.folders.found().is_empty()).then_some(Folders::NAME);
-        std::iter::once(Vfs::NAME).chain(folders).collect()
+        let docker = self.docker.is_used().then_some(Docker::NAME);
+        std::iter::once(Vfs::NAME).chain(folders).chain(docker).collect()
     }
 
     /// As [`Driver::check`], for one volume that is to be read.

@@ -64,7 +64,7 @@ impl Around {
 }
 
 /// Whether `inside` is the folder, or lies in it. What is not there lies nowhere.
-fn holds(folder: Identity, inside: &Path) -> bool {
+pub(super) fn holds(folder: Identity, inside: &Path) -> bool {
     let real = real_path(inside);
     real.ancestors().any(|ancestor| Identity::of(ancestor).is_ok_and(|there| there == folder))
 }

@@ -102,8 +102,8 @@ pub(super) fn undo_unfinished(
     disk: OnDisk<'_>,
     volumes: &mut BTreeMap<String, VolumeState>,
 ) -> Vec<String> {
-    let unfinished: Vec<_> =
-        volumes.values().filter_map(|v| Some((v.clone(), v.restoring?))).collect();
+    let of_vfs = volumes.values().filter(|volume| volume.is_ours());
+    let unfinished: Vec<_> = of_vfs.filter_map(|v| Some((v.clone(), v.restoring?))).collect();
     let mut sentences = Vec::new();
     for (volume, inode) in unfinished {
         let name = volume.name.clone();

@@ -16,7 +16,7 @@ use crate::{
     clock::SystemClock,
     convoy::{BackupUrl, Daemon as _, Destination, Name, NewVolume, Volume},
     daemon::{
-        BuiltinDaemon, BuiltinOptions,
+        BuiltinDaemon, BuiltinOptions, DockerOptions,
         repository::{Backend, OpenRepository},
         save::keep_trees,
     },
@@ -34,6 +34,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         hold: None,
         spool_most: 0,
         folders: Vec::new(),
+        docker: DockerOptions::default(),
         host: "host1".into(),
         progress: progress::none(),
         clock: Arc::new(SystemClock),

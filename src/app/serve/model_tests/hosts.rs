@@ -25,7 +25,7 @@ use crate::{
     clock::{Clock, FixedClock},
     config::{Config, DaemonChoice},
     convoy::{Backup, Daemon, Volume, identity, memory_look::MemoryLook},
-    daemon::{BuiltinDaemon, BuiltinOptions},
+    daemon::{BuiltinDaemon, BuiltinOptions, DockerOptions},
     error::Result,
     notify::Notifier,
     progress,
@@ -114,6 +114,7 @@ impl Host {
             }
             Kind::BuiltIn => {
                 let options = BuiltinOptions {
+                    docker: DockerOptions::default(),
                     moment: None,
                     hold: None,
                     spool_most: 0,

@@ -1,0 +1,105 @@
+//! What the engine tells of its volumes and containers. Fields that are not needed are not read.
+
+use std::{collections::BTreeMap, path::PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Deserializer};
+
+/// The name of a volume that got none: 64 hexadecimal digits.
+const ANONYMOUS_NAME_LENGTH: usize = 64;
+/// What newer engines write on volumes that got no name.
+const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
+/// The compose project that a volume or container belongs to.
+const PROJECT_LABEL: &str = "com.docker.compose.project";
+
+/// A volume of the engine, of whichever driver.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct EngineVolume {
+    pub(crate) name: String,
+    /// `local` for the engine's own.
+    pub(crate) driver: String,
+    /// Where its files are on the engine's host; empty for some drivers while they are not mounted.
+    #[serde(default)]
+    pub(crate) mountpoint: PathBuf,
+    /// Older engines and some drivers do not tell it.
+    #[serde(default)]
+    pub(crate) created_at: Option<Timestamp>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
+    /// The driver's options: `type`, `o` and `device` of a mount.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) options: BTreeMap<String, String>,
+}
+
+impl EngineVolume {
+    /// Whether nobody gave it a name: its container's image or command asked for some volume.
+    pub(crate) fn is_anonymous(&self) -> bool {
+        let is_hex = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+        self.labels.contains_key(ANONYMOUS_LABEL)
+            || (self.name.len() == ANONYMOUS_NAME_LENGTH && self.name.bytes().all(is_hex))
+    }
+
+    /// Its compose project.
+    pub(crate) fn project(&self) -> Option<&str> {
+        self.labels.get(PROJECT_LABEL).map(String::as_str)
+    }
+}
+
+/// A container.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Container {
+    pub(crate) id: String,
+    /// Each begins with `/`.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) names: Vec<String>,
+    #[serde(default)]
+    pub(crate) image: String,
+    /// `running`, `paused`, `exited`, ..
+    #[serde(default)]
+    pub(crate) state: String,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) mounts: Vec<ContainerMount>,
+}
+
+impl Container {
+    /// Its name as people write it, else its id.
+    pub(crate) fn name(&self) -> &str {
+        self.names.first().map_or(&self.id, |name| name.trim_start_matches('/'))
+    }
+
+    /// Whether it has this volume.
+    pub(crate) fn uses(&self, volume: &str) -> bool {
+        self.mounts.iter().any(|mount| mount.name.as_deref() == Some(volume))
+    }
+}
+
+/// What a container has mounted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct ContainerMount {
+    /// The volume's name; `None` for a folder or file of the host.
+    #[serde(default)]
+    pub(crate) name: Option<String>,
+    /// Whether the container may write.
+    #[serde(default, rename = "RW")]
+    pub(crate) writable: bool,
+}
+
+/// The answer to `GET /volumes`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct VolumeList {
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(super) volumes: Vec<EngineVolume>,
+}
+
+/// Go writes an empty list or map as `null`.
+fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
+    from: D,
+) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
+}

@@ -1,0 +1,102 @@
+//! The engine's client against an engine in memory, and against sockets that misbehave.
+
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixListener,
+    path::Path,
+    thread,
+};
+
+use serde_json::json;
+
+use super::*;
+use crate::{error::ErrorKind, support::engine::FakeEngine};
+
+/// A socket that answers every request with these bytes.
+fn answering(socket: &Path, bytes: &'static [u8]) {
+    let listener = UnixListener::bind(socket).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            _ = stream.read(&mut [0; 4096]);
+            _ = stream.write_all(bytes);
+        }
+    });
+}
+
+#[test]
+fn volumes_and_containers_are_read_with_their_labels_and_options() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeEngine::start(folder.path());
+    let labels = json!({ "com.docker.compose.project": "shop" });
+    let data = fake.volume("shop_db", &labels, &json!(null));
+    let options = json!({ "type": "nfs", "o": "addr=10.0.0.1", "device": ":/data" });
+    fake.volume("share", &json!(null), &options);
+    fake.volume(&"0123456789abcdef".repeat(4), &json!(null), &json!(null));
+    fake.container("shop-db-1", "running", &json!({}), &["shop_db"]);
+
+    let engine = Engine::at(&fake.socket);
+    let volumes = engine.volumes().unwrap();
+    let named = |name: &str| volumes.iter().find(|volume| volume.name == name).unwrap();
+    assert_eq!(named("shop_db").project(), Some("shop"));
+    assert_eq!(named("shop_db").mountpoint, data);
+    assert_eq!(named("share").options["type"], "nfs");
+    assert!(named("share").labels.is_empty() && !named("share").is_anonymous());
+    assert_eq!(volumes.iter().filter(|volume| volume.is_anonymous()).count(), 1);
+
+    let containers = engine.containers().unwrap();
+    assert_eq!(containers[0].name(), "shop-db-1");
+    assert!(containers[0].uses("shop_db") && !containers[0].uses("share"));
+    assert_eq!(
+        fake.with(|contents| contents.requests.clone()),
+        ["GET /_ping", "GET /v1.41/volumes", "GET /v1.41/containers/json?all=1"]
+    );
+}
+
+#[test]
+fn a_volume_is_made_with_labels_and_options_and_not_removed_while_a_container_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeEngine::start(folder.path());
+    let engine = Engine::at(&fake.socket);
+    let labels = BTreeMap::from([("a".to_owned(), "b".to_owned())]);
+    let made = engine.create_volume("vol1", &labels, &BTreeMap::new()).unwrap();
+    assert_eq!((made.labels, made.driver.as_str()), (labels, "local"));
+    fake.container("one", "exited", &json!({}), &["vol1"]);
+    let error = engine.remove_volume("vol1").unwrap_err();
+    assert!(error.message.contains("volume is in use") && error.hint.is_some(), "{error}");
+    assert_eq!((error.status, error.kind), (Some(409), ErrorKind::Daemon));
+    fake.with(|contents| contents.containers.clear());
+    engine.remove_volume("vol1").unwrap();
+    assert_eq!(engine.remove_volume("vol1").unwrap_err().kind, ErrorKind::NotFound);
+}
+
+#[test]
+fn what_is_no_engine_is_told_from_an_engine_that_is_away() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    std::fs::write(path("file"), "").unwrap();
+    drop(UnixListener::bind(path("dead")).unwrap());
+    answering(&path("web"), b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nOK");
+    answering(&path("noise"), b"220 mail.example.org ESMTP\r\n");
+    let closing: &[u8] = b"";
+    answering(&path("closing"), closing);
+    let odd = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 2\r\n\r\n{}";
+    answering(&path("odd"), odd);
+    let huge = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 99999999999\r\n\r\n";
+    answering(&path("huge"), huge);
+    for (name, kind, words) in [
+        ("gone", ErrorKind::Unreachable, "there is no socket"),
+        ("file", ErrorKind::Unreachable, "is not a socket"),
+        ("dead", ErrorKind::Unreachable, "nobody listens"),
+        ("web", ErrorKind::Protocol, "is no Docker engine"),
+        ("noise", ErrorKind::Protocol, "is no Docker engine"),
+        ("closing", ErrorKind::Timeout, "the connection to Docker broke"),
+        ("huge", ErrorKind::Protocol, "it is too long"),
+    ] {
+        let error = Engine::at(&path(name)).volumes().unwrap_err();
+        assert_eq!(error.kind, kind, "{name}: {error}");
+        assert!(error.message.contains(words) && error.hint.is_some(), "{name}: {error}");
+    }
+    let error = Engine::at(&path("odd")).containers().unwrap_err();
+    assert!(error.message.contains("makes no sense"), "{error}");
+}
