@@ -411,12 +411,17 @@ fn what_can_not_be_looked_at_again_is_told() {
 #[test]
 fn a_run_that_is_cancelled_while_it_looks_again_fails() {
     let scene = Scene::new();
-    scene.write("f", b"new, so that there is a second look");
+    scene.write("1", b"before");
+    scene.write("2", b"before");
     let (volume, is_read) = (scene.path(""), AtomicUsize::new(0));
     let source = scene.source(&volume, None);
     let cancelled = || is_read.load(Ordering::Relaxed) > 0;
-    let read = |_: &CStr| {
-        is_read.store(1, Ordering::Relaxed);
+    let read = |name: &CStr| {
+        if name == c"1" {
+            scene.write("2", b"new, so that there is a second look");
+        } else {
+            is_read.store(1, Ordering::Relaxed);
+        }
         Ok(())
     };
     let saved = save_watched(&scene.repository, source, (&NoProgress, &cancelled), &read);
