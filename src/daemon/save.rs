@@ -31,6 +31,7 @@ mod blob_writer;
 mod change_times;
 mod chunks;
 mod content;
+mod copy;
 mod counts;
 mod entry;
 mod holes;
@@ -82,6 +83,7 @@ use crate::{
     sync::lock,
     text::counted,
 };
+pub(in crate::daemon) use copy::copy;
 pub(in crate::daemon) use counts::Changed;
 pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
