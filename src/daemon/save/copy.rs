@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashSet,
-    num::NonZero,
     sync::{
         OnceLock,
         atomic::{AtomicUsize, Ordering},
@@ -15,7 +14,7 @@ use std::{
 
 use rustic_core::{TreeId, repofile::BlobType};
 
-use super::{MOST_WORKERS, blob_writer::BlobWriter, needs::Needs, pack_writer::PackWriter};
+use super::{blob_writer::BlobWriter, needs::Needs, pack_writer::PackWriter, queue::workers};
 use crate::{
     daemon::{
         repository::{BlobReader, Coder, Hash, HexHash, Index, Location, OpenRepository, guarded},
@@ -46,8 +45,7 @@ pub(in crate::daemon) fn copy(
     let writer = PackWriter::new(into.backend());
     let blobs = BlobWriter::new(&index, &config, &writer);
     let run = Copy { from, source: &source, blobs: &blobs, piece, failed: OnceLock::new() };
-    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
-    let coders = (0..workers + writer.threads()).map(|_| into.coder(&config));
+    let coders = (0..workers() + writer.threads()).map(|_| into.coder(&config));
     let coders = coders.collect::<Result<Vec<_>>>()?;
     let copied = run.all(tree, &writer, coders);
     // What is there is for the next run, also after a failure.
