@@ -22,7 +22,8 @@ use crate::{
         server::{Mounts, Server},
     },
     daemon::{
-        BuiltinDaemon, BuiltinOptions, DockerOptions, HoldCommands, MomentCommands, is_copied,
+        BuiltinDaemon, BuiltinOptions, DockerOptions, HoldCommands, MomentCommands, Patience,
+        is_copied, is_in_container,
     },
     error::{Error, ErrorKind, Result},
     files::real_path,
@@ -100,6 +101,8 @@ pub(crate) fn builtin_options(
             socket: config.docker.socket.clone(),
             selection: config.docker.selection.clone(),
             own: config.own_folders(),
+            patience: Patience::default(),
+            is_in_container: is_in_container(),
         },
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
         hold: config.hold.clone().map(|Hold { hold, release, volumes, limit }| {

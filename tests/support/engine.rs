@@ -14,16 +14,21 @@ use std::{
 use serde_json::{Value, json};
 
 /// A volume and a container of the engine are what its routes answer, in JSON.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Contents {
     pub volumes: BTreeMap<String, Value>,
     pub containers: Vec<Value>,
     /// The requests so far, such as `GET /v1.41/volumes`.
     pub requests: Vec<String>,
+    /// Whether requests get no answer.
+    hangs: bool,
+    /// What others do just before a request that begins so is answered, each once.
+    before: Vec<(String, Act)>,
 }
 
+type Act = Box<dyn FnOnce(&mut Contents) + Send>;
+
 /// An engine that answers until the process ends.
-#[derive(Debug)]
 pub struct FakeEngine {
     pub socket: PathBuf,
     folder: PathBuf,
@@ -55,6 +60,16 @@ impl FakeEngine {
         act(&mut self.contents.lock().unwrap())
     }
 
+    /// From now on, no request is answered.
+    pub fn hang(&self) {
+        self.with(|contents| contents.hangs = true);
+    }
+
+    /// Does this just before a request that begins so (`DELETE /volumes`) is answered, once.
+    pub fn before(&self, request: &str, act: impl FnOnce(&mut Contents) + Send + 'static) {
+        self.with(|contents| contents.before.push((request.to_owned(), Box::new(act))));
+    }
+
     /// Makes a volume as `docker volume create` does, and returns the folder of its files.
     pub fn volume(&self, name: &str, labels: &Value, options: &Value) -> PathBuf {
         self.with(|contents| create(&self.folder, contents, name, labels, options));
@@ -75,6 +90,9 @@ impl FakeEngine {
     }
 }
 
+/// How a request for the containers that have one volume begins.
+const FILTERED: &str = "/containers/json?all=1&filters=%7B%22volume%22%3A%5B%22";
+
 fn create(
     folder: &Path,
     contents: &mut Contents,
@@ -92,10 +110,21 @@ fn create(
     contents.volumes.entry(name.to_owned()).or_insert(volume).clone()
 }
 
-fn converse(mut stream: UnixStream, folder: &Path, contents: &Mutex<Contents>) {
+fn converse(mut stream: UnixStream, folder: &Path, locked: &Mutex<Contents>) {
     let Some((method, path, body)) = request(&mut stream) else { return };
-    let mut contents = contents.lock().unwrap();
+    let mut contents = locked.lock().unwrap();
     contents.requests.push(format!("{method} {path}"));
+    while contents.hangs {
+        drop(contents);
+        thread::park();
+        contents = locked.lock().unwrap();
+    }
+    let request = format!("{method} {}", path.strip_prefix("/v1.41").unwrap_or(&path));
+    let begins = |(begin, _): &(String, Act)| request.starts_with(begin.as_str());
+    if let Some(at) = contents.before.iter().position(begins) {
+        let (_, act) = contents.before.remove(at);
+        act(&mut contents);
+    }
     let (status, body) = answer(&method, &path, &body, folder, &mut contents);
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let length = body.len();
@@ -122,6 +151,11 @@ fn answer(
             ("200 OK", json!({ "Volumes": volumes, "Warnings": null }))
         }
         ("GET", "/containers/json?all=1") => ("200 OK", json!(contents.containers)),
+        ("GET", route) if route.starts_with(FILTERED) => {
+            let name = route.trim_start_matches(FILTERED).trim_end_matches("%22%5D%7D");
+            let users = contents.containers.iter().filter(|container| uses(container, name));
+            ("200 OK", json!(users.collect::<Vec<_>>()))
+        }
         ("POST", "/volumes/create") => {
             let name = body["Name"].as_str().unwrap_or_default();
             let made = create(folder, contents, name, &body["Labels"], &body["DriverOpts"]);
