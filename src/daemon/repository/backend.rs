@@ -258,6 +258,10 @@ impl ReadBackend for Backend {
         self.storage.location()
     }
 
+    fn list(&self, kind: FileType) -> RusticResult<Vec<Id>> {
+        self.told("the repository can't be listed", self.storage.names(kind))
+    }
+
     fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
         self.told("the repository can't be listed", self.storage.list(kind))
     }
