@@ -11,6 +11,8 @@ const ANONYMOUS_NAME_LENGTH: usize = 64;
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 /// The compose project that a volume or container belongs to.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
+/// The service of that project that a container belongs to.
+const SERVICE_LABEL: &str = "com.docker.compose.service";
 
 /// A volume of the engine, of whichever driver.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -68,6 +70,16 @@ impl Container {
         self.names.first().map_or(&self.id, |name| name.trim_start_matches('/'))
     }
 
+    /// Its compose project.
+    pub(crate) fn project(&self) -> Option<&str> {
+        self.labels.get(PROJECT_LABEL).map(String::as_str)
+    }
+
+    /// Its service of that project.
+    pub(crate) fn service(&self) -> Option<&str> {
+        self.labels.get(SERVICE_LABEL).map(String::as_str)
+    }
+
     /// Whether it has this volume.
     pub(crate) fn uses(&self, volume: &str) -> bool {
         self.mounts.iter().any(|mount| mount.name.as_deref() == Some(volume))
@@ -81,6 +93,12 @@ pub(crate) struct ContainerMount {
     /// The volume's name; `None` for a folder or file of the host.
     #[serde(default)]
     pub(crate) name: Option<String>,
+    /// `volume`, `bind`, `tmpfs`, ..
+    #[serde(default, rename = "Type", deserialize_with = "null_is_empty")]
+    pub(crate) kind: String,
+    /// The folder or file of the host.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) source: PathBuf,
     /// Whether the container may write.
     #[serde(default, rename = "RW", deserialize_with = "null_is_empty")]
     pub(crate) writable: bool,
