@@ -1,12 +1,16 @@
 //! Docker's own volumes, by an engine in memory: which are backed up, by project, and which are not.
 
-use std::fs;
+use std::{
+    fs,
+    sync::{Arc, Mutex},
+};
 
 use serde_json::json;
 
 use crate::support::{
     engine::FakeEngine,
     site::Site,
+    socket::send,
     way::{Way, both_ways},
 };
 
@@ -84,4 +88,25 @@ fn a_volume_that_should_be_backed_up_and_can_not_be_is_a_problem(way: Way) {
     fs::remove_file(&engine.socket).unwrap();
     let ran = site.run("status").ends(1);
     assert!(ran.out.contains("Docker was not asked for its volumes"), "{ran:#?}");
+}
+
+#[test]
+fn docker_asks_its_plugin_for_volumes_while_it_is_asked_for_its_own() {
+    let (site, engine) = site();
+    let site = site.owned();
+    site.create("own", &[]);
+    let (socket, answers) = (site.path("daemon/convoy.sock"), Arc::new(Mutex::new(Vec::new())));
+    let answered = answers.clone();
+    engine.before("GET /volumes", move |_| {
+        let ask = |call: &str, body: &str| send(&socket, "POST", call, &[], body).unwrap().body;
+        answered.lock().unwrap().extend([
+            ask("/VolumeDriver.List", "{}"),
+            ask("/VolumeDriver.Get", r#"{"Name":"shop_db"}"#),
+        ]);
+    });
+    let listed = site.run("volumes --json").json();
+    assert_eq!(listed.as_array().unwrap().len(), 4);
+    let answers = answers.lock().unwrap();
+    assert!(answers[0].contains("own") && !answers[0].contains("shop_db"), "{answers:?}");
+    assert!(answers[1].contains("Could not find volume"), "{answers:?}");
 }

@@ -99,6 +99,7 @@ pub(crate) fn builtin_options(
         folders: config.folders.clone(),
         docker: DockerOptions {
             socket: config.docker.socket.clone(),
+            use_of: config.docker.use_of,
             selection: config.docker.selection.clone(),
             own: config.own_folders(),
             patience: Patience::default(),
@@ -242,20 +243,20 @@ async fn open_or_connect(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
 }
 
 /// Opens the root in this process. Opening cleans up, and logs, what a crash left unfinished there.
-async fn open(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
+async fn open(builtin: &Builtin) -> Result<Arc<BuiltinDaemon>> {
     let options = builtin.options.clone();
     let open = move || BuiltinDaemon::open(options);
-    let daemon = blocking::try_run("the built-in daemon", ErrorKind::Internal, open).await?;
-    Ok(Arc::new(daemon))
+    blocking::try_run("the built-in daemon", ErrorKind::Internal, open).await.map(Arc::new)
 }
 
 /// Serves the root's socket to other processes. This process works without it, so a failure is only
 /// logged.
-fn serve(daemon: &Arc<dyn Daemon>, builtin: &Builtin, socket: &Path) {
+fn serve(daemon: &Arc<BuiltinDaemon>, builtin: &Builtin, socket: &Path) {
     match Server::bind(socket, daemon.clone()) {
         Ok(server) => {
             let (stop, mut stopped) = watch::channel(());
-            let server = server.with_mounts(Arc::new(Mounts::kept_in(&builtin.options.root)));
+            let mounts = Arc::new(Mounts::kept_in(&builtin.options.root));
+            let server = server.with_plugin(daemon.for_the_plugin(), mounts);
             let served = tokio::spawn(server.run(async move {
                 let _ = stopped.changed().await;
             }));

@@ -145,9 +145,12 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         // this daemon.
         let own_socket = root.join("convoy.sock");
         let mounts = Arc::new(Mounts::kept_in(daemon.root()));
-        let mut servers = vec![Server::bind(&socket, daemon.clone())?.with_mounts(mounts.clone())];
+        let plugin = || daemon.for_the_plugin();
+        let mut servers =
+            vec![Server::bind(&socket, daemon.clone())?.with_plugin(plugin(), mounts.clone())];
         if socket != own_socket {
-            servers.push(Server::bind(&own_socket, daemon)?.with_mounts(mounts));
+            let server = Server::bind(&own_socket, daemon.clone())?;
+            servers.push(server.with_plugin(plugin(), mounts));
         }
         logging::on_hangup(|| {});
         let manager = ServiceManager::of_this_process();

@@ -12,7 +12,10 @@ use super::{
     settings::{BKUP_DOCKER, BKUP_DOCKER_EXCLUDE, BKUP_DOCKER_INCLUDE, BKUP_DOCKER_VOLUMES},
     values::Values,
 };
-use crate::{engine::Selection, error::Result};
+use crate::{
+    engine::{EngineUse, Selection},
+    error::Result,
+};
 
 /// Where Docker listens, unless it was told otherwise.
 const USUAL_SOCKET: &str = "/var/run/docker.sock";
@@ -22,6 +25,7 @@ const USUAL_SOCKET: &str = "/var/run/docker.sock";
 pub(crate) struct Docker {
     /// The socket of the engine; `None`: there is none, or it is not to be used.
     pub(crate) socket: Option<PathBuf>,
+    pub(crate) use_of: EngineUse,
     pub(crate) selection: Selection,
 }
 
@@ -30,17 +34,18 @@ impl Docker {
         values: &Values,
         environment: &BTreeMap<OsString, OsString>,
     ) -> Result<Self> {
-        let socket = match values.require(&BKUP_DOCKER)? {
-            DockerSocket::Off => None,
-            DockerSocket::At(socket) => Some(socket),
+        let (use_of, socket) = match values.require(&BKUP_DOCKER)? {
+            DockerSocket::Off => (EngineUse::Off, None),
+            DockerSocket::At(socket) => (EngineUse::Always, Some(socket)),
             DockerSocket::Auto => {
                 let host =
                     environment.get(OsStr::new("DOCKER_HOST")).filter(|host| !host.is_empty());
-                match host {
+                let socket = match host {
                     // An engine of another host has none of its volumes here.
                     Some(host) => host.to_str().and_then(socket),
                     None => Some(PathBuf::from(USUAL_SOCKET)).filter(|path| is_socket(path)),
-                }
+                };
+                (EngineUse::IfThere, socket)
             }
         };
         let patterns = |setting| Ok(values.read(setting)?.unwrap_or_default());
@@ -49,7 +54,7 @@ impl Docker {
             include: patterns(&BKUP_DOCKER_INCLUDE)?,
             exclude: patterns(&BKUP_DOCKER_EXCLUDE)?,
         };
-        Ok(Self { socket, selection })
+        Ok(Self { socket, use_of, selection })
     }
 }
 

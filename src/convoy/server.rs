@@ -64,6 +64,8 @@ pub(crate) struct Server {
 #[derive(Debug)]
 struct Shared {
     daemon: Arc<dyn Daemon>,
+    /// The daemon as Docker sees it.
+    plugin: Arc<dyn Daemon>,
     mounts: Arc<Mounts>,
 }
 
@@ -77,12 +79,15 @@ impl Server {
     /// - An I/O error if the socket can't be made.
     pub(crate) fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
         let (listener, file) = socket::listen(socket)?;
-        Ok(Self { listener, file, shared: Arc::new(Shared { daemon, mounts: Arc::default() }) })
+        let shared = Shared { plugin: daemon.clone(), daemon, mounts: Arc::default() };
+        Ok(Self { listener, file, shared: Arc::new(shared) })
     }
 
-    /// Uses this record of the containers that use volumes. All servers of one daemon share it.
-    pub(crate) fn with_mounts(mut self, mounts: Arc<Mounts>) -> Self {
-        self.shared = Arc::new(Shared { daemon: self.shared.daemon.clone(), mounts });
+    /// Answers Docker's plugin protocol with this view of the daemon, which must never ask Docker:
+    /// while Docker asks, it may not answer. All servers of one daemon share the record of the
+    /// containers that use volumes.
+    pub(crate) fn with_plugin(mut self, plugin: Arc<dyn Daemon>, mounts: Arc<Mounts>) -> Self {
+        self.shared = Arc::new(Shared { daemon: self.shared.daemon.clone(), plugin, mounts });
         self
     }
 
@@ -242,10 +247,9 @@ async fn serve(
         };
     let work = tokio::spawn(async move {
         let _working = working;
-        let daemon = &*shared.daemon;
         match asked {
-            Asked::Api(route) => route.answer(daemon, &body).await,
-            Asked::Docker(call) => call.answer(daemon, &shared.mounts, &body).await,
+            Asked::Api(route) => route.answer(&*shared.daemon, &body).await,
+            Asked::Docker(call) => call.answer(&*shared.plugin, &shared.mounts, &body).await,
         }
     });
     work.await.unwrap_or_else(|error| {

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, fmt, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 
-use super::{backups::StoredUrl, operations::Operations, options::BuiltinOptions};
+use super::{
+    backups::StoredUrl,
+    operations::{Operations, View},
+    options::BuiltinOptions,
+};
 use crate::{
     blocking,
     convoy::{
@@ -17,6 +21,7 @@ use crate::{
 /// The built-in daemon. While this value lives, no other process can own the same root.
 pub(crate) struct BuiltinDaemon {
     operations: Arc<Operations>,
+    view: View,
     #[cfg(test)]
     recovered: Vec<String>,
 }
@@ -42,8 +47,20 @@ impl BuiltinDaemon {
         }
         Ok(Self {
             operations: Arc::new(operations),
+            view: View::Whole,
             #[cfg(test)]
             recovered,
+        })
+    }
+
+    /// This daemon as Docker sees it, whose plugin it is: without Docker's own volumes, and without
+    /// a question to Docker.
+    pub(crate) fn for_the_plugin(&self) -> Arc<dyn Daemon> {
+        Arc::new(Self {
+            operations: self.operations.clone(),
+            view: View::Plugin,
+            #[cfg(test)]
+            recovered: Vec::new(),
         })
     }
 
@@ -126,27 +143,30 @@ impl Daemon for BuiltinDaemon {
     }
 
     async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
-        self.run("listing the volumes", |operations| {
-            operations.listed(|form, volume, seen| form.volume(volume, seen))
+        let view = self.view;
+        self.run("listing the volumes", move |operations| {
+            operations.listed(view, |form, volume, seen| form.volume(volume, seen))
         })
         .await
     }
 
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
-        self.run("listing the volumes", |operations| {
-            operations.listed(|form, volume, seen| form.driver_info(volume, seen))
+        let view = self.view;
+        self.run("listing the volumes", move |operations| {
+            operations.listed(view, |form, volume, seen| form.driver_info(volume, seen))
         })
         .await
     }
 
     async fn volume(&self, name: &Name) -> Result<Volume> {
-        let name = name.to_string();
-        self.run("looking at the volume", move |operations| operations.volume(&name)).await
+        let (name, view) = (name.to_string(), self.view);
+        self.run("looking at the volume", move |operations| operations.volume(view, &name)).await
     }
 
     async fn create_volume(&self, volume: &NewVolume) -> Result<Volume> {
-        let volume = volume.clone();
-        self.run("making the volume", move |operations| operations.create_volume(&volume)).await
+        let (volume, view) = (volume.clone(), self.view);
+        self.run("making the volume", move |operations| operations.create_volume(view, &volume))
+            .await
     }
 
     async fn mount_volume(&self, name: &Name, mount_point: Option<&str>) -> Result<Mount> {

@@ -47,8 +47,9 @@ pub(super) fn take_up(
             }
         });
     }
-    let is_gone = |volume: &&VolumeState| {
-        volume.driver == driver.name() && !found.contains_key(volume.name.as_str())
+    let is_gone = |volume: &&VolumeState| match volume.driver.as_str() {
+        Docker::NAME => drivers.docker.is_off() && volume.restoring.is_none(),
+        of => of == driver.name() && !found.contains_key(volume.name.as_str()),
     };
     let gone = volumes.values().filter(is_gone);
     changed.extend(gone.map(|volume| VolumeState { forgotten: true, ..volume.clone() }));

@@ -2,6 +2,7 @@
 //! methods read and write files, so they must run on threads that may block.
 
 mod docker;
+mod view;
 
 use std::{
     collections::BTreeMap,
@@ -42,6 +43,8 @@ use crate::{
     error::Result,
 };
 
+pub(super) use view::View;
+
 /// The parts of the daemon.
 pub(super) struct Operations {
     root: Root,
@@ -81,7 +84,8 @@ impl Operations {
         sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
         sentences.extend(found::take_up(&drivers, &state, &mut volumes, options.clock.now())?);
         let identity = Identity::of(&root, &mut sentences)?;
-        let known = volumes.values().filter(|volume| volume.driver == Docker::NAME);
+        let is_known = |volume: &&VolumeState| volume.driver == Docker::NAME && !volume.forgotten;
+        let known = volumes.values().filter(is_known);
         drivers.docker.remember(known.filter_map(DockerVolume::known).collect());
         let spool = SpoolPlace { folder: root.spool(), most: options.spool_most };
         let operations = Self {
@@ -120,19 +124,22 @@ impl Operations {
     /// All volumes by name, as `show` writes each.
     pub(super) fn listed<T>(
         &self,
+        view: View,
         show: impl Fn(&ConvoyForm<'_>, &VolumeState, &Seen) -> T,
     ) -> Result<BTreeMap<String, T>> {
-        self.look_again()?;
-        let (form, volumes) = (self.convoy_form(), self.volumes.listed());
+        self.look_for(view)?;
+        let (form, mut volumes) = (self.convoy_form(), self.volumes.listed());
+        volumes.retain(|volume| view.shows(volume));
         let seen = see(&self.drivers, &self.moments, &volumes);
         let all = volumes.iter().zip(&seen);
         Ok(all.map(|(volume, seen)| (volume.name.clone(), show(&form, volume, seen))).collect())
     }
 
     /// One volume.
-    pub(super) fn volume(&self, name: &str) -> Result<Volume> {
-        self.look_again()?;
-        let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
+    pub(super) fn volume(&self, view: View, name: &str) -> Result<Volume> {
+        self.look_for(view)?;
+        let volume = self.volumes.find(name).filter(|volume| view.shows(volume));
+        let volume = volume.ok_or_else(volume_not_found)?;
         Ok(self.shown(&volume))
     }
 
@@ -161,12 +168,13 @@ impl Operations {
         Timestamp::from_second(now.as_second()).unwrap_or(now)
     }
 
-    pub(super) fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
+    pub(super) fn create_volume(&self, view: View, new: &NewVolume) -> Result<Volume> {
         let name = new.name.as_str();
         // A folder of the host is restored beside it.
         let is_restored = |driver: &str| new.backup.is_some() && driver == Folders::NAME;
         let vfs = self.drivers.vfs.name();
-        let docker = |driver: &str| driver == Docker::NAME && self.drivers.docker.is_used();
+        let may_ask = view == View::Whole && self.drivers.docker.is_used();
+        let docker = |driver: &str| driver == Docker::NAME && may_ask;
         let is_other = |driver: &&str| {
             !driver.is_empty() && *driver != vfs && !is_restored(driver) && !docker(driver)
         };
@@ -179,7 +187,9 @@ impl Operations {
             });
         }
         self.volumes.exclusively(name, || {
-            self.finish_restore_of(name);
+            if may_ask {
+                self.finish_restore_of(name);
+            }
             match self.volumes.find_even_forgotten(name) {
                 Some(gone) if gone.driver == Docker::NAME && gone.forgotten => {}
                 Some(VolumeState { folder: Some(folder), .. }) => {
@@ -195,7 +205,7 @@ impl Operations {
                 return Err(refused(format!("{name} is the name of a snapshot"))
                     .with_hint("choose another name"));
             };
-            if self.is_for_docker(new)? {
+            if may_ask && self.is_for_docker(new)? {
                 return self.make_docker_volume(new).map(|made| self.shown(&made));
             }
             self.make_volume(new)
@@ -264,7 +274,7 @@ impl Operations {
         let driver = self.drivers.of(&volume.driver);
         // Docker may mount a volume of ours before its share is.
         if !volume.is_ours() {
-            self.drivers.check(&volume.driver, &name)?;
+            self.drivers.check(&volume)?;
         }
         self.volumes.update(&name, |volume| volume.mounted = true)?;
         Ok(Mount { mount_point: driver.path(&name).display().to_string(), name })

@@ -40,10 +40,10 @@ impl VolumeReading<'_> {
 
 impl Reader<'_> {
     /// Reads a volume. `read` makes something of its files; `undo` removes that if the volume's
-    /// folder went away meanwhile, because what was read is not all then.
+    /// folder went away meanwhile, because what was read is not all then, or is another volume's.
     ///
     /// # Errors
-    /// If the volume's files are not there, one of the operator's commands fails, or `read` does.
+    /// If the volume's files are not there, or another's are, one of the operator's commands fails, or `read` does.
     pub(super) fn read<T>(
         self,
         volume: &VolumeState,
@@ -51,7 +51,7 @@ impl Reader<'_> {
         undo: impl FnOnce(&T),
     ) -> Result<T> {
         let name = volume.name.as_str();
-        self.drivers.check(&volume.driver, name)?;
+        self.drivers.check(volume)?;
         let place = self.drivers.place(&volume.driver, name);
         let seen = SameFolder::of(&place.folder);
         let mounts = source_mounts(&place.folder, place.is_of_the_host);
@@ -64,6 +64,8 @@ impl Reader<'_> {
         if moment.kind() != Kind::Live {
             still.release()?;
         }
+        // A volume that came meanwhile, in the place of this one, is never taken for it.
+        seen.still_there().and_then(|()| self.drivers.check(volume))?;
         log::debug!(
             "volume {name}: the moment ({}) was taken within {} ms",
             moment.kind().as_str(),
@@ -75,7 +77,8 @@ impl Reader<'_> {
         if matches!(reading.moment.kind(), Kind::Live | Kind::Reflink) {
             let still_there = seen.still_there().and_then(|()| {
                 let now = source_mounts(&place.folder, place.is_of_the_host);
-                mounts_still_there(name, reading.mounts.as_deref(), now.as_deref())
+                mounts_still_there(name, reading.mounts.as_deref(), now.as_deref())?;
+                self.drivers.check(volume)
             });
             still_there.inspect_err(|_| undo(&made))?;
         }

@@ -28,6 +28,18 @@ pub(crate) struct Selection {
     pub(crate) exclude: Vec<String>,
 }
 
+/// What the operator said of the engine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum EngineUse {
+    /// It is not to be used: its volumes are none of ours.
+    Off,
+    /// It is used where it is there. Where it is not, nothing says that its volumes are gone.
+    IfThere,
+    /// It is used.
+    #[default]
+    Always,
+}
+
 /// Why a volume is not backed up.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum LeftOut {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::{Docker, DockerOptions, Driver, READ_WITHIN, folder::Folders, vfs::Vfs};
 use crate::{
-    daemon::{moment::Place, root::Root},
+    daemon::{moment::Place, root::Root, state::VolumeState},
     error::Result,
 };
 
@@ -47,9 +47,12 @@ impl Drivers {
         std::iter::once(Vfs::NAME).chain(folders).chain(docker).collect()
     }
 
-    /// As [`Driver::check`], for one volume that is to be read.
-    pub(in crate::daemon) fn check(&self, driver: &str, volume: &str) -> Result<()> {
-        self.of(driver).check(&[volume], READ_WITHIN).pop().unwrap_or(Ok(()))
+    /// As [`Driver::check`], for one volume that is to be read. The folder may be another volume's
+    /// since the state was looked up: then it is refused, too.
+    pub(in crate::daemon) fn check(&self, volume: &VolumeState) -> Result<()> {
+        let checked = self.of(&volume.driver).check(&[&volume.name], READ_WITHIN).pop();
+        checked.unwrap_or(Ok(()))?;
+        if volume.driver == Docker::NAME { self.docker.refuse_another(volume) } else { Ok(()) }
     }
 
     /// The place of a volume of this driver.

@@ -198,8 +198,12 @@ impl Operations {
         only_forget: bool,
     ) -> Result<()> {
         let name = volume.name.clone();
-        if only_forget {
+        if only_forget && self.drivers.docker.is_used() {
             return Err(docker_decides(&name));
+        }
+        if only_forget {
+            self.drivers.docker.forget(&name);
+            return self.volumes.insert(VolumeState { forgotten: true, ..volume });
         }
         let _doing = self.drivers.docker.begin(&name).ok_or_else(|| {
             refused(format!("volume {name} is being restored or removed")).with_hint("try again")

@@ -15,7 +15,7 @@ use super::super::{
     volumes::Volumes,
 };
 use crate::{
-    convoy::refusal::{no_snapshot, no_volume},
+    convoy::refusal::{no_snapshot, no_volume, refused},
     error::{Error, Result},
     files::{names, remove_all, write_error},
     text::counted,
@@ -53,8 +53,16 @@ pub(in crate::daemon) fn create(
             _ = local.delete(std::slice::from_ref(&taken.id));
         };
         let snapshot = reader.read(&state, take, remove)?;
-        let saved = volumes.update(volume, |state| {
-            state.snapshots.insert(name.to_owned(), snapshot.clone());
+        let mut is_the_same = true;
+        let saved = volumes.update(volume, |now| {
+            is_the_same = now.id() == state.id();
+            if is_the_same {
+                now.snapshots.insert(name.to_owned(), snapshot.clone());
+            }
+        });
+        let saved = saved.and_then(|()| {
+            let anew = || refused(format!("volume {volume} was made anew just now"));
+            if is_the_same { Ok(()) } else { Err(anew().with_hint("try again")) }
         });
         if let Err(error) = saved {
             remove(&snapshot);

@@ -1,14 +1,21 @@
 //! Volumes of Docker: they are found, backed up, restored as volumes of Docker, and removed.
 
-use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    sync::{Arc, Mutex, mpsc},
+};
 
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::scene::{Scene, name, options};
 use crate::{
+    clock::{Clock, SystemClock},
     convoy::{BackupUrl, CONTAINERS, Daemon as _, NewVolume, PROJECT},
     daemon::{BuiltinDaemon, BuiltinOptions, DockerOptions},
-    engine::Selection,
+    engine::{EngineUse, Selection},
     error::ErrorKind,
     support::engine::{Contents, FakeEngine},
 };
@@ -27,15 +34,15 @@ fn with_engine() -> (Scene, FakeEngine, PathBuf) {
 
 /// Starts the daemon anew, with this engine.
 fn open(scene: &mut Scene, engine: &FakeEngine) {
+    let socket = Some(engine.socket.clone());
+    open_with(scene, DockerOptions { socket, ..DockerOptions::default() }, Arc::new(SystemClock));
+}
+
+fn open_with(scene: &mut Scene, docker: DockerOptions, clock: Arc<dyn Clock>) {
     scene.daemon = None;
     let selection = Selection { exclude: vec!["*_cache".into()], ..Selection::default() };
-    let docker = DockerOptions {
-        socket: Some(engine.socket.clone()),
-        selection,
-        own: vec![scene.path("root")],
-        ..DockerOptions::default()
-    };
-    let with_docker = BuiltinOptions { docker, ..options(&scene.path("root")) };
+    let docker = DockerOptions { selection, own: vec![scene.path("root")], ..docker };
+    let with_docker = BuiltinOptions { docker, clock, ..options(&scene.path("root")) };
     let opened = loop {
         // It asks Docker, which takes a thread that may block.
         let options = with_docker.clone();
@@ -372,4 +379,104 @@ async fn a_volume_of_docker_that_can_not_be_read_here_fails_alone_and_says_what_
         assert!(error.message.contains(words) && error.hint.is_some(), "{error}");
     }
     assert!(files.join("file").exists());
+}
+
+/// Makes a volume of Docker anew, with one file.
+fn make_anew(engine: &FakeEngine, name: &str) {
+    engine.with(|contents| contents.volumes.remove(name));
+    let folder = engine.socket.with_file_name("volumes").join(name);
+    // It stays beside, so that its inode is not given away at once.
+    fs::rename(&folder, engine.socket.with_file_name("former")).unwrap();
+    fs::write(engine.volume(name, &json!(null), &json!(null)).join("new"), "another's").unwrap();
+}
+
+/// The system's clock, which once waits for a test.
+#[derive(Debug, Default)]
+struct WaitingClock(Mutex<Option<(oneshot::Sender<()>, mpsc::Receiver<()>)>>);
+
+impl Clock for WaitingClock {
+    fn now(&self) -> jiff::Timestamp {
+        let waiting = self.0.lock().unwrap().take();
+        if let Some((waits, goes_on)) = waiting {
+            waits.send(()).unwrap();
+            goes_on.recv().unwrap();
+        }
+        SystemClock.now()
+    }
+
+    fn time_zone(&self) -> jiff::tz::TimeZone {
+        SystemClock.time_zone()
+    }
+}
+
+#[tokio::test]
+async fn a_volume_made_anew_while_its_backup_waits_is_never_saved_as_the_former_one() {
+    for is_snapshot in [false, true] {
+        let (mut scene, engine, _) = with_engine();
+        let clock = Arc::new(WaitingClock::default());
+        let socket = Some(engine.socket.clone());
+        let docker = DockerOptions { socket, ..DockerOptions::default() };
+        open_with(&mut scene, docker, clock.clone());
+        let ((waits, waiting), (go_on, goes_on)) = (oneshot::channel(), mpsc::channel());
+        *clock.0.lock().unwrap() = Some((waits, goes_on));
+        let (volume, snapshot) = (name("shop_db"), name("snap1"));
+        let save = async {
+            if is_snapshot {
+                return scene.daemon().create_snapshot(&volume, &snapshot).await.map(drop);
+            }
+            scene.daemon().back_up(&volume, &snapshot, &scene.destination).await.map(drop)
+        };
+        let another_comes = async {
+            waiting.await.unwrap();
+            make_anew(&engine, "shop_db");
+            assert_eq!(listed(&scene).await, ["shop_db"]);
+            go_on.send(()).unwrap();
+        };
+        let error = tokio::join!(save, another_comes).0.unwrap_err();
+        assert!(error.message.contains("was made anew just now"), "{error}");
+        assert!(scene.daemon().backups(&scene.destination, None).await.unwrap().is_empty());
+        assert!(scene.daemon().snapshot(&snapshot).await.is_err());
+        scene.back_up("shop_db", "snap2").await;
+    }
+}
+
+#[tokio::test]
+async fn volumes_of_docker_are_listed_no_more_once_it_is_off_and_are_the_same_when_it_is_on() {
+    let (mut scene, engine, _) = with_engine();
+    let id = async |scene: &Scene| {
+        let volume = scene.daemon().volume(&name("shop_db")).await.unwrap();
+        volume.told("VolumeID").map(str::to_owned)
+    };
+    let before = id(&scene).await;
+    let off = DockerOptions { use_of: EngineUse::Off, ..DockerOptions::default() };
+    open_with(&mut scene, off, Arc::new(SystemClock));
+    assert!(listed(&scene).await.is_empty());
+    open(&mut scene, &engine);
+    assert_eq!(id(&scene).await, before);
+}
+
+#[tokio::test]
+async fn a_volume_of_docker_that_is_not_there_any_more_can_be_forgotten() {
+    let (mut scene, _engine, files) = with_engine();
+    let nowhere = DockerOptions { use_of: EngineUse::IfThere, ..DockerOptions::default() };
+    open_with(&mut scene, nowhere, Arc::new(SystemClock));
+    assert_eq!(listed(&scene).await, ["shop_db"], "nothing says that it is gone");
+    scene.daemon().delete_volume(&name("shop_db"), true).await.unwrap();
+    assert!(listed(&scene).await.is_empty() && files.join("file").exists());
+}
+
+#[tokio::test]
+async fn docker_sees_the_volumes_of_its_plugin_only_and_is_never_asked_for_them() {
+    let (scene, engine, _) = with_engine();
+    scene.volume("own").await;
+    let asked = || engine.with(|contents| contents.requests.len());
+    let (before, plugin) = (asked(), scene.daemon().for_the_plugin());
+    assert_eq!(plugin.volumes().await.unwrap().into_keys().collect::<Vec<_>>(), ["own"]);
+    assert_eq!(plugin.driver_volumes().await.unwrap().len(), 1);
+    assert!(plugin.volume(&name("own")).await.is_ok());
+    assert!(plugin.volume(&name("shop_db")).await.is_err());
+    plugin.create_volume(&NewVolume::named(name("new"))).await.unwrap();
+    let docker = NewVolume { driver: Some("docker".into()), ..NewVolume::named(name("odd")) };
+    assert!(plugin.create_volume(&docker).await.is_err());
+    assert_eq!(asked(), before);
 }

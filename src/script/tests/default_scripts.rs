@@ -60,6 +60,17 @@ fn snapshot_takes_one_of_each_volume() {
 }
 
 #[test]
+fn the_snapshots_of_the_default_crontab_are_taken_only_where_none_is_a_copy() {
+    for (driver, count) in
+        [("docker", 0), ("vfs", 0), ("folder", 0), ("a new one", 0), ("devicemapper", 1)]
+    {
+        let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]).with_driver(driver));
+        run_default(again(&daemon), "snapshot", "--if-cheap").unwrap();
+        assert_eq!(daemon.snapshot_names("vol1").len(), count, "{driver}");
+    }
+}
+
+#[test]
 fn one_volume_that_fails_does_not_stop_the_others() {
     let (daemon, host) = memory(&["vol1", "vol2", "vol3"]);
     daemon.fault("create_snapshot", refused());

@@ -11,7 +11,7 @@ use super::volume::DockerVolume;
 use crate::{
     convoy::{DOCKER_DRIVER, NotBackedUp},
     daemon::state::VolumeState,
-    engine::{Engine, Selection},
+    engine::{Engine, EngineUse, Selection},
     error::{Error, Result},
     sync::lock,
 };
@@ -60,6 +60,7 @@ impl Drop for Doing<'_> {
 pub(crate) struct DockerOptions {
     /// The engine's socket; `None` for no engine.
     pub(crate) socket: Option<PathBuf>,
+    pub(crate) use_of: EngineUse,
     pub(crate) selection: Selection,
     /// Folders of this program's own: a volume that has one of them in it is left out, else each
     /// backup would have all former ones.
@@ -73,6 +74,7 @@ pub(crate) struct DockerOptions {
 #[derive(Debug)]
 pub(in crate::daemon) struct Docker {
     pub(super) engine: Option<Engine>,
+    use_of: EngineUse,
     pub(super) selection: Selection,
     pub(super) own: Vec<PathBuf>,
     /// The folders of the host that are volumes.
@@ -103,9 +105,10 @@ impl Docker {
     /// The engine's volumes. Nothing is asked yet.
     pub(in crate::daemon) fn new(options: DockerOptions) -> Self {
         let engine = options.socket.as_deref().map(Engine::at);
-        let DockerOptions { selection, own, patience, is_in_container, .. } = options;
+        let DockerOptions { use_of, selection, own, patience, is_in_container, .. } = options;
         Self {
             engine,
+            use_of,
             selection,
             own,
             folders: Vec::new(),
@@ -142,6 +145,11 @@ impl Docker {
         }
     }
 
+    /// Whether it is not to be used, though it may be there.
+    pub(in crate::daemon) fn is_off(&self) -> bool {
+        self.use_of == EngineUse::Off
+    }
+
     pub(in crate::daemon) fn is_used(&self) -> bool {
         self.engine.is_some()
     }
@@ -149,7 +157,7 @@ impl Docker {
     pub(in crate::daemon) fn engine(&self) -> Result<&Engine> {
         self.engine.as_ref().ok_or_else(|| {
             Error::configuration("this daemon has no Docker engine")
-                .with_hint("set BKUP_DOCKER to unix:///path/of/its/socket")
+                .with_hint("start Docker, or set BKUP_DOCKER to unix:///path/of/its/socket (off: Docker's volumes are listed no more)")
         })
     }
 

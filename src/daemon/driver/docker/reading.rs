@@ -11,15 +11,31 @@ use super::{
     super::{Driver, unanswered},
     known::Docker,
     sights::look_at_all,
-    volume::{is_of_folder, mark},
+    volume::{DockerVolume, is_of_folder, mark, mark_of},
 };
 use crate::{
-    daemon::moment::Place,
+    daemon::{moment::Place, state::VolumeState},
     error::{Error, ErrorKind, Result},
     mount_table::mounts,
 };
 
 impl Docker {
+    /// Refuses to read a volume if what has its name now is another one than that of this state.
+    /// What is not known of either tells nothing.
+    pub(in crate::daemon) fn refuse_another(&self, state: &VolumeState) -> Result<()> {
+        let Some(known) = &state.mark else { return Ok(()) };
+        let now = match self.seen(&state.name) {
+            Some(DockerVolume { mark: Some(mark), .. }) => Some(mark),
+            Some(seen) if is_of_folder(known) => mark_of(&seen.folder),
+            _ => None,
+        };
+        if now.is_none_or(|now| now == *known) {
+            return Ok(());
+        }
+        let message = format!("volume \"{}\" of Docker was made anew just now", state.name);
+        Err(Error::new(ErrorKind::Io, message).with_hint("nothing of it was saved: try again"))
+    }
+
     /// Whether a volume's folder can be read, by what a look at it found.
     fn judged(&self, volume: &str, found: io::Result<fs::Metadata>) -> Result<()> {
         let wrong = |message: String, hint: &str| {

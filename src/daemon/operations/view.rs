@@ -1,0 +1,30 @@
+//! Who asks, and what of the volumes is shown then.
+
+use super::{
+    super::{driver::Docker, state::VolumeState},
+    Operations,
+};
+use crate::error::Result;
+
+/// Which volumes a caller sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::daemon) enum View {
+    /// All.
+    Whole,
+    /// Those that Docker has by its plugin, as they are known: Docker asks while it answers us, so
+    /// asking it back would make both wait. Docker's own are not the plugin's.
+    Plugin,
+}
+
+impl View {
+    pub(super) fn shows(self, volume: &VolumeState) -> bool {
+        self == Self::Whole || volume.driver != Docker::NAME
+    }
+}
+
+impl Operations {
+    /// Asks Docker for its volumes, unless it is Docker that asks.
+    pub(super) fn look_for(&self, view: View) -> Result<()> {
+        if view == View::Whole { self.look_again() } else { Ok(()) }
+    }
+}
