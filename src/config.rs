@@ -55,7 +55,7 @@ pub(crate) use docker::Docker;
 pub(crate) use email::Email;
 use given::Layers;
 pub(crate) use given::{Override, Source};
-pub(crate) use hold::Hold;
+pub(crate) use hold::{Hold, Unheld};
 pub(crate) use logs::{ConsoleLog, FileLog, SyslogLog};
 pub(crate) use remembered_daemon::{DaemonDecision, RememberedDaemon, Settled};
 pub(crate) use secret::Secret;
@@ -98,8 +98,8 @@ pub(crate) struct Config {
     pub(crate) docker: Docker,
     /// The operator's own commands that take and drop a moment of a volume.
     pub(crate) moment_commands: Option<(String, String)>,
-    /// The operator's own commands that hold what writes to a volume still, and how long at most.
-    pub(crate) hold: Option<Hold>,
+    /// How what writes to a volume is held still, and how long at most.
+    pub(crate) hold: Hold,
     /// How many bytes may wait on the volumes' disk to be uploaded; 0: none.
     pub(crate) spool_most: u64,
     /// The folder of this program's own files. Absolute; it need not exist.

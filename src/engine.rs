@@ -3,7 +3,9 @@
 //! The routes: <https://docs.docker.com/reference/api/engine/>. Each call begins with the newest
 //! version of the API that the engine has, because engines drop old ones. Every method blocks.
 
+mod containers;
 mod failure;
+mod holding;
 mod model;
 mod selection;
 #[cfg(test)]
@@ -19,7 +21,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, header};
+use hyper::{Method, Request, StatusCode, header};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
@@ -30,6 +32,8 @@ use crate::{
     sync::lock,
     unix_http::{self, Answer, Failure, Times},
 };
+pub(crate) use containers::{ContainerState, How};
+pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, own_container, writers};
 pub(crate) use model::{Container, EngineVolume};
 pub(crate) use selection::{ENABLE_LABEL, LeftOut, Policy, Selection};
 
@@ -37,6 +41,8 @@ pub(crate) use selection::{ENABLE_LABEL, LeftOut, Policy, Selection};
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long an answer may take. An engine with a volume plugin that is away waits 15 s for it.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// How often is looked whether to give up waiting for an answer.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// An engine behind a unix socket. Each call has a connection of its own.
 #[derive(Debug)]
@@ -61,7 +67,7 @@ impl Engine {
         if let Some(known) = lock(&self.version).clone() {
             return Ok(known);
         }
-        let answer = self.exchange(&Method::GET, "/_ping", None)?;
+        let answer = blocking::wait(self.exchange(&Method::GET, "/_ping", None, ANSWER_TIME))??;
         let version = answer.header("api-version").filter(|_| answer.status.is_success());
         let is_version = |text: &String| {
             text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
@@ -99,7 +105,7 @@ impl Engine {
     ) -> Result<EngineVolume> {
         let body =
             json!({ "Name": name, "Driver": "local", "Labels": labels, "DriverOpts": options });
-        let answer = self.call(&Method::POST, "/volumes/create", Some(&body))?;
+        let answer = self.call(&Method::POST, "/volumes/create", Some(&body), ANSWER_TIME)?;
         self.json(&answer, "POST /volumes/create")
     }
 
@@ -109,11 +115,11 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is none, else as [`Engine::volumes`].
     pub(crate) fn remove_volume(&self, name: &str) -> Result<()> {
-        self.call(&Method::DELETE, &format!("/volumes/{name}"), None).map(drop)
+        self.call(&Method::DELETE, &format!("/volumes/{name}"), None, ANSWER_TIME).map(drop)
     }
 
     fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T> {
-        let answer = self.call(&Method::GET, route, None)?;
+        let answer = self.call(&Method::GET, route, None, ANSWER_TIME)?;
         self.json(&answer, &format!("GET {route}"))
     }
 
@@ -124,9 +130,47 @@ impl Engine {
     }
 
     /// The engine's answer, if it did what was asked.
-    fn call(&self, method: &Method, route: &str, body: Option<&Value>) -> Result<Answer> {
-        let version = self.api_version()?;
-        let answer = self.exchange(method, &format!("/v{version}{route}"), body)?;
+    fn call(
+        &self,
+        method: &Method,
+        route: &str,
+        body: Option<&Value>,
+        within: Duration,
+    ) -> Result<Answer> {
+        let path = format!("/v{}{route}", self.api_version()?);
+        let answer = blocking::wait(self.exchange(method, &path, body, within))??;
+        self.judged(answer, method, route)
+    }
+
+    /// As [`Engine::call`], also well if there was nothing to do. Gives up soon after `stopped`
+    /// returns true.
+    fn done(
+        &self,
+        method: &Method,
+        route: &str,
+        within: Duration,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let path = format!("/v{}{route}", self.api_version()?);
+        let given_up = async {
+            while !stopped() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let answer = async {
+            tokio::select! {
+                answer = self.exchange(method, &path, None, within) => answer,
+                () = given_up => Err(failure::given_up().with_request(format!("{method} {route}"))),
+            }
+        };
+        let answer = blocking::wait(answer)??;
+        if answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(());
+        }
+        self.judged(answer, method, route).map(drop)
+    }
+
+    fn judged(&self, answer: Answer, method: &Method, route: &str) -> Result<Answer> {
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -135,7 +179,13 @@ impl Engine {
         Err(failure::refused(&answer).with_request(format!("{method} {route}")))
     }
 
-    fn exchange(&self, method: &Method, path: &str, body: Option<&Value>) -> Result<Answer> {
+    async fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        within: Duration,
+    ) -> Result<Answer> {
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let request = Request::builder()
             .method(method)
@@ -146,9 +196,9 @@ impl Engine {
             .header(header::CONNECTION, "close")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::NotConnected(io::Error::other(error)));
-        let times = Times { connect: CONNECT_TIME, deadline: ANSWER_TIME };
+        let times = Times { connect: CONNECT_TIME, deadline: within };
         let answer = async { unix_http::exchange(&self.socket, request?, times).await };
-        blocking::wait(answer)?.map_err(|failure| {
+        answer.await.map_err(|failure| {
             failure::error_of(&failure, &self.socket).with_request(format!("{method} {path}"))
         })
     }

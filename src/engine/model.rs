@@ -11,6 +11,10 @@ const ANONYMOUS_NAME_LENGTH: usize = 64;
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 /// The compose project that a volume or container belongs to.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
+/// The compose service of a container.
+const SERVICE_LABEL: &str = "com.docker.compose.service";
+/// The services that a container waits for, with commas between them.
+const DEPENDS_ON_LABEL: &str = "com.docker.compose.depends_on";
 
 /// A volume of the engine, of whichever driver.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -71,6 +75,24 @@ impl Container {
         self.names.first().map_or(&self.id, |name| name.trim_start_matches('/'))
     }
 
+    /// Whether its processes run now.
+    pub(crate) fn runs(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// Whether it waits for the other to run, in one compose project.
+    pub(crate) fn depends_on(&self, other: &Self) -> bool {
+        let label =
+            |container: &Self, name| container.labels.get(name).cloned().unwrap_or_default();
+        let service = label(other, SERVICE_LABEL);
+        let depends_on = label(self, DEPENDS_ON_LABEL);
+        // "db:service_healthy:true,cache:service_started:false"
+        let mut services = depends_on.split(',').filter_map(|word| word.split(':').next());
+        !service.is_empty()
+            && label(self, PROJECT_LABEL) == label(other, PROJECT_LABEL)
+            && services.any(|name| name == service)
+    }
+
     /// Whether it has this volume.
     pub(crate) fn uses(&self, volume: &str) -> bool {
         self.mounts.iter().any(|mount| mount.name.as_deref() == Some(volume))
@@ -84,6 +106,12 @@ pub(crate) struct ContainerMount {
     /// The volume's name; `None` for a folder or file of the host.
     #[serde(default)]
     pub(crate) name: Option<String>,
+    /// The volume's driver.
+    #[serde(default)]
+    pub(crate) driver: Option<String>,
+    /// Where the files are on the engine's host.
+    #[serde(default)]
+    pub(crate) source: PathBuf,
     /// Whether the container may write.
     #[serde(default, rename = "RW")]
     pub(crate) writable: bool,

@@ -3,6 +3,7 @@
 pub mod browser;
 pub mod daemon;
 pub mod disk;
+pub mod engine;
 pub mod faulty;
 pub mod http;
 pub mod running;
