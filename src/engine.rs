@@ -16,13 +16,13 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Mutex,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, StatusCode, header};
-use serde::de::DeserializeOwned;
+use hyper::{Method, Request, header};
+use serde::{Deserialize as _, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use self::model::VolumeList;
@@ -34,15 +34,13 @@ use crate::{
 };
 pub(crate) use containers::{ContainerState, How};
 pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, own_container, writers};
-pub(crate) use model::{Container, EngineVolume};
+pub(crate) use model::{Container, EngineVolume, Listed, Odd};
 pub(crate) use selection::{ENABLE_LABEL, LeftOut, Policy, Selection};
 
 /// How long the engine may take to accept a connection. It accepts at once, unless it hangs.
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long an answer may take. An engine with a volume plugin that is away waits 15 s for it.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
-/// How often is looked whether to give up waiting for an answer.
-const LOOK: Duration = Duration::from_millis(50);
 
 /// An engine behind a unix socket. Each call has a connection of its own.
 #[derive(Debug)]
@@ -63,11 +61,11 @@ impl Engine {
     ///
     /// # Errors
     /// If nothing answers, or no engine does.
-    pub(crate) fn api_version(&self) -> Result<String> {
+    fn version_until(&self, until: Instant) -> Result<String> {
         if let Some(known) = lock(&self.version).clone() {
             return Ok(known);
         }
-        let answer = blocking::wait(self.exchange(&Method::GET, "/_ping", None, ANSWER_TIME))??;
+        let answer = self.exchange(&Method::GET, "/_ping", None, until)?;
         let version = answer.header("api-version").filter(|_| answer.status.is_success());
         let is_version = |text: &String| {
             text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
@@ -77,20 +75,56 @@ impl Engine {
         Ok(version)
     }
 
-    /// All volumes, of all drivers.
+    /// All volumes, of all drivers, and all containers, also those that do not run.
+    ///
+    /// # Errors
+    /// If the engine can't be reached, its answers make no sense, or they take longer than `within`
+    /// in all.
+    pub(crate) fn everything(
+        &self,
+        within: Duration,
+    ) -> Result<(Listed<EngineVolume>, Listed<Container>)> {
+        let until = Instant::now() + within;
+        Ok((self.volumes_until(until)?, self.containers_until(until)?))
+    }
+
+    /// A volume of this name, of whichever driver.
+    ///
+    /// # Errors
+    /// If the engine can't be reached, or what it tells of that volume makes no sense.
+    pub(crate) fn volume(&self, name: &str) -> Result<Option<EngineVolume>> {
+        let listed = self.volumes_until(Instant::now() + ANSWER_TIME)?;
+        let may_be_it = |odd: &&Odd| odd.name.as_deref().is_none_or(|odd| odd == name);
+        if let Some(odd) = listed.odd.iter().find(may_be_it) {
+            return Err(failure::no_sense(&self.socket, &odd.why).with_request("GET /volumes"));
+        }
+        Ok(listed.known.into_iter().find(|volume| volume.name == name))
+    }
+
+    /// The containers that have a volume, running or not, by name or id.
     ///
     /// # Errors
     /// If the engine can't be reached, or its answer makes no sense.
-    pub(crate) fn volumes(&self) -> Result<Vec<EngineVolume>> {
-        self.get::<VolumeList>("/volumes").map(|list| list.volumes)
+    pub(crate) fn users_of(&self, volume: &str) -> Result<Vec<String>> {
+        // The engine looks for the volume, so a container that can't be read here counts as well.
+        let filters = format!("%7B%22volume%22%3A%5B%22{volume}%22%5D%7D");
+        let users: Vec<Value> = self.get(
+            &format!("/containers/json?all=1&filters={filters}"),
+            Instant::now() + ANSWER_TIME,
+        )?;
+        let name = |user: Value| {
+            let named = Container::deserialize(&user).map(|user| user.name().to_owned());
+            named.unwrap_or_else(|_| user["Id"].as_str().unwrap_or("of no name").to_owned())
+        };
+        Ok(users.into_iter().map(name).collect())
     }
 
-    /// All containers, also those that do not run.
-    ///
-    /// # Errors
-    /// As [`Engine::volumes`].
-    pub(crate) fn containers(&self) -> Result<Vec<Container>> {
-        self.get("/containers/json?all=1")
+    fn volumes_until(&self, until: Instant) -> Result<Listed<EngineVolume>> {
+        self.get::<VolumeList>("/volumes", until).map(|list| Listed::read(list.volumes))
+    }
+
+    fn containers_until(&self, until: Instant) -> Result<Listed<Container>> {
+        self.get("/containers/json?all=1", until).map(Listed::read)
     }
 
     /// Makes a volume of the engine's own driver.
@@ -105,7 +139,7 @@ impl Engine {
     ) -> Result<EngineVolume> {
         let body =
             json!({ "Name": name, "Driver": "local", "Labels": labels, "DriverOpts": options });
-        let answer = self.call(&Method::POST, "/volumes/create", Some(&body), ANSWER_TIME)?;
+        let answer = self.call(&Method::POST, "/volumes/create", Some(&body))?;
         self.json(&answer, "POST /volumes/create")
     }
 
@@ -115,11 +149,11 @@ impl Engine {
     /// # Errors
     /// [`ErrorKind::NotFound`] if there is none, else as [`Engine::volumes`].
     pub(crate) fn remove_volume(&self, name: &str) -> Result<()> {
-        self.call(&Method::DELETE, &format!("/volumes/{name}"), None, ANSWER_TIME).map(drop)
+        self.call(&Method::DELETE, &format!("/volumes/{name}"), None).map(drop)
     }
 
-    fn get<T: DeserializeOwned>(&self, route: &str) -> Result<T> {
-        let answer = self.call(&Method::GET, route, None, ANSWER_TIME)?;
+    fn get<T: DeserializeOwned>(&self, route: &str, until: Instant) -> Result<T> {
+        let answer = self.call_until(&Method::GET, route, None, until)?;
         self.json(&answer, &format!("GET {route}"))
     }
 
@@ -130,44 +164,20 @@ impl Engine {
     }
 
     /// The engine's answer, if it did what was asked.
-    fn call(
+    fn call(&self, method: &Method, route: &str, body: Option<&Value>) -> Result<Answer> {
+        self.call_until(method, route, body, Instant::now() + ANSWER_TIME)
+    }
+
+    fn call_until(
         &self,
         method: &Method,
         route: &str,
         body: Option<&Value>,
-        within: Duration,
+        until: Instant,
     ) -> Result<Answer> {
-        let path = format!("/v{}{route}", self.api_version()?);
-        let answer = blocking::wait(self.exchange(method, &path, body, within))??;
+        let version = self.version_until(until)?;
+        let answer = self.exchange(method, &format!("/v{version}{route}"), body, until)?;
         self.judged(answer, method, route)
-    }
-
-    /// As [`Engine::call`], also well if there was nothing to do. Gives up soon after `stopped`
-    /// returns true.
-    fn done(
-        &self,
-        method: &Method,
-        route: &str,
-        within: Duration,
-        stopped: &dyn Fn() -> bool,
-    ) -> Result<()> {
-        let path = format!("/v{}{route}", self.api_version()?);
-        let given_up = async {
-            while !stopped() {
-                tokio::time::sleep(LOOK).await;
-            }
-        };
-        let answer = async {
-            tokio::select! {
-                answer = self.exchange(method, &path, None, within) => answer,
-                () = given_up => Err(failure::given_up().with_request(format!("{method} {route}"))),
-            }
-        };
-        let answer = blocking::wait(answer)??;
-        if answer.status == StatusCode::NOT_MODIFIED {
-            return Ok(());
-        }
-        self.judged(answer, method, route).map(drop)
     }
 
     fn judged(&self, answer: Answer, method: &Method, route: &str) -> Result<Answer> {
@@ -179,12 +189,22 @@ impl Engine {
         Err(failure::refused(&answer).with_request(format!("{method} {route}")))
     }
 
-    async fn exchange(
+    fn exchange(
         &self,
         method: &Method,
         path: &str,
         body: Option<&Value>,
-        within: Duration,
+        until: Instant,
+    ) -> Result<Answer> {
+        blocking::wait(self.send(method, path, body, until))?
+    }
+
+    async fn send(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        until: Instant,
     ) -> Result<Answer> {
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let request = Request::builder()
@@ -196,7 +216,8 @@ impl Engine {
             .header(header::CONNECTION, "close")
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::NotConnected(io::Error::other(error)));
-        let times = Times { connect: CONNECT_TIME, deadline: within };
+        let deadline = until.saturating_duration_since(Instant::now());
+        let times = Times { connect: CONNECT_TIME, deadline };
         let answer = async { unix_http::exchange(&self.socket, request?, times).await };
         answer.await.map_err(|failure| {
             failure::error_of(&failure, &self.socket).with_request(format!("{method} {path}"))

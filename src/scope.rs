@@ -9,6 +9,8 @@ use jiff::Timestamp;
 use log::Level;
 use tokio_util::sync::CancellationToken;
 
+use crate::error::{Error, ErrorKind, Result};
+
 /// The run that a thread works for.
 #[derive(Clone)]
 pub(crate) struct Scope {
@@ -47,6 +49,17 @@ pub(crate) fn current() -> Option<Scope> {
 pub(crate) fn is_ended() -> bool {
     let ended = |scope: &Scope| scope.ended.is_cancelled();
     CURRENT.try_with(|current| current.borrow().as_ref().is_some_and(ended)).unwrap_or(false)
+}
+
+/// Whether the run that this thread works for goes on while it does this ("a volume was restored").
+///
+/// # Errors
+/// [`ErrorKind::Cancelled`] if it is over, or is to end.
+pub(crate) fn goes_on(what: &str) -> Result<()> {
+    if !is_ended() {
+        return Ok(());
+    }
+    Err(Error::new(ErrorKind::Cancelled, format!("the run was cancelled while {what}")))
 }
 
 /// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it

@@ -23,7 +23,7 @@ use crate::{
     },
     daemon::{
         BuiltinDaemon, BuiltinOptions, ContainerHolds, DockerOptions, HoldCommands, HoldOptions,
-        MomentCommands, is_copied,
+        MomentCommands, Patience, is_copied, is_in_container,
     },
     error::{Error, ErrorKind, Result},
     files::real_path,
@@ -101,6 +101,8 @@ pub(crate) fn builtin_options(
             socket: config.docker.socket.clone(),
             selection: config.docker.selection.clone(),
             own: config.own_folders(),
+            patience: Patience::default(),
+            is_in_container: is_in_container(),
         },
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
         hold: hold_options(config),

@@ -24,8 +24,8 @@ use crate::{
     mount_table::{at_or_below, mounts},
 };
 pub(super) use all::Drivers;
-pub(crate) use docker::DockerOptions;
-pub(super) use docker::{Docker, DockerVolume};
+pub(super) use docker::{Docker, DockerVolume, Finished, Found, Left, NotFilled};
+pub(crate) use docker::{DockerOptions, Patience, is_in_container};
 pub(super) use folder::Folders;
 pub(super) use overlap::{SameFolder, refuse_destination};
 pub(super) use vfs::{Created, Vfs};

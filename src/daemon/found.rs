@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, path::Path};
 use jiff::Timestamp;
 
 use super::{
-    driver::{Docker, DockerVolume, Driver, Drivers},
+    driver::{Docker, DockerVolume, Driver, Drivers, Found},
     identity::new_id,
     state::{StateFolder, VolumeState},
 };
@@ -74,13 +74,13 @@ fn taken(made: &VolumeState) -> Error {
 /// The states that change by what Docker's engine has now: new ones, those that are back, and those
 /// that are gone. The second is a sentence on each that is not what it was. Pure.
 pub(super) fn docker_changes(
-    found: &BTreeMap<String, DockerVolume>,
+    found: &Found,
     known: &BTreeMap<String, VolumeState>,
     now: Timestamp,
 ) -> (Vec<VolumeState>, Vec<String>) {
     let mut sentences = Vec::new();
     let mut changed = Vec::new();
-    for (name, volume) in found {
+    for (name, volume) in &found.volumes {
         let fresh = || docker_state(volume, new_id(), now);
         match known.get(name) {
             None => changed.push(fresh()),
@@ -100,6 +100,7 @@ pub(super) fn docker_changes(
                 forgotten: false,
                 folder: Some(volume.folder.clone()),
                 mark: volume.mark.clone().or_else(|| known.mark.clone()),
+                must_be_mounted: volume.must_be_mounted,
                 labels: volume.labels.clone(),
                 ..known.clone()
             }),
@@ -108,7 +109,9 @@ pub(super) fn docker_changes(
     let is_gone = |volume: &&VolumeState| {
         volume.driver == Docker::NAME
             && volume.restoring.is_none()
-            && !found.contains_key(&volume.name)
+            && found.is_whole
+            && !found.unclear.contains(&volume.name)
+            && !found.volumes.contains_key(&volume.name)
     };
     let gone = known.values().filter(is_gone);
     changed.extend(gone.map(|volume| VolumeState { forgotten: true, ..volume.clone() }));
@@ -119,7 +122,12 @@ pub(super) fn docker_changes(
 /// The state of a volume of Docker that was not known.
 pub(super) fn docker_state(volume: &DockerVolume, id: String, now: Timestamp) -> VolumeState {
     let found = VolumeState::found(&volume.name, Docker::NAME, &volume.folder, (id, now));
-    VolumeState { mark: volume.mark.clone(), labels: volume.labels.clone(), ..found }
+    VolumeState {
+        mark: volume.mark.clone(),
+        must_be_mounted: volume.must_be_mounted,
+        labels: volume.labels.clone(),
+        ..found
+    }
 }
 
 /// Whether two marks are of two volumes. What could not be seen tells nothing.
@@ -137,11 +145,9 @@ mod tests {
             folder: format!("/d/{name}/_data").into(),
             must_be_mounted: false,
             mark: mark.map(str::to_owned),
-            created: None,
             project: None,
             containers: Vec::new(),
             labels: BTreeMap::new(),
-            options: BTreeMap::new(),
         };
         (name.into(), volume)
     }
@@ -151,7 +157,8 @@ mod tests {
         known: &mut BTreeMap<String, VolumeState>,
         found: &[(&str, Option<&str>)],
     ) -> Vec<String> {
-        let found = found.iter().map(|(name, mark)| docker_volume(name, *mark)).collect();
+        let volumes = found.iter().map(|(name, mark)| docker_volume(name, *mark)).collect();
+        let found = Found { volumes, is_whole: true, ..Found::default() };
         let (changed, sentences) = docker_changes(&found, known, Timestamp::UNIX_EPOCH);
         known.extend(changed.into_iter().map(|volume| (volume.name.clone(), volume)));
         sentences
@@ -163,7 +170,8 @@ mod tests {
         assert!(look(&mut known, &[("db", Some("1-1.0"))]).is_empty());
         let id = known["db"].id();
         // The second look changes nothing, so nothing is written.
-        let same = [docker_volume("db", Some("1-1.0"))].into();
+        let volumes = [docker_volume("db", Some("1-1.0"))].into();
+        let same = Found { volumes, is_whole: true, ..Found::default() };
         assert!(docker_changes(&same, &known, Timestamp::UNIX_EPOCH).0.is_empty());
         look(&mut known, &[]);
         assert!(!known["db"].is_listed());
@@ -174,6 +182,16 @@ mod tests {
         assert_eq!(known["db"].id(), id);
         let sentences = look(&mut known, &[("db", Some("2-5.0"))]);
         assert!(sentences[0].contains("was made anew") && known["db"].id() != id);
+    }
+
+    #[test]
+    fn what_is_not_known_of_a_volume_of_docker_changes_nothing() {
+        let mut known = BTreeMap::new();
+        look(&mut known, &[("db", Some("1-1.0"))]);
+        let unclear = Found { unclear: ["db".into()].into(), is_whole: true, ..Found::default() };
+        for found in [unclear, Found::default()] {
+            assert!(docker_changes(&found, &known, Timestamp::UNIX_EPOCH).0.is_empty());
+        }
     }
 
     #[test]

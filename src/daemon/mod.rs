@@ -83,7 +83,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Result;
 
 pub(crate) use builtin::BuiltinDaemon;
-pub(crate) use driver::DockerOptions;
+pub(crate) use driver::{DockerOptions, Patience, is_in_container};
 pub(crate) use moment::{ContainerHolds, HoldCommands, HoldOptions, MomentCommands, release_all};
 pub(crate) use options::BuiltinOptions;
 

@@ -284,18 +284,12 @@ impl<'a> Beginning<'a> {
             Kind::Command => moments.by_command(place),
             Kind::Btrfs => moments.by_btrfs(place, offer.snapshot_place.as_deref()).or_else(|error| {
                 log::warn!(
-                    "no btrfs snapshot of \"{}\" could be taken, so its files are read as they are: {error}",
+                    "no btrfs snapshot of \"{}\" could be used, so what changes in it is copied: {error}",
                     place.folder.display()
                 );
-                Ok(moments.live(place))
+                Ok(moments.by_reflink_or_live(place))
             }),
-            Kind::Reflink => moments.by_reflink(place).or_else(|error| {
-                log::warn!(
-                    "no copies of what changes in \"{}\" could be made, so its files are read as they are: {error}",
-                    place.folder.display()
-                );
-                Ok(moments.live(place))
-            }),
+            Kind::Reflink => Ok(moments.by_reflink_or_live(place)),
             Kind::Live => Ok(moments.live(place)),
         }
     }
@@ -323,7 +317,24 @@ impl Moments {
             }
         })?;
         moment.ended = self.clock.now();
+        // What came into the folder since it was looked at may be missing in the snapshot.
+        let now = self.offered(place);
+        if now.kind != Kind::Btrfs {
+            let why =
+                now.why.unwrap_or_else(|| "the folder is no subvolume of btrfs any more".into());
+            return Err(Error::new(ErrorKind::Io, why));
+        }
         Ok(moment)
+    }
+
+    fn by_reflink_or_live(&self, place: &Place) -> Moment<'_> {
+        self.by_reflink(place).unwrap_or_else(|error| {
+            log::warn!(
+                "no copies of what changes in \"{}\" could be made, so its files are read as they are: {error}",
+                place.folder.display()
+            );
+            self.live(place)
+        })
     }
 
     /// Copies have no names, so there is nothing to undo.

@@ -53,7 +53,7 @@ pub(super) struct Operations {
     destinations: Destinations,
     /// The owner's lock of the root, held as long as the daemon lives.
     _lock: File,
-    /// Held while Docker is asked for its volumes.
+    /// Held while Docker is asked for its volumes: one that hangs is waited for once.
     looking: Mutex<()>,
 }
 
@@ -95,8 +95,7 @@ impl Operations {
             root,
             _lock: owned,
         };
-        operations.look_for_volumes()?;
-        sentences.extend(operations.finish_restores());
+        sentences.extend(operations.look_for_volumes()?);
         Ok((operations, sentences))
     }
 
@@ -123,7 +122,7 @@ impl Operations {
         &self,
         show: impl Fn(&ConvoyForm<'_>, &VolumeState, &Seen) -> T,
     ) -> Result<BTreeMap<String, T>> {
-        self.look_for_volumes()?;
+        self.look_again()?;
         let (form, volumes) = (self.convoy_form(), self.volumes.listed());
         let seen = see(&self.drivers, &self.moments, &volumes);
         let all = volumes.iter().zip(&seen);
@@ -132,7 +131,7 @@ impl Operations {
 
     /// One volume.
     pub(super) fn volume(&self, name: &str) -> Result<Volume> {
-        self.look_for_volumes()?;
+        self.look_again()?;
         let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
         Ok(self.shown(&volume))
     }
@@ -175,6 +174,7 @@ impl Operations {
             });
         }
         self.volumes.exclusively(name, || {
+            self.finish_restore_of(name);
             match self.volumes.find_even_forgotten(name) {
                 Some(gone) if gone.driver == Docker::NAME && gone.forgotten => {}
                 Some(VolumeState { folder: Some(folder), .. }) => {
@@ -209,6 +209,7 @@ impl Operations {
             driver: self.drivers.vfs.name().to_owned(),
             folder: None,
             mark: None,
+            must_be_mounted: false,
             labels: BTreeMap::new(),
             size: new.size.unwrap_or(0),
             id: Some(new_id()),

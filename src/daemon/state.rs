@@ -32,6 +32,9 @@ pub(crate) struct VolumeState {
     /// could not be seen.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) mark: Option<String>,
+    /// Whether its folder has the files only while Docker has mounted them there.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) must_be_mounted: bool,
     /// Its labels, of the driver `docker`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
@@ -79,6 +82,7 @@ impl VolumeState {
             driver: driver.to_owned(),
             folder: Some(folder.to_owned()),
             mark: None,
+            must_be_mounted: false,
             labels: BTreeMap::new(),
             size: 0,
             id: Some(id),

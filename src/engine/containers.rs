@@ -1,15 +1,20 @@
 //! What is asked of one container: how it is, to stand still, and to go on.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use hyper::Method;
+use hyper::{Method, StatusCode};
 use serde::Deserialize;
 
-use super::{ANSWER_TIME, Engine};
-use crate::error::{Error, ErrorKind, Result};
+use super::{ANSWER_TIME, Container, Engine, EngineVolume, failure};
+use crate::{
+    blocking,
+    error::{Error, ErrorKind, Result},
+};
 
 /// How long a look at a container, and letting it go on, may take.
 const GO_ON_TIME: Duration = Duration::from_secs(20);
+/// How often is looked whether to give up waiting for an answer.
+const LOOK: Duration = Duration::from_millis(50);
 /// The engine's own grace before it kills a container that is to stop, in seconds.
 const USUAL_GRACE: u64 = 10;
 
@@ -86,7 +91,8 @@ impl Engine {
     /// If the engine can't be reached, or its answer makes no sense.
     pub(crate) fn container(&self, id: &str) -> Result<Option<ContainerState>> {
         let route = format!("/containers/{id}/json");
-        let answer = match self.call(&Method::GET, &route, None, GO_ON_TIME) {
+        let until = Instant::now() + GO_ON_TIME;
+        let answer = match self.call_until(&Method::GET, &route, None, until) {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
             answer => answer?,
         };
@@ -116,7 +122,7 @@ impl Engine {
     ) -> Result<()> {
         let route = format!("/containers/{id}/{}", how.as_str());
         let within = if how == How::Pause { within.min(ANSWER_TIME) } else { within };
-        self.done(&Method::POST, &route, within, stopped)
+        self.done(&route, within, stopped)
     }
 
     /// Lets a container go on that stood still in this way.
@@ -129,7 +135,43 @@ impl Engine {
             How::Stop => "start",
         };
         let route = format!("/containers/{id}/{act}");
-        self.done(&Method::POST, &route, GO_ON_TIME, &|| false)
+        self.done(&route, GO_ON_TIME, &|| false)
+    }
+
+    /// Does what a route says; also well if there was nothing to do. Gives up soon after `stopped`
+    /// returns true.
+    fn done(&self, route: &str, within: Duration, stopped: &dyn Fn() -> bool) -> Result<()> {
+        let until = Instant::now() + within;
+        let path = format!("/v{}{route}", self.version_until(until)?);
+        let given_up = async {
+            while !stopped() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let method = &Method::POST;
+        let answer = async {
+            tokio::select! {
+                answer = self.send(method, &path, None, until) => answer,
+                () = given_up => Err(failure::given_up().with_request(format!("{method} {route}"))),
+            }
+        };
+        let answer = blocking::wait(answer)??;
+        if answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(());
+        }
+        self.judged(answer, method, route).map(drop)
+    }
+
+    /// The volumes and containers, all of which could be read.
+    ///
+    /// # Errors
+    /// As [`Engine::everything`], or if something makes no sense.
+    pub(crate) fn all(&self, within: Duration) -> Result<(Vec<EngineVolume>, Vec<Container>)> {
+        let (volumes, containers) = self.everything(within)?;
+        match volumes.odd.iter().chain(&containers.odd).next() {
+            Some(odd) => Err(failure::no_sense(&self.socket, &odd.why)),
+            None => Ok((volumes.known, containers.known)),
+        }
     }
 
     /// Whether an error says that the engine did not do what was asked, and will not.

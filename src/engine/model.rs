@@ -2,8 +2,8 @@
 
 use std::{collections::BTreeMap, path::PathBuf};
 
-use jiff::Timestamp;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
+use serde_json::Value;
 
 /// The name of a volume that got none: 64 hexadecimal digits.
 const ANONYMOUS_NAME_LENGTH: usize = 64;
@@ -24,11 +24,8 @@ pub(crate) struct EngineVolume {
     /// `local` for the engine's own.
     pub(crate) driver: String,
     /// Where its files are on the engine's host; empty for some drivers while they are not mounted.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) mountpoint: PathBuf,
-    /// Older engines and some drivers do not tell it.
-    #[serde(default)]
-    pub(crate) created_at: Option<Timestamp>,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
     /// The driver's options: `type`, `o` and `device` of a mount.
@@ -58,10 +55,10 @@ pub(crate) struct Container {
     /// Each begins with `/`.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) names: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) image: String,
     /// `running`, `paused`, `exited`, ..
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) state: String,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
@@ -110,11 +107,40 @@ pub(crate) struct ContainerMount {
     #[serde(default)]
     pub(crate) driver: Option<String>,
     /// Where the files are on the engine's host.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) source: PathBuf,
     /// Whether the container may write.
-    #[serde(default, rename = "RW")]
+    #[serde(default, rename = "RW", deserialize_with = "null_is_empty")]
     pub(crate) writable: bool,
+}
+
+/// A list of the engine's, each item read by itself.
+#[derive(Debug, Default)]
+pub(crate) struct Listed<T> {
+    pub(crate) known: Vec<T>,
+    pub(crate) odd: Vec<Odd>,
+}
+
+/// An item of which the engine tells what makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Odd {
+    /// Its name, if at least that can be read.
+    pub(crate) name: Option<String>,
+    pub(crate) why: String,
+}
+
+impl<T: DeserializeOwned> Listed<T> {
+    pub(super) fn read(items: Vec<Value>) -> Self {
+        let mut listed = Self { known: Vec::new(), odd: Vec::new() };
+        for item in items {
+            let name = item.get("Name").and_then(Value::as_str).map(str::to_owned);
+            match serde_json::from_value(item) {
+                Ok(read) => listed.known.push(read),
+                Err(error) => listed.odd.push(Odd { name, why: error.to_string() }),
+            }
+        }
+        listed
+    }
 }
 
 /// The answer to `GET /volumes`.
@@ -122,10 +148,10 @@ pub(crate) struct ContainerMount {
 #[serde(rename_all = "PascalCase")]
 pub(super) struct VolumeList {
     #[serde(default, deserialize_with = "null_is_empty")]
-    pub(super) volumes: Vec<EngineVolume>,
+    pub(super) volumes: Vec<Value>,
 }
 
-/// Go writes an empty list or map as `null`.
+/// Go writes an empty text, list or map as `null`.
 fn null_is_empty<'de, D: Deserializer<'de>, T: Default + Deserialize<'de>>(
     from: D,
 ) -> Result<T, D::Error> {

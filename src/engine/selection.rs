@@ -127,7 +127,6 @@ mod tests {
             name: name.into(),
             driver: driver.into(),
             mountpoint: "/m".into(),
-            created_at: None,
             labels: label.into_iter().collect(),
             options: BTreeMap::new(),
         }

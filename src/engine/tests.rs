@@ -12,6 +12,8 @@ use serde_json::json;
 use super::*;
 use crate::{error::ErrorKind, support::engine::FakeEngine};
 
+const SOON: Duration = Duration::from_secs(60);
+
 /// A socket that answers every request with these bytes.
 fn answering(socket: &Path, bytes: &'static [u8]) {
     let listener = UnixListener::bind(socket).unwrap();
@@ -36,7 +38,8 @@ fn volumes_and_containers_are_read_with_their_labels_and_options() {
     fake.container("shop-db-1", "running", &json!({}), &["shop_db"]);
 
     let engine = Engine::at(&fake.socket);
-    let volumes = engine.volumes().unwrap();
+    let (volumes, containers) = engine.everything(SOON).unwrap();
+    let (volumes, containers) = (volumes.known, containers.known);
     let named = |name: &str| volumes.iter().find(|volume| volume.name == name).unwrap();
     assert_eq!(named("shop_db").project(), Some("shop"));
     assert_eq!(named("shop_db").mountpoint, data);
@@ -44,7 +47,6 @@ fn volumes_and_containers_are_read_with_their_labels_and_options() {
     assert!(named("share").labels.is_empty() && !named("share").is_anonymous());
     assert_eq!(volumes.iter().filter(|volume| volume.is_anonymous()).count(), 1);
 
-    let containers = engine.containers().unwrap();
     assert_eq!(containers[0].name(), "shop-db-1");
     assert!(containers[0].uses("shop_db") && !containers[0].uses("share"));
     assert_eq!(
@@ -93,10 +95,45 @@ fn what_is_no_engine_is_told_from_an_engine_that_is_away() {
         ("closing", ErrorKind::Timeout, "the connection to Docker broke"),
         ("huge", ErrorKind::Protocol, "it is too long"),
     ] {
-        let error = Engine::at(&path(name)).volumes().unwrap_err();
+        let error = Engine::at(&path(name)).everything(SOON).unwrap_err();
         assert_eq!(error.kind, kind, "{name}: {error}");
         assert!(error.message.contains(words) && error.hint.is_some(), "{name}: {error}");
     }
-    let error = Engine::at(&path("odd")).containers().unwrap_err();
+    let error = Engine::at(&path("odd")).users_of("vol1").unwrap_err();
     assert!(error.message.contains("makes no sense"), "{error}");
+}
+
+#[test]
+fn an_item_that_makes_no_sense_hides_no_other() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeEngine::start(folder.path());
+    fake.volume("vol1", &json!(null), &json!(null));
+    fake.container("one", "running", &json!({}), &["vol1"]);
+    let engine = Engine::at(&fake.socket);
+    fake.with(|contents| {
+        contents.volumes.get_mut("vol1").unwrap()["CreatedAt"] = json!("0001-01-01 00:00");
+        contents.volumes.get_mut("vol1").unwrap()["Mountpoint"] = json!(null);
+        contents.volumes.insert("odd".into(), json!({ "Name": "odd", "Driver": 7 }));
+        contents.containers[0]["Image"] = json!(null);
+        contents.containers[0]["Names"] = json!([1]);
+    });
+    let (volumes, containers) = engine.everything(SOON).unwrap();
+    assert_eq!(volumes.known[0].name, "vol1");
+    assert_eq!(volumes.odd[0].name.as_deref(), Some("odd"));
+    assert_eq!((containers.known.len(), containers.odd.len()), (0, 1));
+    assert!(engine.volume("vol1").unwrap().is_some() && engine.volume("odd").is_err());
+    assert_eq!(engine.users_of("vol1").unwrap().len(), 1, "it counts all the same");
+    fake.with(|contents| contents.volumes.insert("b".into(), json!("b")));
+    assert!(engine.volume("vol2").is_err(), "this may be it");
+}
+
+#[test]
+fn an_engine_that_hangs_is_waited_for_no_longer_than_was_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeEngine::start(folder.path());
+    fake.hang();
+    let begun = Instant::now();
+    let error = Engine::at(&fake.socket).everything(Duration::from_millis(50)).unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
+    assert!(begun.elapsed() < SOON);
 }

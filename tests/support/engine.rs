@@ -18,12 +18,16 @@ use serde_json::{Value, json};
 pub use containers::{Changes, Faults};
 
 /// A volume and a container of the engine are what its routes answer, in JSON.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Contents {
     pub volumes: BTreeMap<String, Value>,
     pub containers: Vec<Value>,
     /// The requests so far, such as `GET /v1.41/volumes`.
     pub requests: Vec<String>,
+    /// Whether requests get no answer.
+    hangs: bool,
+    /// What others do just before a request that begins so is answered, each once.
+    before: Vec<(String, Act)>,
     /// What was done to containers, such as `pause shop-db-1`.
     pub acts: Vec<String>,
     pub faults: Faults,
@@ -31,8 +35,9 @@ pub struct Contents {
     starts: u64,
 }
 
+type Act = Box<dyn FnOnce(&mut Contents) + Send>;
+
 /// An engine that answers until the process ends.
-#[derive(Debug)]
 pub struct FakeEngine {
     pub socket: PathBuf,
     folder: PathBuf,
@@ -66,6 +71,16 @@ impl FakeEngine {
     /// Changes or reads what the engine has.
     pub fn with<T>(&self, act: impl FnOnce(&mut Contents) -> T) -> T {
         act(&mut self.contents.lock().unwrap())
+    }
+
+    /// From now on, no request is answered.
+    pub fn hang(&self) {
+        self.with(|contents| contents.hangs = true);
+    }
+
+    /// Does this just before a request that begins so (`DELETE /volumes`) is answered, once.
+    pub fn before(&self, request: &str, act: impl FnOnce(&mut Contents) + Send + 'static) {
+        self.with(|contents| contents.before.push((request.to_owned(), Box::new(act))));
     }
 
     /// Waits until a container's state is this one.
@@ -110,6 +125,9 @@ impl FakeEngine {
     }
 }
 
+/// How a request for the containers that have one volume begins.
+const FILTERED: &str = "/containers/json?all=1&filters=%7B%22volume%22%3A%5B%22";
+
 fn create(
     folder: &Path,
     contents: &mut Contents,
@@ -130,16 +148,29 @@ fn create(
 fn converse(
     mut stream: UnixStream,
     folder: &Path,
-    contents: &Arc<Mutex<Contents>>,
+    locked: &Arc<Mutex<Contents>>,
     changes: &Changes,
 ) {
     let Some((method, path, body)) = request(&mut stream) else { return };
-    contents.lock().unwrap().requests.push(format!("{method} {path}"));
+    let mut contents = locked.lock().unwrap();
+    contents.requests.push(format!("{method} {path}"));
+    while contents.hangs {
+        drop(contents);
+        thread::park();
+        contents = locked.lock().unwrap();
+    }
+    let request = format!("{method} {}", path.strip_prefix("/v1.41").unwrap_or(&path));
+    let begins = |(begin, _): &(String, Act)| request.starts_with(begin.as_str());
+    if let Some(at) = contents.before.iter().position(begins) {
+        let (_, act) = contents.before.remove(at);
+        act(&mut contents);
+    }
+    drop(contents);
     let route = path.strip_prefix("/v1.41").unwrap_or(&path);
-    let (status, body) = match containers::answer((&method, route), contents, changes) {
+    let (status, body) = match containers::answer((&method, route), locked, changes) {
         Some((_, true)) => return,
         Some((answer, false)) => answer,
-        None => answer(&method, &path, &body, folder, &mut contents.lock().unwrap()),
+        None => answer(&method, &path, &body, folder, &mut locked.lock().unwrap()),
     };
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let length = body.len();
@@ -166,6 +197,11 @@ fn answer(
             ("200 OK", json!({ "Volumes": volumes, "Warnings": null }))
         }
         ("GET", "/containers/json?all=1") => ("200 OK", json!(contents.containers)),
+        ("GET", route) if route.starts_with(FILTERED) => {
+            let name = route.trim_start_matches(FILTERED).trim_end_matches("%22%5D%7D");
+            let users = contents.containers.iter().filter(|container| uses(container, name));
+            ("200 OK", json!(users.collect::<Vec<_>>()))
+        }
         ("POST", "/volumes/create") => {
             let name = body["Name"].as_str().unwrap_or_default();
             let made = create(folder, contents, name, &body["Labels"], &body["DriverOpts"]);

@@ -117,10 +117,7 @@ impl Prover<'_> {
         let mut levels: Vec<Level> = Vec::new();
         let mut next = Some((tree, PathBuf::new()));
         loop {
-            if scope::is_ended() {
-                let message = "the run was cancelled while a backup was checked";
-                return Err(Error::new(ErrorKind::Cancelled, message));
-            }
+            scope::goes_on("a backup was checked")?;
             if let Some((tree, path)) = next.take()
                 && !self.whole.contains(&tree)
             {

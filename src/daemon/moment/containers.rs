@@ -19,6 +19,10 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
+/// How long Docker may take to tell what writes to a volume that is to be read.
+const ASKED_WITHIN: Duration = Duration::from_secs(30);
+/// The same for a listing.
+const LISTED_WITHIN: Duration = Duration::from_secs(5);
 /// How long is looked, after a hold that ended in the middle, whether the engine still does what it
 /// was asked.
 const SETTLED_AFTER: Duration = Duration::from_secs(5);
@@ -58,7 +62,7 @@ impl ContainerHolds {
     /// # Errors
     /// If Docker does not answer, or a label makes no sense.
     fn writers(&self, engine: &Engine, place: &Place) -> Result<Vec<Writer>> {
-        match self.writers_of_all(engine, std::slice::from_ref(place)) {
+        match self.writers_of_all(engine, std::slice::from_ref(place), ASKED_WITHIN) {
             // Nothing says that a folder has to do with containers.
             Err(error) if error.kind == ErrorKind::Unreachable && !place.is_of_the_engine => {
                 log::warn!(
@@ -76,8 +80,9 @@ impl ContainerHolds {
         &self,
         engine: &Engine,
         places: &[Place],
+        within: Duration,
     ) -> Result<Vec<Result<Vec<Writer>>>> {
-        let (volumes, containers) = (engine.volumes()?, engine.containers()?);
+        let (volumes, containers) = engine.all(within)?;
         let own = own_container();
         let of = |place: &Place| {
             let of = (place.volume.as_str(), place.folder.as_path());
@@ -92,7 +97,7 @@ impl ContainerHolds {
         if places.is_empty() {
             return Some(Vec::new());
         }
-        let all = self.writers_of_all(&Engine::at(&self.socket), places).ok()?;
+        let all = self.writers_of_all(&Engine::at(&self.socket), places, LISTED_WITHIN).ok()?;
         let told = |writers: Result<Vec<Writer>>| match writers {
             Ok(writers) => Ok(told_of(&writers)),
             Err(_) if self.reads_unheld => Ok(None),

@@ -88,6 +88,19 @@ fn a_subvolume_of_btrfs_is_read_as_it_was_at_the_moment() {
 }
 
 #[test]
+fn a_subvolume_that_came_inside_after_the_look_is_read_too() {
+    let Some((disk, moments, place)) = on_btrfs() else { return };
+    let beginning = moments.begin(&place);
+    assert_eq!(beginning.kind(), Kind::Btrfs);
+    subvolume(&place.folder.join("inside"));
+    fs::write(place.folder.join("inside/b"), "b").unwrap();
+    let moment = beginning.take().unwrap();
+    assert_eq!(moment.kind(), Kind::Reflink);
+    assert!(moment.files().folder.join("inside/b").exists());
+    assert_eq!((snapshots(&disk), notes(&disk.path())), (0, 0));
+}
+
+#[test]
 fn a_snapshot_that_a_crash_left_is_removed_by_the_next_start_and_said() {
     let Some((disk, moments, place)) = on_btrfs() else { return };
     std::mem::forget(take(&moments, &place).unwrap());

@@ -1,10 +1,12 @@
 //! Volumes of Docker: which there are, making and restoring them, removing them, and what a crash
 //! left of a restore.
 
+use std::path::Path;
+
 use super::{
     super::{
         backups::StoredUrl,
-        driver::{Docker, DockerVolume},
+        driver::{Docker, DockerVolume, Finished, Left, NotFilled},
         found,
         identity::new_id,
         state::VolumeState,
@@ -16,49 +18,101 @@ use crate::{
         BackupUrl, NewVolume,
         refusal::{docker_decides, refused},
     },
-    error::{ErrorKind, Result},
+    error::Result,
 };
+
+/// How often Docker is asked again, because a volume was made, restored or removed meanwhile.
+const MOST_LOOKS: usize = 3;
+
+/// Whether a restore into this volume of Docker is noted.
+fn is_left(volume: &VolumeState) -> bool {
+    volume.driver == Docker::NAME && volume.restoring.is_some()
+}
 
 impl Operations {
     /// Asks Docker for its volumes, and makes the states fit. Where it does not answer, they stay.
-    pub(in crate::daemon) fn look_for_volumes(&self) -> Result<()> {
-        // Two answers could arrive in another order than they were given.
+    /// The result has a sentence on each restore that an earlier process left and this one ended.
+    pub(super) fn look_for_volumes(&self) -> Result<Vec<String>> {
+        // Two answers could arrive in another order than they were given. While Docker hangs, the
+        // first call waits for it, and the others for that one.
         let _looking = crate::sync::lock(&self.looking);
-        let Some(found) = self.drivers.docker.look() else { return Ok(()) };
-        let now = self.clock.now();
-        let sentences = self.volumes.take_up(|known| found::docker_changes(&found, known, now))?;
-        self.drivers.docker.tell_once(sentences);
+        for _ in 0..MOST_LOOKS {
+            let docker = &self.drivers.docker;
+            let Some(asked) = docker.ask() else { return Ok(Vec::new()) };
+            let now = self.clock.now();
+            let told = self.volumes.take_up(|known| match docker.accept(asked) {
+                Some(found) => {
+                    let (changed, sentences) = found::docker_changes(&found, known, now);
+                    (changed, Some(sentences))
+                }
+                None => (Vec::new(), None),
+            })?;
+            if let Some(sentences) = told {
+                docker.tell_once(sentences);
+                return Ok(self.finish_restores());
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    /// As [`Operations::look_for_volumes`], for a daemon that runs.
+    pub(super) fn look_again(&self) -> Result<()> {
+        self.look_for_volumes()?.iter().for_each(|sentence| log::warn!("{sentence}"));
         Ok(())
     }
 
     /// Ends what a crash left of restores into volumes of Docker.
-    pub(in crate::daemon) fn finish_restores(&self) -> Vec<String> {
-        let left = self.volumes.all().into_iter().filter_map(|volume| {
-            let inode = volume.restoring?;
-            (volume.driver == Docker::NAME).then_some((volume, inode))
-        });
-        left.map(|(volume, inode)| self.finish_restore(volume, inode)).collect()
+    fn finish_restores(&self) -> Vec<String> {
+        let left = self.volumes.all().into_iter().filter(is_left);
+        left.filter_map(|volume| self.finish_restore_of(&volume.name)).collect()
     }
 
-    fn finish_restore(&self, volume: VolumeState, inode: u64) -> String {
-        let name = volume.name.clone();
-        let folder = volume.folder.clone().unwrap_or_default();
-        let finished = self.drivers.docker.finish(&name, &folder, inode).and_then(|complete| {
-            if complete {
-                let whole = VolumeState { restoring: None, forgotten: false, ..volume };
-                self.volumes.insert(whole).map(|()| "it is complete")
-            } else {
-                self.volumes.remove(&name).map(|()| "it was removed; restore it again")
-            }
-        });
+    /// Ends what a crash left of a restore into this volume of Docker, if there is such. A sentence
+    /// on it.
+    pub(super) fn finish_restore_of(&self, name: &str) -> Option<String> {
+        let _doing = self.drivers.docker.begin(name)?;
+        let state = self.volumes.find_even_forgotten(name).filter(is_left)?;
+        let inode = state.restoring?;
+        let what = match self.drivers.docker.finish(&state, inode) {
+            Ok(finished) => self.has_finished(state, finished),
+            Err(error) => Err(error),
+        };
+        let begins = format!("the restore of volume \"{name}\" of Docker was not finished");
+        Some(match what {
+            Ok(what) => format!("{begins}: {what}"),
+            Err(error) => format!("{begins}, and can't be ended now: {error}"),
+        })
+    }
+
+    fn has_finished(&self, state: VolumeState, finished: Finished) -> Result<String> {
         match finished {
-            Ok(what) => {
-                format!("the restore of volume \"{name}\" of Docker was not finished: {what}")
+            Finished::Whole(mark) => {
+                let whole = VolumeState { restoring: None, forgotten: false, mark, ..state };
+                self.drivers.docker.has_made_again(&whole);
+                self.volumes.insert(whole)?;
+                Ok("all its files were in place, so it is complete".into())
             }
-            Err(error) => format!(
-                "the restore of volume \"{name}\" of Docker was not finished and can't be undone (the next start tries again): {error}"
-            ),
+            Finished::Undone(left) => {
+                let said = match &left {
+                    Left::Nothing => "it was removed; restore it again".to_owned(),
+                    Left::Stays(why) => format!(
+                        "nothing of the backup is in it; the volume of that name stays, because {why}"
+                    ),
+                };
+                self.has_left(state, &left)?;
+                Ok(said)
+            }
         }
+    }
+
+    /// Notes what is left of a volume whose restore was undone. What stays is taken up at the next
+    /// look, as what it is then.
+    fn has_left(&self, noted: VolumeState, left: &Left) -> Result<()> {
+        self.drivers.docker.forget(&noted.name);
+        if *left == Left::Nothing && noted.snapshots.is_empty() {
+            return self.volumes.remove(&noted.name);
+        }
+        self.volumes.insert(VolumeState { restoring: None, forgotten: true, ..noted })
     }
 
     /// Whether a new volume is one of Docker: it is asked for, or was one when it was backed up.
@@ -79,12 +133,15 @@ impl Operations {
     pub(super) fn make_docker_volume(&self, new: &NewVolume) -> Result<VolumeState> {
         let name = new.name.as_str();
         let docker = &self.drivers.docker;
+        let _doing = docker.begin(name).ok_or_else(|| {
+            refused(format!("volume {name} is being restored or removed")).with_hint("try again")
+        })?;
         let made = match &new.backup {
             Some(url) => self.restore_into_docker(name, url)?,
-            None => docker.make(name, &Default::default(), &Default::default())?,
+            None => docker.make(name, &Default::default())?,
         };
         let state = self.docker_state(&made);
-        docker.remember(vec![made]);
+        docker.has_made(made);
         self.volumes.insert(state.clone())?;
         Ok(state)
     }
@@ -94,17 +151,34 @@ impl Operations {
         let repository = self.destinations.at(&destination)?;
         let url = StoredUrl::of(url, &destination)?;
         let labels = repository.recorded(&url)?.labels;
+        let former = self.volumes.find_even_forgotten(name);
         let note = |volume: &DockerVolume, inode: u64| {
             let state = self.docker_state(volume);
             self.volumes.insert(VolumeState { restoring: Some(inode), ..state })
         };
-        let fill = |folder: &std::path::Path| repository.restore(&url, folder, name).map(drop);
-        self.drivers.docker.make_filled(name, &labels, note, fill).inspect_err(|_| {
-            // What can't be removed stays noted, for the next start.
-            if !self.drivers.docker.has(name).unwrap_or(true) {
-                _ = self.volumes.remove(name);
+        let fill = |folder: &Path| repository.restore(&url, folder, name).map(drop);
+        let NotFilled { error, left } =
+            match self.drivers.docker.make_filled(name, &labels, note, fill)? {
+                Ok(volume) => return Ok(volume),
+                Err(not_filled) => not_filled,
+            };
+        let noted = self.volumes.find_even_forgotten(name).filter(is_left);
+        match (left, noted) {
+            (Ok(Left::Stays(why)), noted) => {
+                log::warn!("volume \"{name}\" of Docker was made, and stays: {why}");
+                noted.map_or(Ok(()), |noted| self.has_left(noted, &Left::Stays(why)))?;
             }
-        })
+            (Ok(Left::Nothing), Some(noted)) => match former {
+                Some(former) => self.volumes.insert(former)?,
+                None => self.has_left(noted, &Left::Nothing)?,
+            },
+            (Ok(Left::Nothing), None) => {}
+            // It stays noted, for the next look.
+            (Err(unknown), _) => log::warn!(
+                "volume \"{name}\" of Docker was made, and it is not known what is left of it: {unknown}"
+            ),
+        }
+        Err(error)
     }
 
     /// A new state for a volume. A forgotten one of that name left its snapshots.
@@ -127,16 +201,10 @@ impl Operations {
         if only_forget {
             return Err(docker_decides(&name));
         }
-        match self.drivers.docker.engine()?.remove_volume(&name) {
-            Err(error) if error.kind == ErrorKind::NotFound => {}
-            Err(error) if error.status == Some(409) => {
-                return Err(refused(format!("Cannot delete volume {name}. {}", error.message))
-                    .with_hint(
-                        "remove the containers that have it first; stopped ones have it, too",
-                    ));
-            }
-            removed => removed?,
-        }
+        let _doing = self.drivers.docker.begin(&name).ok_or_else(|| {
+            refused(format!("volume {name} is being restored or removed")).with_hint("try again")
+        })?;
+        self.drivers.docker.remove(&volume)?;
         self.drivers.docker.forget(&name);
         self.volumes.remove(&name)?;
         let ids: Vec<_> = volume.snapshots.into_values().map(|snapshot| snapshot.id).collect();

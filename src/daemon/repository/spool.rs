@@ -183,10 +183,7 @@ impl Spool {
             log::info!("all is read; {} wait to be uploaded", format_size(state.used));
         }
         while !state.unfinished.is_empty() && state.failure.is_none() {
-            if scope::is_ended() {
-                let message = "the run was cancelled while its backup was uploaded";
-                return Err(Error::new(ErrorKind::Cancelled, message));
-            }
+            scope::goes_on("its backup was uploaded")?;
             let waited = self.changed.wait_timeout(state, LOOK);
             state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }

@@ -1,6 +1,12 @@
 //! Reads the entries of a folder.
 
-use std::{ffi::CStr, fs::File, io, os::fd::OwnedFd, thread};
+use std::{
+    ffi::CStr,
+    fs::File,
+    io,
+    os::fd::{AsFd, OwnedFd},
+    thread,
+};
 
 use jiff::Timestamp;
 use rustic_core::repofile::{Metadata, NodeType};
@@ -13,7 +19,7 @@ use super::{
     content::{Content, Unread},
     node::{self, Refers},
     parent::ParentEntry,
-    run::Run,
+    run::{Run, TRIES},
     unfinished_folder::UnfinishedFolder,
 };
 use crate::{
@@ -25,8 +31,6 @@ use crate::{
     error::Result,
 };
 
-/// How often a file is read that changes each time. A large one is read less often.
-pub(super) const TRIES: u32 = 3;
 const TRIES_OF_LARGE: u32 = 2;
 const LARGE: u64 = 1 << 30;
 
@@ -79,7 +83,7 @@ impl<'a> Entries<'a> {
             Ok(folder) => Ok(folder),
             Err(Unread::Run(error)) => Err(error),
             Err(Unread::File(error)) => {
-                self.run.unread(&self.unfinished.folder.path_of(name), &error);
+                self.run.unread(&self.unfinished.folder, name, &error);
                 Ok(None)
             }
             Err(Unread::Replaced(error)) => {
@@ -96,7 +100,9 @@ impl<'a> Entries<'a> {
         let which = |stat: &Stat| (stat.st_dev, stat.st_ino, FileType::from_raw_mode(stat.st_mode));
         match (seen, rustix::fs::statat(self.folder, name, AtFlags::SYMLINK_NOFOLLOW)) {
             (Some(seen), Ok(now)) if which(seen) != which(&now) => self.run.counts.changed(path),
-            (Some(_), Err(gone @ Errno::NOENT)) => self.run.unread(&path, &gone.into()),
+            (Some(_), Err(gone @ Errno::NOENT)) => {
+                self.run.unread(&self.unfinished.folder, name, &gone.into());
+            }
             _ => self.run.failures.fail(&path, error),
         }
     }
@@ -273,11 +279,12 @@ fn unread(error: io::Error) -> Unread {
     }
 }
 
-/// Looks at a file, and says whether each later change can be seen: a change within the same tick of
-/// the file system's clock leaves the time as it is. So a file that changed just now is looked at
+/// Looks at a file or a folder, and says whether each later change can be seen: a change within the same
+/// tick of the file system's clock leaves the time as it is. So what changed just now is looked at
 /// again when the tick is over.
-fn look(file: &File) -> Result<(Stat, bool), Errno> {
+pub(super) fn look(file: impl AsFd) -> Result<(Stat, bool), Errno> {
     let is_sure = |stat: &Stat| is_before(changed_at(stat), Timestamp::now());
+    let file = file.as_fd();
     let stat = rustix::fs::fstat(file)?;
     if is_sure(&stat) {
         return Ok((stat, true));

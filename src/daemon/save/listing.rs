@@ -31,7 +31,10 @@ impl Listing {
         let mut text = Vec::new();
         let mut starts = Vec::new();
         // Not opened again: the folder was opened so that reading it does not change its access time.
-        for entry in Dir::new(folder.try_clone()?)? {
+        let mut entries = Dir::new(folder.try_clone()?)?;
+        // The place in the folder is shared with those that read it before.
+        entries.rewind();
+        for entry in entries {
             let entry = entry?;
             let name = entry.file_name();
             if name != c"." && name != c".." {

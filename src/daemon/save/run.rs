@@ -1,6 +1,7 @@
 //! What the workers of one run share.
 
 use std::{
+    ffi::CStr,
     io,
     path::Path,
     sync::{Arc, Mutex},
@@ -22,7 +23,10 @@ use crate::{
     daemon::{
         moment::{Copies, Still},
         repository::{Backend, Hash, Index},
-        tree::{folder_handles::FolderHandles, read::ReadFailures},
+        tree::{
+            folder_handles::{FolderHandles, TreeFolder},
+            read::ReadFailures,
+        },
     },
     error::Error,
     progress::Piece,
@@ -47,9 +51,15 @@ pub(super) struct UnlistedFolder {
     pub(super) known: Option<Hash>,
 }
 
-/// What is called with the name of each file between reading it and looking whether it changed. An
-/// error is as one of reading.
-pub(super) type AfterReading<'a> = dyn Fn(&std::ffi::CStr) -> Result<(), Errno> + Sync + 'a;
+/// How often a file is read that changes each time, and a folder listed. A large file is read less often.
+pub(super) const TRIES: u32 = 3;
+
+/// What is called with the name of each file between reading it and looking whether it changed, and so
+/// with [`LISTED`] for each folder. An error is as one of reading.
+pub(super) type AfterReading<'a> = dyn Fn(&CStr) -> Result<(), Errno> + Sync + 'a;
+
+/// No file has this name.
+pub(super) const LISTED: &CStr = c"";
 
 /// What the workers of one run share.
 pub(super) struct Run<'a> {
@@ -88,18 +98,15 @@ impl Run<'_> {
         }
     }
 
-    /// Records that something could not be read. What is gone is no failure: of files that are read
-    /// as they are it is counted; but the moment had it, so it is told.
-    pub(super) fn unread(&self, path: &Path, error: &io::Error) {
-        if self.copies.is_some() {
-            return self.lost(path, error);
+    /// Records that something in a folder could not be read. What is gone is no failure: of files that
+    /// are read as they are it is counted, and looked for again; but the moment had it, so it is told.
+    pub(super) fn unread(&self, folder: &TreeFolder, name: &CStr, error: &io::Error) {
+        let path = folder.path_of(name);
+        let Some(look) = &self.second_look else { return self.lost(&path, error) };
+        if error.kind() == io::ErrorKind::NotFound {
+            look.doubts(folder.id());
         }
-        if error.kind() == io::ErrorKind::NotFound
-            && let Some(look) = &self.second_look
-        {
-            look.vanished();
-        }
-        self.failures.record(path, error);
+        self.failures.record(&path, error);
     }
 
     /// Records that what was there when it was listed could not be read. What is gone is told as

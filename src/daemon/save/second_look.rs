@@ -10,12 +10,14 @@
 //!   was moved from a folder that was not read into one that was;
 //! - folders whose names changed after they were listed, if something in them changed before it was
 //!   read: a database whose journal is not among the names;
-//! - what can't be looked at any more, although it is there.
+//! - what can't be looked at any more, although it is there, or is listed again and again;
+//! - what is in a folder with a doubtful list, and was not in that list: a file that was renamed while
+//!   the folder was listed may be in the list under neither name.
 //!
 //! New files with new names are not told: they came later.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     ffi::{CStr, CString},
     io,
     os::fd::OwnedFd,
@@ -29,7 +31,7 @@ use rustix::{
     io::Errno,
 };
 
-use super::{counts::Counts, listed_names::ListedNames, listing::Listing};
+use super::{counts::Counts, listed_names::ListedNames, listing::Listing, run::TRIES};
 use crate::{
     daemon::{
         moment::{TICK, changed_at},
@@ -57,6 +59,8 @@ struct Seen {
     newest: Option<Timestamp>,
     /// The same of what is in a folder.
     newest_in: HashMap<FolderId, Timestamp>,
+    /// Folders whose list may lack what was there all the time.
+    doubtful: HashSet<FolderId>,
 }
 
 /// A file or a folder that was read.
@@ -95,9 +99,12 @@ impl SecondLook {
         listing.names().for_each(|name| self.listed.add(folder, name));
     }
 
-    /// Something vanished before it was read: what is saved is as if that were gone already.
-    pub(super) fn vanished(&self) {
-        lock(&self.seen).newest = Some(Timestamp::now());
+    /// Something in this folder vanished before it was read, or the folder changed while it was listed:
+    /// what is saved is as if that had been done already.
+    pub(super) fn doubts(&self, folder: FolderId) {
+        let mut seen = lock(&self.seen);
+        seen.newest = Some(Timestamp::now());
+        seen.doubtful.insert(folder);
     }
 
     /// Looks at the whole volume again, if anything changed since the run began. What changed is
@@ -130,6 +137,25 @@ impl SecondLook {
         }
         Ok(())
     }
+}
+
+/// Of names that were listed and are not there, those that are listed again each time and never there:
+/// such a file may be there all the time, as on a share whose names the system can't write.
+fn still_listed(
+    gone: Vec<&CStr>,
+    list: impl Fn() -> io::Result<Listing>,
+    is_there: impl Fn(&CStr) -> bool,
+) -> Vec<CString> {
+    let mut doubtful: Vec<CString> = gone.into_iter().map(CStr::to_owned).collect();
+    for _ in 0..TRIES {
+        if doubtful.is_empty() {
+            break;
+        }
+        let Ok(listing) = list() else { break };
+        let listed: HashSet<&CStr> = listing.names().collect();
+        doubtful.retain(|name| listed.contains(name.as_c_str()) && !is_there(name));
+    }
+    doubtful
 }
 
 /// A change just now may have the time of the last tick.
@@ -193,9 +219,16 @@ impl Look<'_> {
             Ok(listing) => listing,
             Err(error) => return self.unseen(folder.path(), &error),
         };
+        let stat_of = |name: &CStr| rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW);
+        let is_doubtful = self.seen.doubtful.contains(&folder.id());
+        let mut gone = Vec::new();
         for name in listing.names() {
-            let stat = match rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            let stat = match stat_of(name) {
                 Ok(stat) => stat,
+                Err(Errno::NOENT) => {
+                    gone.push(name);
+                    continue;
+                }
                 Err(error) => {
                     self.unseen(folder.path_of(name), &error.into());
                     continue;
@@ -207,10 +240,16 @@ impl Look<'_> {
             }
             // What is in a folder that was read is looked at by itself.
             let was_read = is_folder && self.listed.has((stat.st_dev, stat.st_ino), c"");
-            if !was_read && self.is_late(&stat) && !self.is_new((handle, folder.id()), name, &stat)
+            let is_missed = is_doubtful && !self.listed.has(folder.id(), name);
+            if !was_read
+                && (is_missed || self.is_late(&stat))
+                && !self.is_new((handle, folder.id()), name, &stat)
             {
                 self.counts.changed(folder.path_of(name));
             }
+        }
+        for name in still_listed(gone, || Listing::read(handle), |name| stat_of(name).is_ok()) {
+            self.counts.changed(folder.path_of(&name));
         }
     }
 
@@ -220,5 +259,37 @@ impl Look<'_> {
         if !gone.contains(&error.kind()) {
             self.counts.changed(path);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    fn listing(names: &[&CStr]) -> io::Result<Listing> {
+        Listing::of(&names.iter().copied().map(CStr::to_owned).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn a_name_that_is_always_listed_and_never_there_is_no_vanished_one() {
+        let gone = || vec![c"ghost", c"moved", c"vanished"];
+        let none_is_there = |_: &CStr| false;
+        let lists = Cell::new(0);
+        let found = still_listed(
+            gone(),
+            || {
+                lists.set(lists.get() + 1);
+                listing(if lists.get() == 1 { &[c"ghost", c"moved"] } else { &[c"ghost"] })
+            },
+            none_is_there,
+        );
+        assert_eq!((found, lists.get()), (vec![c"ghost".to_owned()], TRIES));
+        let is_back = |name: &CStr| name == c"ghost";
+        assert!(still_listed(gone(), || listing(&[c"ghost"]), is_back).is_empty());
+        let unreadable = || Err(io::Error::other("no list"));
+        assert_eq!(still_listed(gone(), unreadable, none_is_there).len(), 3);
+        assert!(still_listed(Vec::new(), || panic!("nothing is listed"), none_is_there).is_empty());
     }
 }

@@ -26,7 +26,7 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use super::{Changed, Parent, Saved, Source, save, save_watched};
+use super::{Changed, Parent, Saved, Source, run::LISTED, save, save_watched};
 use crate::{
     clock::{Clock, SystemClock},
     daemon::{
@@ -79,7 +79,9 @@ impl Scene {
         let volume = self.path("");
         let (source, control) = (self.source(&volume, None), &|| false);
         let after_reading = |name: &CStr| {
-            after_reading(name);
+            if name != LISTED {
+                after_reading(name);
+            }
             Ok(())
         };
         save_watched(&self.repository, source, (&NoProgress, control), &after_reading).unwrap()
@@ -420,12 +422,17 @@ fn what_can_not_be_looked_at_again_is_told() {
 #[test]
 fn a_run_that_is_cancelled_while_it_looks_again_fails() {
     let scene = Scene::new();
-    scene.write("f", b"new, so that there is a second look");
+    scene.write("1", b"before");
+    scene.write("2", b"before");
     let (volume, is_read) = (scene.path(""), AtomicUsize::new(0));
     let source = scene.source(&volume, None);
     let cancelled = || is_read.load(Ordering::Relaxed) > 0;
-    let read = |_: &CStr| {
-        is_read.store(1, Ordering::Relaxed);
+    let read = |name: &CStr| {
+        if name == c"1" {
+            scene.write("2", b"new, so that there is a second look");
+        } else {
+            is_read.store(1, Ordering::Relaxed);
+        }
         Ok(())
     };
     let saved = save_watched(&scene.repository, source, (&NoProgress, &cancelled), &read);
@@ -500,6 +507,57 @@ fn a_file_that_was_replaced_or_vanishes_while_it_is_read_is_whole() {
     });
     assert_eq!(scene.content(saved.tree, "a"), b"another file, whole");
     assert_eq!((saved.vanished, saved.files), (1, 1));
+}
+
+/// What was saved of a volume in which this happens each time that its folder was listed.
+fn saved_after_lists(happens: &(dyn Fn(&Scene, usize) + Sync)) -> (Scene, Saved) {
+    let scene = Scene::new();
+    scene.write("a", b"there all the time");
+    // What is settled was there before the run.
+    scene.save(None);
+    let (volume, lists) = (scene.path(""), AtomicUsize::new(0));
+    let listed = |name: &CStr| {
+        if name == LISTED {
+            happens(&scene, lists.fetch_add(1, Ordering::Relaxed));
+        }
+        Ok(())
+    };
+    let source = scene.source(&volume, None);
+    let saved = save_watched(&scene.repository, source, (&NoProgress, &|| false), &listed);
+    let saved = saved.unwrap();
+    (scene, saved)
+}
+
+#[test]
+fn a_folder_in_which_a_file_is_renamed_while_it_is_listed_is_listed_again() {
+    let (scene, saved) = saved_after_lists(&|scene, list| {
+        if list == 0 {
+            fs::rename(scene.path("a"), scene.path("b")).unwrap();
+        }
+    });
+    assert_eq!((saved.files, saved.vanished, saved.changed), (1, 0, Changed::default()));
+    assert_eq!(scene.content(saved.tree, "b"), b"there all the time");
+}
+
+#[test]
+fn a_file_that_a_list_hides_each_time_is_told() {
+    let (_scene, saved) = saved_after_lists(&|scene, list| {
+        let name =
+            |number| scene.path(&if number == 0 { "a".into() } else { format!("z{number}") });
+        fs::rename(name(list), name(list + 1)).unwrap();
+    });
+    assert_eq!((saved.files, saved.vanished), (0, 1));
+    assert_eq!(saved.changed.paths, [PathBuf::from("z3")]);
+}
+
+#[test]
+fn a_file_that_goes_away_for_good_after_it_was_listed_is_no_torn_one() {
+    let (_scene, saved) = saved_after_lists(&|scene, list| {
+        scene.write(&format!("new{list}"), b"came later");
+        _ = fs::remove_file(scene.path("a"));
+        _ = fs::remove_file(scene.path("new1"));
+    });
+    assert_eq!((saved.files, saved.changed), (1, Changed::default()));
 }
 
 #[test]

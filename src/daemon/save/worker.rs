@@ -16,17 +16,17 @@ use rustix::{fs::Stat, io::Errno};
 use super::{
     assembly::Assembly,
     change_times::telling_device,
-    entry::{Entries, TRIES},
+    entry::{Entries, look},
     listing::Listing,
     node::{self, Refers},
     parent::ParentFolder,
     queue::Next,
-    run::{Run, Task, UnlistedFolder},
+    run::{LISTED, Run, TRIES, Task, UnlistedFolder},
     unfinished_folder::UnfinishedFolder,
 };
 use crate::{
     daemon::{
-        moment::HotFolder,
+        moment::{HotFolder, changed_at},
         repository::{Coder, Hash, guarded},
         tree::{
             folder_handles::{OpenedFolder, TreeFolder},
@@ -106,7 +106,7 @@ impl<'a> Worker<'a> {
                     }
                 },
                 Err(error) => {
-                    self.run.unread(&above.folder.path_of(&name), &error);
+                    self.run.unread(&above.folder, &name, &error);
                     break Vec::new();
                 }
             }
@@ -163,16 +163,37 @@ impl<'a> Worker<'a> {
             }
             return Listing::of(&folder.names);
         }
-        let look = self.run.second_look.as_ref();
-        look.inspect(|look| look.saw(&opened.stat, None));
-        let listing = Listing::read(&opened.handle)?;
-        look.inspect(|look| look.listed(opened.folder.id(), &listing));
+        let listing = self.names_now(opened)?;
         if let Some(copies) = self.run.copies
             && copies.is_later(&rustix::fs::fstat(&*opened.handle)?)
         {
             self.run.counts.changed(opened.folder.path());
         }
         Ok(listing)
+    }
+
+    /// The names in a folder now. A list that another change overtook may lack what was renamed: so the
+    /// folder is listed again, a few times, and what is doubtful then is looked at again.
+    fn names_now(&self, opened: &OpenedFolder) -> io::Result<Listing> {
+        let Some(again) = &self.run.second_look else { return Listing::read(&opened.handle) };
+        let id = opened.folder.id();
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            let (before, is_sure) = look(&opened.handle)?;
+            again.saw(&before, None);
+            let listing = Listing::read(&opened.handle)?;
+            (self.run.after_reading)(LISTED)?;
+            let after = rustix::fs::fstat(&opened.handle)?;
+            let is_still = is_sure && changed_at(&after) == changed_at(&before);
+            if is_still || tried == TRIES {
+                if !is_still {
+                    again.doubts(id);
+                }
+                again.listed(id, &listing);
+                return Ok(listing);
+            }
+        }
     }
 
     /// What the parent knows of a folder. If its tree can't be read, the folder is read as a new

@@ -40,16 +40,31 @@ async fn a_run_that_is_cancelled_ends_its_backup_soon_and_leaves_none() {
     let scene = Scene::new();
     let files = scene.volume("vol1").await;
     fs::write(files.join("a"), noise(3_000_000)).unwrap();
-    let ended = CancellationToken::new();
-    let of_run = Scope { run: "run-1".into(), lines: None, ended: ended.clone() };
-    ended.cancel();
     let destination = scene.destination.clone();
     let (volume, snapshot) = (name("vol1"), name("snap1"));
-    let backing_up = scope::within(Some(of_run), || {
+    let backing_up = scope::within(cancelled_run(), || {
         scope::carried(scene.daemon().back_up(&volume, &snapshot, &destination))
     });
     let error = backing_up.await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
     assert!(scene.daemon().backups(&destination, None).await.unwrap().is_empty());
     scene.back_up("vol1", "snap1").await;
+}
+
+#[tokio::test]
+async fn a_run_that_is_cancelled_ends_its_restore_soon_and_leaves_no_volume() {
+    let (scene, url) = Scene::with_backup().await;
+    let restoring = scope::within(cancelled_run(), || scope::carried(scene.restore("vol2", &url)));
+    let error = restoring.await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
+    scene.daemon().volume(&name("vol2")).await.unwrap_err();
+    assert!(!scene.path("root/volumes/vol2").exists());
+    assert_eq!(fs::read_dir(scene.path("root/volumes/.staging")).unwrap().count(), 0);
+    scene.restore("vol2", &url).await.unwrap();
+}
+
+fn cancelled_run() -> Option<Scope> {
+    let ended = CancellationToken::new();
+    ended.cancel();
+    Some(Scope { run: "run-1".into(), lines: None, ended })
 }

@@ -1,12 +1,12 @@
 //! Volumes of Docker: they are found, backed up, restored as volumes of Docker, and removed.
 
-use std::{fs, path::PathBuf};
+use std::{fs, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use serde_json::json;
 
 use super::scene::{Scene, name, options};
 use crate::{
-    convoy::{CONTAINERS, Daemon as _, NewVolume, PROJECT},
+    convoy::{BackupUrl, CONTAINERS, Daemon as _, NewVolume, PROJECT},
     daemon::{BuiltinDaemon, BuiltinOptions, DockerOptions},
     engine::Selection,
     error::ErrorKind,
@@ -33,6 +33,7 @@ fn open(scene: &mut Scene, engine: &FakeEngine) {
         socket: Some(engine.socket.clone()),
         selection,
         own: vec![scene.path("root")],
+        ..DockerOptions::default()
     };
     let with_docker = BuiltinOptions { docker, ..options(&scene.path("root")) };
     let opened = loop {
@@ -114,33 +115,214 @@ async fn a_restore_that_fails_leaves_no_volume_of_docker() {
     assert_eq!(listed(&scene).await, ["shop_db"]);
 }
 
-#[tokio::test]
-async fn what_a_crash_left_of_a_restore_is_ended_by_the_next_start() {
+/// The folder with what Docker keeps of a volume.
+fn place(scene: &Scene, volume: &str) -> PathBuf {
+    scene.path("docker/volumes").join(volume)
+}
+
+/// The inode of a folder, and its mark.
+fn marks(folder: PathBuf) -> (u64, String) {
+    let metadata = fs::metadata(folder).unwrap();
+    let born = metadata.created().unwrap().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let (inode, nanoseconds) = (metadata.ino(), born.subsec_nanos());
+    (inode, format!("{inode}-{}.{nanoseconds:09}", born.as_secs()))
+}
+
+/// A scene whose process was killed while it restored the volume `half`: before its files were put
+/// in place.
+async fn killed_in_a_restore() -> (Scene, FakeEngine, BackupUrl) {
     let (mut scene, engine, _) = with_engine();
     let url = scene.back_up("shop_db", "snap1").await;
-    for name in ["whole", "half"] {
-        scene.restore(name, &url).await.unwrap();
-    }
+    scene.restore("half", &url).await.unwrap();
     scene.daemon = None;
-    // As if the process had been killed before it noted that the files are in place, and before they were.
-    for (name, is_whole) in [("whole", true), ("half", false)] {
-        let folder = scene.path("docker/volumes").join(name);
-        fs::create_dir(folder.join(".convoy-backups-restore")).unwrap();
-        let inode =
-            |path: PathBuf| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
-        let filled = if is_whole { "_data" } else { ".convoy-backups-restore" };
-        let state = scene.path("root/state").join(format!("{name}.json"));
-        let mut known: serde_json::Value =
-            serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
-        known["restoring"] = json!(inode(folder.join(filled)));
-        fs::write(&state, known.to_string()).unwrap();
-    }
+    let (data, filled) = (place(&scene, "half").join("_data"), place(&scene, "half").join(FILLED));
+    fs::rename(&data, &filled).unwrap();
+    fs::create_dir(&data).unwrap();
+    let state = scene.path("root/state/half.json");
+    let mut known: serde_json::Value = serde_json::from_slice(&fs::read(&state).unwrap()).unwrap();
+    known["restoring"] = json!(marks(filled).0);
+    known["mark"] = json!(marks(data).1);
+    fs::write(&state, known.to_string()).unwrap();
+    (scene, engine, url)
+}
+
+const FILLED: &str = ".convoy-backups-restore";
+
+#[tokio::test]
+async fn what_a_crash_left_of_a_restore_is_removed_by_the_next_start() {
+    let (mut scene, engine, _) = killed_in_a_restore().await;
     open(&mut scene, &engine);
-    assert_eq!(listed(&scene).await, ["shop_db", "whole"]);
-    assert!(!scene.path("docker/volumes/whole/.convoy-backups-restore").exists());
-    assert!(!engine.with(|contents| contents.volumes.contains_key("half")));
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    assert!(!place(&scene, "half").exists());
     let told = scene.daemon().recovered().join("\n");
-    assert!(told.contains("it is complete") && told.contains("restore it again"), "{told}");
+    assert!(told.contains("restore it again"), "{told}");
+}
+
+#[tokio::test]
+async fn a_restore_whose_files_were_in_place_before_the_crash_is_complete() {
+    let (mut scene, engine, _) = killed_in_a_restore().await;
+    let (data, filled) = (place(&scene, "half").join("_data"), place(&scene, "half").join(FILLED));
+    fs::rename(&data, scene.path("empty")).unwrap();
+    fs::rename(&filled, &data).unwrap();
+    fs::rename(scene.path("empty"), &filled).unwrap();
+    open(&mut scene, &engine);
+    let told = scene.daemon().recovered().join("\n");
+    assert!(told.contains("it is complete"), "{told}");
+    assert_eq!(fs::read_to_string(data.join("file")).unwrap(), "precious");
+    assert!(!filled.exists());
+    let id =
+        scene.daemon().volume(&name("half")).await.unwrap().told("VolumeID").unwrap().to_owned();
+    assert_eq!(listed(&scene).await, ["half", "shop_db"]);
+    let again = scene.daemon().volume(&name("half")).await.unwrap();
+    assert_eq!(again.told("VolumeID"), Some(&*id), "it is not taken for another");
+}
+
+#[tokio::test]
+async fn a_volume_that_was_made_anew_after_the_crash_is_never_touched() {
+    let (mut scene, engine, _) = killed_in_a_restore().await;
+    let id = fs::read_to_string(scene.path("root/state/half.json")).unwrap();
+    let id: serde_json::Value = serde_json::from_str(&id).unwrap();
+    engine.with(|contents| contents.volumes.remove("half"));
+    fs::remove_dir_all(place(&scene, "half")).unwrap();
+    let data = engine.volume("half", &json!(null), &json!(null));
+    fs::write(data.join("new"), "precious").unwrap();
+    open(&mut scene, &engine);
+    let told = scene.daemon().recovered().join("\n");
+    assert!(told.contains("made anew meanwhile"), "{told}");
+    assert_eq!(fs::read_to_string(data.join("new")).unwrap(), "precious");
+    assert_eq!(listed(&scene).await, ["half", "shop_db"]);
+    let volume = scene.daemon().volume(&name("half")).await.unwrap();
+    assert_ne!(volume.told("VolumeID"), id["id"].as_str(), "it is another volume");
+    scene.back_up("half", "snap2").await;
+}
+
+#[tokio::test]
+async fn what_a_container_wrote_into_an_unfinished_restore_stays() {
+    for is_written in [true, false] {
+        let (mut scene, engine, _) = killed_in_a_restore().await;
+        let data = place(&scene, "half").join("_data");
+        if is_written {
+            fs::write(data.join("new"), "precious").unwrap();
+        } else {
+            engine.container("user", "running", &json!({}), &["half"]);
+        }
+        open(&mut scene, &engine);
+        let told = scene.daemon().recovered().join("\n");
+        assert!(told.contains("the volume of that name stays"), "{told}");
+        assert_eq!(listed(&scene).await, ["half", "shop_db"]);
+        assert_eq!(data.join("new").exists(), is_written);
+        assert!(data.exists() && !place(&scene, "half").join(FILLED).exists());
+    }
+}
+
+#[tokio::test]
+async fn an_unfinished_restore_is_ended_when_docker_answers_again_and_before_the_next_restore() {
+    let (mut scene, engine, url) = killed_in_a_restore().await;
+    let away = scene.path("docker/away");
+    fs::rename(&engine.socket, &away).unwrap();
+    open(&mut scene, &engine);
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    fs::rename(&away, &engine.socket).unwrap();
+    scene.restore("half", &url).await.unwrap();
+    let data = place(&scene, "half").join("_data");
+    assert_eq!(fs::read_to_string(data.join("file")).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn a_restore_never_takes_the_place_of_files_that_came_meanwhile() {
+    let users = "GET /containers/json?all=1&filters";
+    for made_anew in [false, true] {
+        let (scene, engine, _) = with_engine();
+        let url = scene.back_up("shop_db", "snap1").await;
+        let data = place(&scene, "half").join("_data");
+        let there = data.clone();
+        engine.before(users, move |contents| {
+            if made_anew {
+                contents.volumes.get_mut("half").unwrap()["Labels"] = json!({});
+                fs::remove_dir(&there).unwrap();
+                fs::create_dir(&there).unwrap();
+            }
+            fs::write(there.join("new"), "precious").unwrap();
+        });
+        let error = scene.restore("half", &url).await.unwrap_err();
+        assert!(error.message.contains("while volume half was being restored"), "{error}");
+        assert_eq!(fs::read_to_string(data.join("new")).unwrap(), "precious");
+        assert!(!data.join("file").exists() && !place(&scene, "half").join(FILLED).exists());
+        assert_eq!(listed(&scene).await, ["half", "shop_db"]);
+        scene.back_up("half", "snap2").await;
+    }
+}
+
+#[tokio::test]
+async fn a_volume_that_another_program_makes_at_the_same_moment_is_its_own() {
+    let (scene, engine, _) = with_engine();
+    let url = scene.back_up("shop_db", "snap1").await;
+    let data = place(&scene, "half").join("_data");
+    let there = data.clone();
+    engine.before("POST /volumes/create", move |contents| {
+        fs::create_dir_all(&there).unwrap();
+        let made =
+            json!({ "Name": "half", "Driver": "local", "Mountpoint": there, "Labels": null });
+        contents.volumes.insert("half".into(), made);
+    });
+    let error = scene.restore("half", &url).await.unwrap_err();
+    assert!(error.message.contains("Docker has a volume half already"), "{error}");
+    assert!(engine.with(|contents| contents.volumes.contains_key("half")) && data.exists());
+    assert_eq!(listed(&scene).await, ["half", "shop_db"]);
+}
+
+#[tokio::test]
+async fn a_volume_that_was_made_anew_since_it_was_looked_at_is_not_removed() {
+    let (scene, engine, files) = with_engine();
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    fs::rename(&files, scene.path("former")).unwrap();
+    fs::create_dir(&files).unwrap();
+    fs::write(files.join("new"), "precious").unwrap();
+    let error = scene.daemon().delete_volume(&name("shop_db"), false).await.unwrap_err();
+    assert!(error.message.contains("not known to be the volume"), "{error}");
+    assert!(engine.with(|contents| contents.volumes.contains_key("shop_db")));
+    assert_eq!(fs::read_to_string(files.join("new")).unwrap(), "precious");
+}
+
+#[tokio::test]
+async fn a_share_that_is_not_mounted_is_not_empty_while_docker_is_away_at_a_start() {
+    let (mut scene, engine, _) = with_engine();
+    let nfs = json!({ "type": "nfs", "o": "addr=10.0.0.1", "device": ":/data" });
+    engine.volume("share", &json!(null), &nfs);
+    assert_eq!(listed(&scene).await, ["share", "shop_db"]);
+    fs::rename(&engine.socket, scene.path("docker/away")).unwrap();
+    open(&mut scene, &engine);
+    let (share, snapshot) = (name("share"), name("snap1"));
+    let error = scene.daemon().back_up(&share, &snapshot, &scene.destination).await.unwrap_err();
+    assert!(error.message.contains("is not mounted now"), "{error}");
+}
+
+#[tokio::test]
+async fn a_volume_that_leads_to_another_folder_is_another_volume() {
+    let (scene, engine, _) = with_engine();
+    let ids = async |device: &str| {
+        fs::create_dir_all(scene.path(device)).unwrap();
+        let bind = json!({ "type": "none", "o": "bind", "device": scene.path(device) });
+        engine.with(|contents| contents.volumes.remove("bound"));
+        engine.volume("bound", &json!(null), &bind);
+        let volume = scene.daemon().volume(&name("bound")).await.unwrap();
+        volume.told("VolumeID").map(str::to_owned)
+    };
+    let one = ids("one").await;
+    assert_eq!(ids("one").await, one);
+    assert_ne!(ids("two").await, one);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_not_the_one_docker_told_of_is_not_read() {
+    let (scene, engine, files) = with_engine();
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    fs::rename(&engine.socket, scene.path("docker/away")).unwrap();
+    fs::rename(&files, scene.path("former")).unwrap();
+    fs::create_dir(&files).unwrap();
+    let (volume, snapshot) = (name("shop_db"), name("snap1"));
+    let error = scene.daemon().back_up(&volume, &snapshot, &scene.destination).await.unwrap_err();
+    assert!(error.message.contains("is another folder than Docker told of"), "{error}");
 }
 
 #[tokio::test]
@@ -171,7 +353,7 @@ async fn a_volume_of_docker_that_can_not_be_read_here_fails_alone_and_says_what_
     );
     engine.with(|contents| {
         let volume = contents.volumes.get_mut("shop_db").unwrap();
-        volume["Mountpoint"] = json!("/elsewhere/_data");
+        volume["Mountpoint"] = json!("/elsewhere/shop_db/_data");
     });
     for (volume, words) in [("share", "is not mounted now"), ("shop_db", "can't be seen here")] {
         let listed = scene.daemon().volume(&name(volume)).await.unwrap();

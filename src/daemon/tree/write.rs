@@ -8,7 +8,7 @@
 //! and writes it ([`content`]); what is written
 //! goes to the disk meanwhile ([`flush`]). A window and a stretch are limited, so the memory is limited for
 //! any volume. Runs of zeros, aligned to 4 KiB, become holes. A file's size is the sum of its
-//! content. The first failure ends the restore.
+//! content. The first failure ends the restore, and so does the end of the run that it is for.
 
 mod content;
 mod file;
@@ -35,7 +35,7 @@ use std::{
 use rustic_core::TreeId;
 
 use self::{
-    content::ContentWriter,
+    content::{ContentWriter, RESTORING},
     metadata::MetadataWriter,
     trees::Trees,
     walk::{CompleteFolder, Source, Walk},
@@ -49,6 +49,7 @@ use crate::{
     error::{Error, Result},
     files::write_error,
     progress::Piece,
+    scope,
 };
 pub(in crate::daemon) use warnings::RestoreWarnings;
 
@@ -64,8 +65,8 @@ const TREE_THREADS: usize = 4;
 /// Restores the one folder in `tree` to `target`, an empty folder of this program, and syncs it.
 ///
 /// # Errors
-/// If something can't be read, written or set, or does not match its SHA-256. `target` is then in
-/// an undefined state.
+/// If something can't be read, written or set, or does not match its SHA-256. If the run ends.
+/// `target` is then in an undefined state.
 pub(in crate::daemon) fn restore(
     repository: &OpenRepository,
     tree: TreeId,
@@ -94,6 +95,7 @@ pub(in crate::daemon) fn restore(
     // All names are in their folders, so the folders' times no longer change. The deepest folders
     // come first, while their parents can still be entered.
     for (folder, meta) in walked? {
+        scope::goes_on(RESTORING)?;
         let path = folder.path();
         let handle = folders.handle(&folder).map_err(|error| write_error(&path, &error))?;
         metadata.set_open(&*handle, &meta, &path)?;

@@ -5,17 +5,20 @@ use std::{
     fs::{self, File},
     os::unix::fs::{FileExt as _, MetadataExt as _},
     path::PathBuf,
+    sync::atomic::{AtomicU64, Ordering},
 };
 
 use rustic_core::{Id, TreeId};
 use rustix::fs::{Mode, OFlags};
+use tokio_util::sync::CancellationToken;
 
 use super::{Scene, noise, settled};
 use crate::{
     daemon::tree::write::{self, RestoreWarnings},
-    error::Result,
+    error::{ErrorKind, Result},
     files::remove_all,
-    progress::NoProgress,
+    progress::{NoProgress, Piece},
+    scope::{self, Scope},
 };
 
 impl Scene {
@@ -137,4 +140,36 @@ fn the_first_thing_that_can_not_be_written_ends_a_restore() {
     let error = error.unwrap_err();
     assert!(error.message.contains("\"017\": File exists"), "{error}");
     assert_eq!(fs::read(to.join("017")).unwrap(), b"was there");
+}
+
+/// Cancels the run at the first byte that is restored, and counts the bytes.
+#[derive(Debug)]
+struct CancelsAtOnce(CancellationToken, AtomicU64);
+
+impl Piece for CancelsAtOnce {
+    fn set_total(&self, _: u64) {}
+
+    fn advance(&self, bytes: u64) {
+        self.0.cancel();
+        self.1.fetch_add(bytes, Ordering::Relaxed);
+    }
+}
+
+#[test]
+fn a_restore_ends_soon_after_its_run_was_cancelled() {
+    let scene = Scene::new();
+    scene.write("large", &noise(100_000_000, 1));
+    let saved = scene.save(None);
+    let to = scene.folder.path().join("restored");
+    fs::create_dir(&to).unwrap();
+    let ended = CancellationToken::new();
+    let passed = CancelsAtOnce(ended.clone(), AtomicU64::new(0));
+    let restored = scope::within(Some(Scope { run: "run-1".into(), lines: None, ended }), || {
+        let warnings = RestoreWarnings::default();
+        write::restore(&scene.repository, saved.tree, &to, &passed, &warnings)
+    });
+    let error = restored.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
+    let bytes = passed.1.into_inner();
+    assert!(bytes < 50_000_000, "{bytes}");
 }

@@ -21,10 +21,14 @@ use crate::{
     error::{Error, ErrorKind, Result},
     files::write_error,
     progress::Piece,
+    scope,
     sync::lock,
 };
 
 const DAMAGED: &str = "the repository is damaged: try an older or a newer backup; \"restic restore\" goes on past what it can't read";
+
+/// What a run does that restores, for an error.
+pub(super) const RESTORING: &str = "a backup was restored";
 
 /// Where a piece goes: a file, and the offset in it.
 pub(super) type Target = (Arc<RestoredFile>, u64);
@@ -130,6 +134,7 @@ impl<'a> ContentWriter<'a> {
         let same =
             |one: &Wanted<Target>, other: &Wanted<Target>| one.at == other.at && one.id == other.id;
         for pieces in stretch.pieces.chunk_by(same) {
+            scope::goes_on(RESTORING)?;
             let piece = &pieces[0];
             let mut alone;
             let sealed = match &mut whole {

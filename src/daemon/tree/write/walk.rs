@@ -15,7 +15,7 @@ use rustic_core::{
 use rustix::fs::{AtFlags, Mode};
 
 use super::{
-    content::{ContentWriter, Work, missing, with_hint},
+    content::{ContentWriter, RESTORING, Work, missing, with_hint},
     file::RestoredFile,
     links::{FirstNames, identity},
     path::{checked_name, failed},
@@ -30,6 +30,7 @@ use crate::{
     },
     error::{Error, ErrorKind, Result},
     files::write_error,
+    scope,
 };
 
 /// Among so many entries the walk looks for folders that it comes to soon.
@@ -87,6 +88,7 @@ impl<'a> Walk<'a> {
             if self.writer.has_failed() {
                 return Ok(complete);
             }
+            scope::goes_on(RESTORING)?;
             match level.nodes.next() {
                 Some(node) => self.restore(node)?,
                 None => complete.extend(self.levels.pop().map(|level| (level.folder, level.meta))),

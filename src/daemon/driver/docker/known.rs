@@ -1,0 +1,173 @@
+//! What is known of the engine's volumes, and what goes on with them.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::PathBuf,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use super::volume::DockerVolume;
+use crate::{
+    convoy::DOCKER_DRIVER,
+    daemon::state::VolumeState,
+    engine::{Engine, Selection},
+    error::{Error, Result},
+    sync::lock,
+};
+
+/// How long the engine is waited for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// For a list of its volumes, in all.
+    pub(crate) list: Duration,
+    /// How long it is not asked again after it let a list wait.
+    pub(crate) again: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        // An engine with a volume plugin that is away waits 15 s for it, but not for this list.
+        Self { list: Duration::from_secs(15), again: Duration::from_secs(60) }
+    }
+}
+
+/// What goes on with volumes of the engine.
+#[derive(Debug, Default)]
+pub(super) struct Doings {
+    /// The volumes that are being made, restored or removed.
+    pub(super) names: HashSet<String>,
+    /// How many such works have ended.
+    pub(super) ended: u64,
+}
+
+/// Says that a volume is being made, restored or removed, until it is dropped.
+pub(in crate::daemon) struct Doing<'a> {
+    docker: &'a Docker,
+    name: String,
+}
+
+impl Drop for Doing<'_> {
+    fn drop(&mut self) {
+        let mut doings = lock(&self.docker.doings);
+        doings.names.remove(&self.name);
+        doings.ended += 1;
+    }
+}
+
+/// How the driver is set up.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct DockerOptions {
+    /// The engine's socket; `None` for no engine.
+    pub(crate) socket: Option<PathBuf>,
+    pub(crate) selection: Selection,
+    /// Folders of this program's own: a volume that has one of them in it is left out, else each
+    /// backup would have all former ones.
+    pub(crate) own: Vec<PathBuf>,
+    pub(crate) patience: Patience,
+    /// As [`is_in_container`].
+    pub(crate) is_in_container: bool,
+}
+
+/// The volumes of an engine.
+#[derive(Debug)]
+pub(in crate::daemon) struct Docker {
+    pub(super) engine: Option<Engine>,
+    pub(super) selection: Selection,
+    pub(super) own: Vec<PathBuf>,
+    pub(super) patience: Patience,
+    pub(super) is_in_container: bool,
+    pub(super) seen: Mutex<Seen>,
+    pub(super) doings: Mutex<Doings>,
+    /// Until when the engine is not asked, because it let a list wait.
+    pub(super) silent_until: Mutex<Option<Instant>>,
+    /// What was told of the states of volumes.
+    told: Mutex<Vec<String>>,
+}
+
+/// What the engine said last.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    pub(super) volumes: BTreeMap<String, DockerVolume>,
+    /// Why it said nothing at the last try.
+    pub(super) problem: Option<String>,
+    /// What was left out and is to be told, so that it is told once.
+    pub(super) told: Vec<String>,
+}
+
+impl Docker {
+    pub(in crate::daemon) const NAME: &str = DOCKER_DRIVER;
+
+    /// The engine's volumes. Nothing is asked yet.
+    pub(in crate::daemon) fn new(options: DockerOptions) -> Self {
+        let engine = options.socket.as_deref().map(Engine::at);
+        let DockerOptions { selection, own, patience, is_in_container, .. } = options;
+        Self {
+            engine,
+            selection,
+            own,
+            patience,
+            is_in_container,
+            seen: Mutex::default(),
+            doings: Mutex::default(),
+            silent_until: Mutex::default(),
+            told: Mutex::default(),
+        }
+    }
+
+    /// Takes the folders of volumes that an earlier process saw, for as long as the engine does not
+    /// answer.
+    pub(in crate::daemon) fn remember(&self, known: Vec<DockerVolume>) {
+        let mut seen = lock(&self.seen);
+        for volume in known {
+            seen.volumes.entry(volume.name.clone()).or_insert(volume);
+        }
+    }
+
+    pub(in crate::daemon) fn is_used(&self) -> bool {
+        self.engine.is_some()
+    }
+
+    pub(in crate::daemon) fn engine(&self) -> Result<&Engine> {
+        self.engine.as_ref().ok_or_else(|| {
+            Error::configuration("this daemon has no Docker engine")
+                .with_hint("set BKUP_DOCKER to unix:///path/of/its/socket")
+        })
+    }
+
+    /// Logs these sentences, each once for as long as it stays true.
+    pub(in crate::daemon) fn tell_once(&self, sentences: Vec<String>) {
+        let mut told = lock(&self.told);
+        for sentence in sentences.iter().filter(|sentence| !told.contains(sentence)) {
+            log::warn!("{sentence}");
+        }
+        *told = sentences;
+    }
+
+    /// Begins to make, restore or remove a volume. `None` while another call does.
+    pub(in crate::daemon) fn begin(&self, name: &str) -> Option<Doing<'_>> {
+        let is_first = lock(&self.doings).names.insert(name.to_owned());
+        is_first.then(|| Doing { docker: self, name: name.to_owned() })
+    }
+
+    /// Takes what was just made.
+    pub(in crate::daemon) fn has_made(&self, volume: DockerVolume) {
+        lock(&self.seen).volumes.insert(volume.name.clone(), volume);
+        *lock(&self.silent_until) = None;
+    }
+
+    /// Takes a volume whose restore turned out to be complete.
+    pub(in crate::daemon) fn has_made_again(&self, state: &VolumeState) {
+        DockerVolume::known(state).into_iter().for_each(|volume| self.has_made(volume));
+    }
+
+    /// Drops what the engine said of a volume that was removed.
+    pub(in crate::daemon) fn forget(&self, volume: &str) {
+        lock(&self.seen).volumes.remove(volume);
+    }
+
+    /// What the engine said last of a volume.
+    pub(in crate::daemon) fn seen(&self, volume: &str) -> Option<DockerVolume> {
+        lock(&self.seen).volumes.get(volume).cloned()
+    }
+}

@@ -1,0 +1,113 @@
+//! Looks at the folders of many volumes. Those in the engine's own folder are looked at together, on
+//! one thread; a share or a folder of the host may hang, so it has a thread of its own.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use super::{
+    super::{LISTED_WITHIN, overlap::Identity},
+    volume::{DockerVolume, mark},
+};
+use crate::files::{Look, Unanswered, real_path};
+
+/// What is seen of the folder of a volume that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum See {
+    /// This program's own files are in it.
+    HasOurs,
+    /// It is in this folder of this program's own.
+    IsIn(PathBuf),
+    /// Neither. Its mark, if it is there.
+    Folder { mark: Option<String> },
+}
+
+/// A folder of this program's own.
+#[derive(Debug, Clone)]
+struct Own {
+    path: PathBuf,
+    /// `None` if it is not there.
+    identity: Option<Identity>,
+    /// Those above it, and itself.
+    upwards: Vec<Identity>,
+}
+
+/// What is seen of these volumes' folders, by volume. One that does not answer is not in it.
+pub(super) fn see<'a>(
+    volumes: impl Iterator<Item = &'a DockerVolume>,
+    own: &[PathBuf],
+) -> HashMap<String, See> {
+    let own: Vec<_> = own.iter().map(|path| (path, begin_own(path))).collect();
+    let own: Vec<_> = own.into_iter().filter_map(|(_, look)| look.found().ok()).collect();
+    let each = move |folder: &Path| see_one(folder, &own);
+    look_at_all(volumes, LISTED_WITHIN, each)
+        .into_iter()
+        .filter_map(|(name, seen)| Some((name, seen.ok()?)))
+        .collect()
+}
+
+fn begin_own(path: &Path) -> Look<Own> {
+    let own = path.to_owned();
+    Look::begin(path, LISTED_WITHIN, move || Own {
+        identity: Identity::of(&own).ok(),
+        upwards: upwards(&own),
+        path: own,
+    })
+}
+
+fn see_one(folder: &Path, own: &[Own]) -> See {
+    if let Ok(identity) = Identity::of(folder) {
+        if own.iter().any(|own| own.upwards.contains(&identity)) {
+            return See::HasOurs;
+        }
+        let around = upwards(folder);
+        let is_around = |own: &&Own| own.identity.is_some_and(|own| around.contains(&own));
+        if let Some(own) = own.iter().find(is_around) {
+            return See::IsIn(own.path.clone());
+        }
+    }
+    See::Folder { mark: fs::symlink_metadata(folder).ok().as_ref().and_then(mark) }
+}
+
+fn upwards(folder: &Path) -> Vec<Identity> {
+    real_path(folder).ancestors().filter_map(|above| Identity::of(above).ok()).collect()
+}
+
+/// What is found out about each volume's folder: an answer for each, by volume.
+pub(super) fn look_at_all<'a, T: Send + 'static>(
+    volumes: impl Iterator<Item = &'a DockerVolume>,
+    within: Duration,
+    find_out: impl Fn(&Path) -> T + Clone + Send + 'static,
+) -> Vec<(String, Result<T, Unanswered>)> {
+    let mut places: BTreeMap<PathBuf, Vec<(String, PathBuf)>> = BTreeMap::new();
+    for volume in volumes {
+        let place = volume.base().unwrap_or(&volume.folder).to_owned();
+        places.entry(place).or_default().push((volume.name.clone(), volume.folder.clone()));
+    }
+    let begin = |(place, all): (PathBuf, Vec<(String, PathBuf)>)| {
+        let names: Vec<_> = all.iter().map(|(name, _)| name.clone()).collect();
+        let find_out = find_out.clone();
+        let each = move || all.iter().map(|(_, folder)| find_out(folder)).collect::<Vec<_>>();
+        (names, Look::begin(&place, within, each))
+    };
+    let begun: Vec<_> = places.into_iter().map(begin).collect();
+    let mut answers = Vec::new();
+    for (names, look) in begun {
+        match look.found() {
+            Ok(found) => answers.extend(names.into_iter().zip(found.into_iter().map(Ok))),
+            Err(why) => {
+                let again = || match &why {
+                    Unanswered::Silent => Unanswered::Silent,
+                    Unanswered::NoThread(error) => {
+                        Unanswered::NoThread(io::Error::new(error.kind(), error.to_string()))
+                    }
+                };
+                answers.extend(names.into_iter().map(|name| (name, Err(again()))));
+            }
+        }
+    }
+    answers
+}
