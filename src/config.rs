@@ -48,14 +48,14 @@ use serde::Serialize;
 use crate::{convoy::Destination, error::Result, s3::S3Options};
 pub(crate) use api::{Api, TlsFiles, wrong_with_token};
 pub(crate) use choice::{
-    EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, WebhookFormat,
+    EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, Unheld, WebhookFormat,
 };
 pub(crate) use daemon_choice::DaemonChoice;
 pub(crate) use docker::Docker;
 pub(crate) use email::Email;
 use given::Layers;
 pub(crate) use given::{Override, Source};
-pub(crate) use hold::{Hold, Unheld};
+pub(crate) use hold::Hold;
 pub(crate) use logs::{ConsoleLog, FileLog, SyslogLog};
 pub(crate) use remembered_daemon::{DaemonDecision, RememberedDaemon, Settled};
 pub(crate) use secret::Secret;

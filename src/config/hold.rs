@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    choice::Choice,
+    choice::Unheld,
     settings::{
         BKUP_DOCKER_HOLD, BKUP_DOCKER_UNHELD, BKUP_HOLD, BKUP_HOLD_MAX, BKUP_HOLD_VOLUMES,
         BKUP_RELEASE,
@@ -14,24 +14,6 @@ use crate::{
     engine::HoldPolicy,
     error::{Error, Result},
 };
-
-/// What is done with a volume whose containers can't be held still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unheld {
-    /// Its backup fails.
-    Fail,
-    /// Its files are read as they are.
-    Live,
-}
-
-impl Choice for Unheld {
-    const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("live", Self::Live)];
-}
-
-impl Choice for HoldPolicy {
-    const WORDS: &'static [(&'static str, Self)] =
-        &[("pause", Self::Pause), ("stop", Self::Stop), ("none", Self::None)];
-}
 
 /// How what writes to volumes is held still.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,11 +7,11 @@ use log::LevelFilter;
 
 use super::{
     choice::{
-        EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, WebhookFormat, listed,
+        EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, Unheld, WebhookFormat,
+        listed,
     },
     daemon_choice::DaemonChoice,
     docker_socket::DockerSocket,
-    hold::Unheld,
     kind::{
         About, COUNT, DAEMON, DESTINATION, DOCKER, DOCKER_VOLUMES, DURATION, ENDPOINT, FOLDER,
         HOST, HOST_NAMES, Kind, LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, NAMED_FOLDERS,

@@ -200,6 +200,7 @@ impl Moments {
 
     /// Undoes what an earlier process left. The result has a sentence on each.
     pub(in crate::daemon) fn undo_left(&self) -> Vec<String> {
+        self.notes.remove_unfinished();
         let (left, mut sentences) = self.notes.all();
         for note in left {
             let is_hold = note.is_hold();

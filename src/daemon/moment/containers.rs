@@ -63,16 +63,20 @@ impl ContainerHolds {
     /// If Docker does not answer, or a label makes no sense.
     fn writers(&self, engine: &Engine, place: &Place) -> Result<Vec<Writer>> {
         match self.writers_of_all(engine, std::slice::from_ref(place), ASKED_WITHIN) {
-            // Nothing says that a folder has to do with containers.
-            Err(error) if error.kind == ErrorKind::Unreachable && !place.is_of_the_engine => {
-                log::warn!(
-                    "Docker can't tell which containers write to \"{}\": {error}",
-                    place.volume
-                );
+            Err(error) if self.may_be_unknown(place, &error) => {
+                let volume = &place.volume;
+                log::warn!("Docker can't tell which containers write to \"{volume}\": {error}");
                 Ok(Vec::new())
             }
             all => all?.pop().unwrap_or(Ok(Vec::new())),
         }
+    }
+
+    /// Whether a place is read though this error keeps from us what writes to it: nothing says that a
+    /// folder has to do with containers.
+    fn may_be_unknown(&self, place: &Place, error: &Error) -> bool {
+        let is_folder = error.kind == ErrorKind::Unreachable && !place.is_of_the_engine;
+        is_folder || self.policy == HoldPolicy::None
     }
 
     /// The same for many places, with one look at the engine.

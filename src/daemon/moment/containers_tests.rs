@@ -230,6 +230,8 @@ fn containers_that_have_a_folder_mounted_or_something_above_or_in_it_stand_still
     // A folder need not have to do with Docker.
     fs::remove_file(&scene.engine.socket).unwrap();
     assert!(!moments.still(&place).hold().unwrap());
+    let none = scene.holding(HoldPolicy::None, false, HOUR);
+    assert!(!none.still(&scene.place).hold().unwrap());
     let error = scene.fails(&moments);
     assert!(
         error.kind == ErrorKind::Unreachable && error.message.starts_with("volume \"db\": "),

@@ -53,7 +53,8 @@ pub(crate) fn release_all() {
     let holds = {
         let mut all = lock(&ALL);
         all.ends = true;
-        std::mem::take(&mut all.holds)
+        // They stay in the list, so that another call at the same time waits for them as well.
+        all.holds.clone()
     };
     for held in holds.iter().filter_map(Weak::upgrade) {
         held.is_over.store(true, Ordering::Release);

@@ -169,6 +169,17 @@ impl Notes {
         self.file(note).exists()
     }
 
+    /// Removes what a crash left of a note that was being written. Only a start may do that.
+    pub(super) fn remove_unfinished(&self) {
+        let unfinished = names(&self.0).unwrap_or_default().into_iter();
+        let unfinished = unfinished.map(|name| self.0.join(name)).filter(|path| !is_note(path));
+        for path in unfinished {
+            if let Err(error) = fs::remove_file(&path) {
+                log::debug!("\"{}\" stays: {error}", path.display());
+            }
+        }
+    }
+
     /// All notes, and a sentence on each that can't be read.
     pub(super) fn all(&self) -> (Vec<Note>, Vec<String>) {
         let (mut notes, mut sentences) = (Vec::new(), Vec::new());
