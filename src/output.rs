@@ -10,7 +10,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::{
-    convoy::{ApiTime, Backup, BackupUrl, CONTAINERS, MOMENT, PROBLEM, Snapshot, Volume},
+    convoy::{
+        ApiTime, Backup, BackupUrl, CONTAINERS, MOMENT, NotBackedUp, PROBLEM, PROJECT, Snapshot,
+        Volume,
+    },
     text::{Style, counted, escape, escaped_lines, styled, width},
     units::format_size,
 };
@@ -88,6 +91,7 @@ enum Thing<'a> {
         verified: bool,
     },
     Planned(Planned<'a>),
+    NotBackedUp(NotBackedUp),
     Failure {
         what: &'a str,
         error: &'a str,
@@ -116,6 +120,9 @@ impl<'a> Thing<'a> {
     fn all_of(value: &'a Value) -> Option<Vec<Self>> {
         let fields = value.as_object()?;
         let text = |name: &str| fields.get(name).and_then(Value::as_str);
+        if fields.contains_key("Kind") && fields.contains_key("Why") {
+            return Some(vec![Self::NotBackedUp(NotBackedUp::deserialize(value).ok()?)]);
+        }
         if let Some(planned) = Planned::read(fields) {
             return Some(vec![Self::Planned(planned)]);
         }
@@ -238,6 +245,7 @@ impl View<'_> {
         let mut backups = Vec::new();
         let mut urls = Vec::new();
         let mut planned = Vec::new();
+        let mut left_out = Vec::new();
         let mut failures = String::new();
         for value in values {
             for thing in Thing::all_of(value)? {
@@ -247,6 +255,11 @@ impl View<'_> {
                     Thing::Backup(backup) => backups.push(backup),
                     Thing::Url { url, verified } => urls.push(backup_url(url, verified)),
                     Thing::Planned(item) => planned.push(item),
+                    Thing::NotBackedUp(left) => left_out.push(vec![
+                        left.name.into(),
+                        left.why.into(),
+                        left.containers.join(", ").into(),
+                    ]),
                     Thing::Failure { what, error } => failures.push_str(&self.failure(what, error)),
                 }
             }
@@ -257,6 +270,7 @@ impl View<'_> {
             self.backups(&backups),
             self.urls(urls),
             self.plan(&planned),
+            self.table(&NOT_BACKED_UP, left_out),
             failures,
         ];
         Some(tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n"))
@@ -286,6 +300,12 @@ impl View<'_> {
             columns.insert(2, Column::left("MOMENT"));
             for (row, volume) in rows.iter_mut().zip(volumes) {
                 row.insert(2, volume.told(MOMENT).unwrap_or_default().into());
+            }
+        }
+        if volumes.iter().any(|volume| volume.told(PROJECT).is_some()) {
+            columns.push(Column::left("PROJECT"));
+            for (row, volume) in rows.iter_mut().zip(volumes) {
+                row.push(volume.told(PROJECT).unwrap_or_default().into());
             }
         }
         if volumes.iter().any(|volume| volume.told(CONTAINERS).is_some()) {
@@ -454,6 +474,8 @@ const BACKUP: [Column; 5] = [
     Column::right("VOLUME SIZE"),
     Column::left("URL"),
 ];
+const NOT_BACKED_UP: [Column; 3] =
+    [Column::left("NOT BACKED UP"), Column::words("WHY"), Column::words("USED BY")];
 const URL: [Column; 3] = [Column::left("VOLUME"), Column::left("URL"), Column::words("VERIFIED")];
 const PLAN: [Column; 5] = plan_columns("PLAN");
 const OUTCOME: [Column; 5] = plan_columns("OUTCOME");

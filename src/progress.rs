@@ -1,6 +1,6 @@
 //! The progress of long work. The work reports it; the caller decides how to show it.
 
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 /// Receives the progress of long work. Several pieces of work may run at the same time, each with
 /// its own count.
@@ -37,9 +37,4 @@ impl Piece for NoProgress {
 /// A shared [`NoProgress`].
 pub(crate) fn none() -> Arc<dyn Progress> {
     Arc::new(NoProgress)
-}
-
-/// A piece of work without progress.
-pub(crate) fn no_piece() -> Weak<dyn Piece> {
-    Weak::<NoProgress>::new()
 }

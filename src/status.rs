@@ -16,6 +16,7 @@
 //! - `look`: one look at every daemon that the crontab uses.
 //! - `alerts`: which problems of volumes and destinations are reported, and when they are resolved.
 //! - `headline`: the sentence on all of them.
+//! - `left_out`: the sentences on what is on a Docker host and not backed up.
 //! - `report`: the form in which people and programs get the result; `assemble` fills it in.
 
 pub(crate) mod alerts;
@@ -29,6 +30,7 @@ mod failures;
 mod freshness;
 mod headline;
 mod known;
+mod left_out;
 mod look;
 mod newest;
 mod removals;
@@ -43,6 +45,7 @@ pub(crate) use assemble::{Sources, report};
 pub(crate) use coverage::Coverage;
 pub(crate) use freshness::{Level, State};
 pub(crate) use known::{DestinationLook, DestinationVerdict, Known};
+pub(crate) use left_out::{not_backed_up, should_be_backed_up};
 pub(crate) use look::{DaemonLook, Looked, look, look_at_destination};
 pub(crate) use report::Report;
 pub(crate) use volume::VolumeStatus;

@@ -184,6 +184,10 @@ fn backing_up(site: &Site) -> Running {
     Running::start_until(command, site.path("run.log"), || true)
 }
 
+fn notes(site: &Site) -> usize {
+    fs::read_dir(site.path("daemon/moments")).unwrap().count()
+}
+
 /// Numbers without a pattern (xorshift).
 struct Random(u64);
 
@@ -224,10 +228,10 @@ fn nothing_stays_paused_or_stopped_after_kills_at_random_moments() {
             std::thread::yield_now();
         }
         running.kill();
-        left += usize::from(fs::read_dir(site.path("daemon/moments")).unwrap().count() > 0);
+        left += usize::from(notes(&site) > 0);
         site.run("volumes").ok();
         assert!(are_as_before(&engine), "kill {kill} of seed {seed}: {:?}", engine.acts());
-        assert_eq!(fs::read_dir(site.path("daemon/moments")).unwrap().count(), 0);
+        assert_eq!(notes(&site), 0, "kill {kill} of seed {seed}");
     }
     assert!(left > 0, "no kill came while something was held (seed {seed})");
     engine.with(|contents| contents.faults = Faults::default());

@@ -14,6 +14,7 @@ mod daemon_choice;
 mod daemon_transcripts;
 mod damage;
 mod deletion;
+mod docker;
 mod documents;
 mod ebs;
 mod examples;

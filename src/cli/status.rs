@@ -1,6 +1,6 @@
 //! `status`: shows whether everything is safe.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use clap::{Arg, ArgMatches, Command};
 use jiff::{Timestamp, Zoned};
@@ -24,7 +24,7 @@ use crate::{
     schedule::{self, CrontabEntry, Source},
     status::{self, DaemonLook, Known, Level, Looked, Report, State, VolumeStatus},
     suggest::did_you_mean_or,
-    text::{Style, escape, styled},
+    text::{Style, counted, escape, styled},
 };
 
 pub(super) fn command() -> Command {
@@ -210,6 +210,7 @@ fn show(context: &Context, known: &Known, report: &Report, now: &Zoned) {
     if !report.volumes.is_empty() {
         show_volumes(&report.volumes, now.timestamp(), width, colour);
     }
+    show_projects(&report.volumes);
     show_running(report, now);
     if !report.open_problems.is_empty() {
         notify::show_problems(context, &context.notifier.problems().unwrap_or_default(), now);
@@ -245,6 +246,30 @@ fn show_volumes(volumes: &[VolumeStatus], now: Timestamp, width: Option<usize>, 
         for problem in &volume.problems {
             print_line(&format!("  {}", escape(problem)));
         }
+    }
+}
+
+/// Shows one line for each compose project.
+fn show_projects(volumes: &[VolumeStatus]) {
+    let mut projects: BTreeMap<&str, (usize, usize)> = BTreeMap::new();
+    for volume in volumes {
+        if let Some(project) = &volume.project {
+            let (all, unsaved) = projects.entry(project).or_default();
+            *all += 1;
+            *unsaved +=
+                usize::from(volume.verdict.state != State::Fresh || !volume.problems.is_empty());
+        }
+    }
+    if !projects.is_empty() {
+        print_line("\nCompose projects:");
+    }
+    for (project, (all, without)) in projects {
+        let volumes = counted(all, "volume", "volumes");
+        let said = match without {
+            0 => format!("{volumes}, saved"),
+            _ => format!("{without} of {volumes} not saved"),
+        };
+        print_line(&format!("  {}: {said}", escape(project)));
     }
 }
 

@@ -28,8 +28,43 @@ pub(crate) const FOLDER_DRIVER: &str = "folder";
 pub(crate) const DOCKER_DRIVER: &str = "docker";
 /// The field of a volume with the compose project that it belongs to.
 pub(crate) const PROJECT: &str = "Project";
+/// The field of a volume with the services of that project that have it, with commas between them.
+pub(crate) const SERVICE: &str = "Service";
 /// The field of a volume with the names of the containers that have it, with commas between them.
 pub(crate) const CONTAINERS: &str = "Containers";
+
+/// The field of the driver `docker` in the daemon's settings with what it does not back up
+/// ([`NotBackedUp`]).
+pub(crate) const NOT_BACKED_UP: &str = "NotBackedUp";
+
+/// What is on Docker's host and not backed up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct NotBackedUp {
+    pub(crate) kind: NotBackedUpKind,
+    /// The volume's name, or the folder's path.
+    pub(crate) name: String,
+    /// For people.
+    pub(crate) why: String,
+    /// The names of the containers that have it.
+    pub(crate) containers: Vec<String>,
+}
+
+/// What sort of thing is not backed up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NotBackedUpKind {
+    /// A volume that should be, and can't.
+    Wrong,
+    /// A volume that the settings or a label leave out.
+    LeftOut,
+    /// A volume without a name.
+    Anonymous,
+    /// A volume of another driver than `local`.
+    OtherDriver,
+    /// A folder of the host that containers mount.
+    Folder,
+}
 
 /// The field with the id of the built-in daemon's root in the backups that it made. Version 0.1.0
 /// did not write it.

@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ApiTime, BackupUrl, Extent, MomentRecord, Name, VOLUME_ID,
+    ApiTime, BackupUrl, DOCKER_DRIVER, Extent, MomentRecord, NOT_BACKED_UP, Name, NotBackedUp,
+    PROBLEM, VOLUME_ID,
     extent::{DOUBT, SNAPSHOT_SIZE},
     names,
 };
@@ -41,6 +42,21 @@ impl Info {
     /// The region of the EBS driver, if the daemon has that driver.
     pub(crate) fn ebs_region(&self) -> Option<&str> {
         self.drivers.get("ebs").and_then(|driver| driver.get("Region")).and_then(Value::as_str)
+    }
+
+    /// What is on Docker's host and not backed up, by the driver `docker`.
+    pub(crate) fn not_backed_up(&self) -> Vec<NotBackedUp> {
+        let told = self.docker(NOT_BACKED_UP).cloned();
+        told.and_then(|told| serde_json::from_value(told).ok()).unwrap_or_default()
+    }
+
+    /// Why Docker could not be asked for its volumes.
+    pub(crate) fn docker_problem(&self) -> Option<&str> {
+        self.docker(PROBLEM)?.as_str()
+    }
+
+    fn docker(&self, field: &str) -> Option<&Value> {
+        self.drivers.get(DOCKER_DRIVER)?.get(field)
     }
 
     /// The folder in which the vfs driver keeps its volumes.

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     convoy::{
-        ApiTime, CONTAINERS, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, PROBLEM, PROJECT,
-        SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
+        ApiTime, CONTAINERS, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, NOT_BACKED_UP, PROBLEM,
+        PROJECT, SERVICE, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, Result},
 };
@@ -50,6 +50,13 @@ impl ConvoyForm<'_> {
         if !folders.is_empty() {
             info[Folders::NAME] = json!(folders);
         }
+        let docker = &self.drivers.docker;
+        if docker.is_used() {
+            info[Docker::NAME] = json!({ NOT_BACKED_UP: docker.left_out() });
+            if let Some(problem) = docker.problem() {
+                info[Docker::NAME][PROBLEM] = json!(problem);
+            }
+        }
         serde_json::from_value(info).map_err(|error| Error::internal(error.to_string()))
     }
 
@@ -72,10 +79,12 @@ impl ConvoyForm<'_> {
         let of_docker =
             self.drivers.docker.seen(&volume.name).filter(|_| volume.driver == Docker::NAME);
         let of_docker = of_docker.map(|volume| {
-            let containers = volume.containers.join(", ");
-            let containers = Some(containers).filter(|names| !names.is_empty());
+            let joined =
+                |field, names: Vec<String>| (!names.is_empty()).then(|| (field, names.join(", ")));
             let project = volume.project.map(|project| (PROJECT, project));
-            project.into_iter().chain(containers.map(|names| (CONTAINERS, names)))
+            let service = joined(SERVICE, volume.services);
+            let containers = joined(CONTAINERS, volume.containers);
+            project.into_iter().chain(service).chain(containers)
         });
         let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
         let hold = seen.held.clone().map(|held| (HOLD, held));

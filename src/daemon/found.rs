@@ -146,6 +146,7 @@ mod tests {
             must_be_mounted: false,
             mark: mark.map(str::to_owned),
             project: None,
+            services: Vec::new(),
             containers: Vec::new(),
             labels: BTreeMap::new(),
         };

@@ -31,6 +31,7 @@ mod blob_writer;
 mod change_times;
 mod chunks;
 mod content;
+mod copy;
 mod counts;
 mod entry;
 mod holes;
@@ -51,7 +52,9 @@ mod unfinished_folder;
 mod work;
 mod worker;
 
-use std::{num::NonZero, sync::Mutex, thread};
+use std::sync::Mutex;
+#[cfg(test)]
+use std::thread;
 
 use jiff::Zoned;
 use rustic_core::{
@@ -66,7 +69,7 @@ use self::{
     counts::Counts,
     pack_writer::PackWriter,
     parent::{ParentEntry, ParentFolder},
-    queue::Queue,
+    queue::{Queue, workers},
     run::{AfterReading, Run},
     second_look::SecondLook,
     work::work,
@@ -82,12 +85,10 @@ use crate::{
     sync::lock,
     text::counted,
 };
+pub(in crate::daemon) use copy::copy;
 pub(in crate::daemon) use counts::Changed;
 pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
-
-/// More workers need memory and gain little: the disk is the limit.
-const MOST_WORKERS: usize = 8;
 
 /// What is saved.
 #[derive(Clone, Copy)]
@@ -173,7 +174,7 @@ fn save_watched(
     let index = repository.index()?;
     let writer = PackWriter::new(backend);
     let blobs = BlobWriter::new(&index, &config, &writer);
-    let workers = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS);
+    let workers = workers();
     let known = source
         .parent
         .and_then(|parent| known_trees(&parent, source.volume, &index, repository, &config));

@@ -11,7 +11,7 @@ const ANONYMOUS_NAME_LENGTH: usize = 64;
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 /// The compose project that a volume or container belongs to.
 const PROJECT_LABEL: &str = "com.docker.compose.project";
-/// The compose service of a container.
+/// The service of that project that a container belongs to.
 const SERVICE_LABEL: &str = "com.docker.compose.service";
 /// The services that a container waits for, with commas between them.
 const DEPENDS_ON_LABEL: &str = "com.docker.compose.depends_on";
@@ -72,6 +72,16 @@ impl Container {
         self.names.first().map_or(&self.id, |name| name.trim_start_matches('/'))
     }
 
+    /// Its compose project.
+    pub(crate) fn project(&self) -> Option<&str> {
+        self.labels.get(PROJECT_LABEL).map(String::as_str)
+    }
+
+    /// Its service of that project.
+    pub(crate) fn service(&self) -> Option<&str> {
+        self.labels.get(SERVICE_LABEL).map(String::as_str)
+    }
+
     /// Whether its processes run now.
     pub(crate) fn runs(&self) -> bool {
         self.state == "running"
@@ -79,15 +89,11 @@ impl Container {
 
     /// Whether it waits for the other to run, in one compose project.
     pub(crate) fn depends_on(&self, other: &Self) -> bool {
-        let label =
-            |container: &Self, name| container.labels.get(name).cloned().unwrap_or_default();
-        let service = label(other, SERVICE_LABEL);
-        let depends_on = label(self, DEPENDS_ON_LABEL);
+        let depends_on = self.labels.get(DEPENDS_ON_LABEL).map_or("", String::as_str);
         // "db:service_healthy:true,cache:service_started:false"
         let mut services = depends_on.split(',').filter_map(|word| word.split(':').next());
-        !service.is_empty()
-            && label(self, PROJECT_LABEL) == label(other, PROJECT_LABEL)
-            && services.any(|name| name == service)
+        let is_it = |service: &str| services.any(|name| !name.is_empty() && name == service);
+        self.project() == other.project() && other.service().is_some_and(is_it)
     }
 
     /// Whether it has this volume.
@@ -106,7 +112,10 @@ pub(crate) struct ContainerMount {
     /// The volume's driver.
     #[serde(default)]
     pub(crate) driver: Option<String>,
-    /// Where the files are on the engine's host.
+    /// `volume`, `bind`, `tmpfs`, ..
+    #[serde(default, rename = "Type", deserialize_with = "null_is_empty")]
+    pub(crate) kind: String,
+    /// The folder or file of the host.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) source: PathBuf,
     /// Whether the container may write.

@@ -33,6 +33,8 @@ pub(crate) struct Selection {
 pub(crate) enum LeftOut {
     /// It has no name, so nobody can ask for it again.
     Anonymous,
+    /// Its files are in memory only: no backup of it can be due.
+    InMemory,
     /// Its files are another program's: the name of that driver.
     OtherDriver(String),
     /// A label, a pattern or the policy says so.
@@ -51,9 +53,9 @@ impl Selection {
         if volume.driver != "local" {
             return Some(LeftOut::OtherDriver(volume.driver.clone()));
         }
-        // What is in memory only is gone with its last container: no backup of it can be due.
+        // It is gone with its last container.
         if volume.options.get("type").is_some_and(|kind| kind == "tmpfs") {
-            return Some(LeftOut::NotWanted("it is in memory only"));
+            return Some(LeftOut::InMemory);
         }
         let label = match enabled(volume, containers) {
             Ok(label) => label,

@@ -131,7 +131,7 @@ fn an_item_that_makes_no_sense_hides_no_other() {
 fn an_engine_that_hangs_is_waited_for_no_longer_than_was_said() {
     let folder = tempfile::tempdir().unwrap();
     let fake = FakeEngine::start(folder.path());
-    fake.hang();
+    fake.with(|contents| contents.hangs = true);
     let begun = Instant::now();
     let error = Engine::at(&fake.socket).everything(Duration::from_millis(50)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Timeout, "{error}");

@@ -10,6 +10,7 @@ use super::{
     freshness::Level,
     headline::{headline, without_backup},
     known::Known,
+    left_out::{not_backed_up, should_be_backed_up},
     look::{Looked, UnusedDaemon},
     report::{OpenProblem, Report, UnfinishedRun},
     volume::VolumeStatus,
@@ -107,6 +108,8 @@ fn problems(sources: &Sources<'_>) -> Vec<String> {
                 .to_owned(),
         );
     }
+    problems.extend(should_be_backed_up(&known.docker.not_backed_up));
+    problems.extend(known.docker.problem.clone());
     if *lacks_destination {
         problems.push("no backup destination is set: set BKUP_BACKUP_URL".to_owned());
     }
@@ -168,6 +171,7 @@ fn notes(sources: &Sources<'_>, level: Level) -> Vec<String> {
     );
     notes.extend(volumes.iter().filter_map(older_broken));
     notes.extend(volumes.iter().filter_map(in_doubt));
+    notes.extend(not_backed_up(&sources.looked.known.docker.not_backed_up));
     notes.extend(sources.copied_root.clone());
     notes.extend(not_verified(volumes));
     notes.extend(changed_while_read(volumes));

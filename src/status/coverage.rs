@@ -19,6 +19,8 @@ pub(crate) struct Coverage {
     /// Whether the crontab has lines, whatever they do.
     has_lines: bool,
     lines: Vec<Line>,
+    /// The compose projects of volumes, by volume.
+    projects: BTreeMap<String, String>,
 }
 
 /// A line whose script takes snapshots or makes backups. Scripts of users that do not declare what
@@ -29,6 +31,8 @@ struct Line {
     backs_up: bool,
     /// `None`: every volume.
     volume: Option<String>,
+    /// `None`: of whichever compose project.
+    project: Option<String>,
 }
 
 impl Coverage {
@@ -97,15 +101,31 @@ impl Coverage {
                     .ok()
             });
             let arguments = from_command_line(script.as_ref()?, &entry.arguments).ok()?;
-            let volume = arguments
-                .values()
-                .get("volume")
-                .and_then(|volume| volume.as_str())
-                .map(str::to_owned);
-            Some(Line { entry: entry.clone(), backs_up, volume })
+            let text = |name: &str| {
+                let value = arguments.values().get(name).and_then(|value| value.as_str());
+                value.map(str::to_owned)
+            };
+            let (volume, project) = (text("volume"), text("project"));
+            Some(Line { entry: entry.clone(), backs_up, volume, project })
         };
         let lines = entries.iter().filter_map(line).collect();
-        Self { config, has_lines: !entries.is_empty(), lines }
+        Self { config, has_lines: !entries.is_empty(), lines, projects: BTreeMap::new() }
+    }
+
+    /// The coverage where volumes are of these compose projects, by volume.
+    pub(super) fn knowing(&self, projects: BTreeMap<String, String>) -> Self {
+        Self { projects, ..self.clone() }
+    }
+
+    /// Whether a line is about a volume. Of one that is not listed now, the name tells the project:
+    /// compose puts it before the name.
+    fn concerns(&self, line: &Line, volume: &str) -> bool {
+        let is_of = |project: &str| match self.projects.get(volume) {
+            Some(own) => own == project,
+            None => volume.strip_prefix(project).is_some_and(|rest| rest.starts_with('_')),
+        };
+        line.volume.as_deref().is_none_or(|named| named == volume)
+            && line.project.as_deref().is_none_or(is_of)
     }
 
     /// The settings of the first line that backs the volume up.
@@ -114,9 +134,8 @@ impl Coverage {
     }
 
     fn lines_of<'a>(&'a self, volume: &'a str, backs_up: bool) -> impl Iterator<Item = &'a Line> {
-        let concerns =
-            move |line: &&Line| line.volume.as_deref().is_none_or(|named| named == volume);
-        self.lines.iter().filter(move |line| line.backs_up == backs_up).filter(concerns)
+        let lines = self.lines.iter().filter(move |line| line.backs_up == backs_up);
+        lines.filter(move |line| self.concerns(line, volume))
     }
 
     /// Whether the line with this key backs this volume up.

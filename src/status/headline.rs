@@ -75,6 +75,7 @@ mod tests {
         VolumeStatus {
             bad_backups: Vec::new(),
             name: "vol1".into(),
+            project: None,
             daemon: None,
             last_snapshot: None,
             last_backup: None,

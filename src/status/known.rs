@@ -1,7 +1,7 @@
 //! What a look at the volumes and destinations found.
 
 use super::volume::VolumeStatus;
-use crate::error::Error;
+use crate::{convoy::NotBackedUp, error::Error};
 
 /// A destination, and whether the backups that should be there can be looked at.
 #[derive(Debug)]
@@ -53,6 +53,16 @@ pub(crate) struct Known {
     pub(crate) unreachable: Option<Error>,
     /// Why the store could not be read.
     pub(crate) store_error: Option<Error>,
+    pub(crate) docker: DockerHost,
+}
+
+/// What is known of the Docker host of a daemon, beside its volumes.
+#[derive(Debug, Default)]
+pub(crate) struct DockerHost {
+    /// What is there and not backed up.
+    pub(crate) not_backed_up: Vec<NotBackedUp>,
+    /// Why Docker could not be asked for its volumes.
+    pub(crate) problem: Option<String>,
 }
 
 impl Known {
@@ -69,5 +79,7 @@ impl Known {
         self.destinations.extend(other.destinations);
         self.unreachable = other.unreachable.or(self.unreachable.take());
         self.store_error = other.store_error.or(self.store_error.take());
+        self.docker.not_backed_up.extend(other.docker.not_backed_up);
+        self.docker.problem = self.docker.problem.take().or(other.docker.problem);
     }
 }

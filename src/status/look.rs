@@ -98,6 +98,10 @@ pub(crate) async fn look(
                 (identity, known)
             }
         };
+        let projects = known.volumes.iter();
+        let projects =
+            projects.filter_map(|volume| Some((volume.name.clone(), volume.project.clone()?)));
+        let coverage = coverage.knowing(projects.collect());
         let known = if index == 0 { known } else { known.at(&identity) };
         identities.insert(identity.clone());
         let look = DaemonLook { is_used: true, coverage, identity, known };

@@ -528,3 +528,12 @@ async fn a_restored_volume_has_no_backup_of_its_own_yet_and_what_it_came_from_is
         assert_eq!(host.volume(day(9)).await.verdict.state, State::Overdue);
     }
 }
+
+#[tokio::test]
+async fn a_line_that_backs_up_a_project_counts_for_its_volumes_alone() {
+    let lines = "30 3 * * *  backup --project shop\n";
+    let host = Host::new(&["shop_db", "shopping", "wiki"], lines, &[]);
+    let report = host.report().await;
+    let scheduled: Vec<_> = report.volumes.iter().map(|volume| volume.scheduled).collect();
+    assert_eq!(scheduled, [true, false, false]);
+}

@@ -42,6 +42,8 @@ pub(crate) struct BackupSize {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct VolumeStatus {
     pub(crate) name: String,
+    /// Its compose project.
+    pub(crate) project: Option<String>,
     /// The daemon, if it is not the first that the crontab's lines use: names of volumes are unique
     /// within one daemon only.
     pub(crate) daemon: Option<String>,

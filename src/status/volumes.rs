@@ -15,14 +15,14 @@ use super::{
     evidence::Evidence,
     failures::{is_at_work, last_failure},
     freshness::{Allowed, Newest, State, Verdict, judge},
-    known::Known,
+    known::{DockerHost, Known},
     removals,
     volume::{GoodBackup, VolumeStatus, summary},
 };
 use crate::{
     clock::{Clock, is_in_future},
     convoy::{
-        BackupUrl, Daemon, PROBLEM, Snapshot, Volume,
+        BackupUrl, Daemon, PROBLEM, PROJECT, Snapshot, Volume,
         guards::{Guards, Seen},
     },
     error::{Error, ErrorKind, Result},
@@ -65,6 +65,8 @@ pub(super) async fn volumes(
         Err(error) => (BTreeMap::new(), Some(error)),
     };
     let is_listed = unreachable.is_none();
+    let docker = if is_listed { docker_host(guards).await } else { DockerHost::default() };
+    let coverage = &coverage.knowing(projects(&listed));
     let first_looks = if is_listed && store_error.is_none() {
         let unknown = listed.keys().map(String::as_str).filter(|name| !records.contains_key(*name));
         first_looks(store, &identity, &unknown.collect(), now)
@@ -106,7 +108,28 @@ pub(super) async fn volumes(
     for name in &names {
         volumes.push(look.status(name, listed.get(name), records.get(name)).await);
     }
-    Known { volumes, destinations, unreachable, store_error }
+    Known { volumes, destinations, unreachable, store_error, docker }
+}
+
+/// The compose projects of these volumes, by volume.
+fn projects(listed: &BTreeMap<String, Volume>) -> BTreeMap<String, String> {
+    let all = listed.iter();
+    all.filter_map(|(name, volume)| Some((name.clone(), volume.told(PROJECT)?.to_owned())))
+        .collect()
+}
+
+/// What the daemon knows of its Docker host, after it listed its volumes.
+async fn docker_host(guards: &Guards) -> DockerHost {
+    match guards.info().await {
+        Ok(info) => DockerHost {
+            not_backed_up: info.not_backed_up(),
+            problem: info.docker_problem().map(str::to_owned),
+        },
+        Err(error) => {
+            log::debug!("what Docker has beside the volumes is not known: {error}");
+            DockerHost::default()
+        }
+    }
 }
 
 /// Since when looks see these volumes, which no run has seen yet. Nothing if that can't be remembered:
@@ -239,6 +262,7 @@ impl VolumeLook<'_> {
         problems.extend(failure.filter(|failure| !is_told(failure)));
         VolumeStatus {
             name: name.to_owned(),
+            project: listed.and_then(|volume| volume.told(PROJECT)).map(str::to_owned),
             daemon: None,
             last_snapshot: newest_snapshot(listed, record, self.now),
             next_snapshot: self.coverage.next_snapshot(name, self.now),

@@ -25,9 +25,9 @@ pub struct Contents {
     /// The requests so far, such as `GET /v1.41/volumes`.
     pub requests: Vec<String>,
     /// Whether requests get no answer.
-    hangs: bool,
+    pub hangs: bool,
     /// What others do just before a request that begins so is answered, each once.
-    before: Vec<(String, Act)>,
+    pub before: Vec<(String, Act)>,
     /// What was done to containers, such as `pause shop-db-1`.
     pub acts: Vec<String>,
     pub faults: Faults,
@@ -35,7 +35,8 @@ pub struct Contents {
     starts: u64,
 }
 
-type Act = Box<dyn FnOnce(&mut Contents) + Send>;
+/// What others do.
+pub type Act = Box<dyn FnOnce(&mut Contents) + Send>;
 
 /// An engine that answers until the process ends.
 pub struct FakeEngine {
@@ -71,16 +72,6 @@ impl FakeEngine {
     /// Changes or reads what the engine has.
     pub fn with<T>(&self, act: impl FnOnce(&mut Contents) -> T) -> T {
         act(&mut self.contents.lock().unwrap())
-    }
-
-    /// From now on, no request is answered.
-    pub fn hang(&self) {
-        self.with(|contents| contents.hangs = true);
-    }
-
-    /// Does this just before a request that begins so (`DELETE /volumes`) is answered, once.
-    pub fn before(&self, request: &str, act: impl FnOnce(&mut Contents) + Send + 'static) {
-        self.with(|contents| contents.before.push((request.to_owned(), Box::new(act))));
     }
 
     /// Waits until a container's state is this one.

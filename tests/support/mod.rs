@@ -3,7 +3,6 @@
 pub mod browser;
 pub mod daemon;
 pub mod disk;
-#[expect(dead_code, reason = "unit tests need the rest")]
 pub mod engine;
 pub mod faulty;
 pub mod http;

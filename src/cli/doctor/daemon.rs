@@ -14,11 +14,14 @@ use crate::{
     app,
     clock::{Clock, SystemClock},
     config::{DaemonChoice, DaemonDecision},
-    convoy::{Daemon, Destination},
+    convoy::{Daemon, Destination, Info},
     files::{Unanswered, look_at},
     progress,
     runs::Store,
-    status::{DestinationLook, DestinationVerdict, look_at_destination},
+    status::{
+        DestinationLook, DestinationVerdict, look_at_destination, not_backed_up,
+        should_be_backed_up,
+    },
     text::counted,
 };
 
@@ -63,6 +66,8 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
         }
         Err(error) => checks.push(failed_with("volumes", &error)),
     }
+    // It is known only after the daemon listed its volumes.
+    checks.extend(daemon.info().await.ok().as_ref().map(docker_host).unwrap_or_default());
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
         if context.config.backup_url.as_ref().is_some_and(Destination::is_s3) {
@@ -80,6 +85,29 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     checks.extend(looks.iter().map(newest_backups));
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     checks
+}
+
+/// What is on the daemon's Docker host and not backed up.
+fn docker_host(info: &Info) -> Vec<Check> {
+    const WHAT: &str = "Docker";
+    let problem = info.docker_problem().map(|why| {
+        warning(
+            WHAT,
+            why,
+            "until Docker answers, new volumes are not seen; those that are known are backed up",
+        )
+    });
+    let left_out = info.not_backed_up();
+    let wrong = should_be_backed_up(&left_out)
+        .map(|why| failed(WHAT, why, "the others are backed up; see docs/docker.md"));
+    let others = not_backed_up(&left_out).map(|left| {
+        warning(
+            WHAT,
+            left,
+            "name folders in BKUP_FOLDERS; the label convoy-backups.enable=true takes a volume in",
+        )
+    });
+    problem.into_iter().chain(wrong).chain(others).collect()
 }
 
 /// What the look at every volume's newest backup at a destination found.

@@ -29,10 +29,10 @@ use crate::{
 };
 
 /// A volume's files that were written, and no backup yet.
-struct Written {
-    file: SnapshotFile,
-    changed: Changed,
-    needs: Needs,
+pub(super) struct Written {
+    pub(super) file: SnapshotFile,
+    pub(super) changed: Changed,
+    pub(super) needs: Needs,
 }
 
 impl DestinationRepository {
@@ -57,7 +57,10 @@ impl DestinationRepository {
         let begun = now();
         let write = |reading: &VolumeReading<'_>| {
             let files = reading.files();
-            let written = self.write_whole(repository, volume, files, parent)?;
+            let written = self.write_whole(repository, |is_again| {
+                let parent = if is_again { None } else { parent };
+                self.write(repository, volume, files, parent)
+            })?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
             Ok((written, extent, reading.moment.kind().as_str(), reading.stood()))
         };
@@ -71,24 +74,18 @@ impl DestinationRepository {
         let time = begun.to_zoned(TimeZone::UTC);
         let file = SnapshotFile { tags: record.tags(), time, ..file };
         let tree = file.tree;
-        guarded("the backup", || {
-            repository
-                .plain()?
-                .save_snapshots(vec![file])
-                .map_err(|error| repository.failure("cannot write the backup", &error))
-        })?;
+        repository.save_snapshot(&file)?;
         self.written_here.add(&volume.id(), tree, begun);
         self.proven(record.backup.clone(), tree, needs);
         Ok(record.backup)
     }
 
-    /// Writes the volume's files, and proves that all of it is there.
-    fn write_whole(
+    /// Writes what a backup has, and proves that all of it is there. `write` is told whether it is
+    /// called again, because something was not there.
+    pub(super) fn write_whole(
         &self,
         repository: &OpenRepository,
-        volume: &VolumeState,
-        files: Files<'_>,
-        parent: Option<Parent>,
+        write: impl Fn(bool) -> Result<Written>,
     ) -> Result<Written> {
         let prove = |written: Written| {
             let is_whole = || {
@@ -101,12 +98,12 @@ impl DestinationRepository {
             })
             .map(|()| written)
         };
-        match prove(self.write(repository, volume, files, parent)?) {
+        match prove(write(false)?) {
             Err(error) if error.kind == ErrorKind::Repository => {
                 // What the parent has is not all there, or another host has marked as unused what was
                 // relied on. Everything is read, and what is missing is written again.
                 log::warn!("the backup is not whole yet, so everything is read again: {error}");
-                prove(self.write(repository, volume, files, None)?)
+                prove(write(true)?)
             }
             written => written,
         }

@@ -1,17 +1,17 @@
 //! Making a backup. A snapshot is copied and proven whole. Only then the backup becomes visible.
 
 use jiff::Timestamp;
-use rustic_core::{Id, RusticResult, repofile::SnapshotFile};
+use rustic_core::Id;
 
-use super::{destination::DestinationRepository, prove::prove, record::Record};
+use super::{back_up::Written, destination::DestinationRepository, record::Record};
 use crate::{
     convoy::{Extent, MomentRecord, Name},
     daemon::{
-        repository::{OpenRepository, guarded},
+        save::{self, Changed},
         snapshots::LocalRepository,
         state::{SnapshotState, VolumeState},
     },
-    error::{ErrorKind, Result},
+    error::Result,
 };
 
 impl DestinationRepository {
@@ -28,6 +28,8 @@ impl DestinationRepository {
     ) -> Result<Name> {
         let writing = self.begin_backup()?;
         let repository = &writing.repository;
+        // A failure of an earlier call is not this one's.
+        repository.backend().take_failure();
         let _reading = local.reading();
         let (source, mut file) = local.source(state)?;
         let extent = Extent { mounts: state.mounts.clone(), ..Extent::default() };
@@ -35,18 +37,15 @@ impl DestinationRepository {
         let record = Record { moment: state.moment(), ..record };
         (file.parent, file.parents, file.tags) = (None, Vec::new(), record.tags());
 
-        let copy = || self.copy_and_prove(&source, &file, repository, &volume.name);
-        // The first copy skips data that the destination already has. If some of that is missing in
-        // the check, another host has marked it as unused or removed it. The second copy writes it
-        // again.
-        let copied = copy().or_else(|error| match error.kind {
-            ErrorKind::Repository if source.backend().failure().is_none() => copy(),
-            _ => Err(error),
-        });
-        let published = copied.and_then(|()| repository.backend().publish());
-        repository.backend().discard();
-        published?;
+        let written = self.write_whole(repository, |_| {
+            let piece = self.access.progress.begin(&format!("backup {}", volume.name), None);
+            let needs = save::copy((&source, file.tree), repository, &*piece)?;
+            Ok(Written { file: file.clone(), changed: Changed::default(), needs })
+        })?;
+        let Written { file, needs, .. } = written;
+        repository.save_snapshot(&file)?;
         self.written_here.add(&volume.id(), file.tree, state.created);
+        self.proven(record.backup.clone(), file.tree, needs);
         Ok(record.backup)
     }
 
@@ -76,32 +75,5 @@ impl DestinationRepository {
             driver: volume.driver.clone(),
             labels: volume.labels.clone(),
         })
-    }
-
-    /// Copies the data of the snapshot `file`. The file itself is held back.
-    fn copy_and_prove(
-        &self,
-        source: &OpenRepository,
-        file: &SnapshotFile,
-        into: &OpenRepository,
-        volume: &str,
-    ) -> Result<()> {
-        let piece = self.access.progress.begin(&format!("backup {volume}"), None);
-        into.forget_index();
-        into.backend().hold_snapshots();
-        guarded("the backup", || {
-            // The index includes what other hosts wrote in between, so that this is not copied
-            // again.
-            let indexed = into.indexed_for(&piece)?;
-            let copied: RusticResult<()> = source.indexed()?.copy(&indexed, [file]);
-            copied.map_err(|error| {
-                source
-                    .backend()
-                    .failure()
-                    .unwrap_or_else(|| into.failure("cannot copy the snapshot", &error))
-            })
-        })?;
-        into.forget_index();
-        guarded("checking the backup", || prove(into, &self.damage, file.tree))
     }
 }

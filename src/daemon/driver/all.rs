@@ -22,10 +22,11 @@ impl Drivers {
         folders: Vec<(String, PathBuf)>,
         docker: DockerOptions,
     ) -> Self {
+        let named = folders.iter().map(|(_, folder)| folder.clone()).collect();
         Self {
             vfs: Vfs::new(root),
             folders: Folders::new(root, folders),
-            docker: Docker::new(docker),
+            docker: Docker::new(docker).with_folders(named),
         }
     }
 

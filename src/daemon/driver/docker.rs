@@ -5,6 +5,7 @@
 //! host as root, in a container by mounting `/var/lib/docker/volumes` at the same path.
 
 mod asking;
+mod host_folders;
 mod known;
 mod making;
 mod reading;

@@ -10,6 +10,7 @@ use std::{
     sync::{
         Arc, Condvar, Mutex, PoisonError, Weak,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::{Duration, Instant},
@@ -35,6 +36,9 @@ const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Durat
 /// How it is told that the operator's commands hold ([`crate::convoy::HOLD`]).
 const BY_COMMANDS: &str = "command";
 
+/// So long may all releases take when the program ends.
+const AT_THE_END: Duration = Duration::from_secs(10);
+
 /// How long after a release that failed it is tried again, and so on.
 pub(super) const AGAIN: Duration = Duration::from_secs(10);
 
@@ -48,7 +52,8 @@ struct Running {
 }
 
 /// Releases everything that this process holds, and lets it hold nothing any more. It is called when
-/// the process ends, because threads that still work are then left behind.
+/// the process ends, because threads that still work are then left behind. It ends in a few seconds:
+/// what stops the program may kill it when it waits.
 pub(crate) fn release_all() {
     let holds = {
         let mut all = lock(&ALL);
@@ -56,9 +61,33 @@ pub(crate) fn release_all() {
         // They stay in the list, so that another call at the same time waits for them as well.
         all.holds.clone()
     };
-    for held in holds.iter().filter_map(Weak::upgrade) {
+    release_each(holds.iter().filter_map(Weak::upgrade).collect(), AT_THE_END);
+}
+
+/// Releases all of these at the same time. Those that can't be released in time stay noted.
+fn release_each(holds: Vec<Arc<Held>>, within: Duration) {
+    let (done, ended) = mpsc::channel();
+    for held in &holds {
         held.is_over.store(true, Ordering::Release);
-        _ = held.release();
+        let (releasing, done) = (Arc::clone(held), done.clone());
+        let release = move || {
+            _ = releasing.release();
+            _ = done.send(());
+        };
+        if thread::Builder::new().name("release".into()).spawn(release).is_err() {
+            _ = held.release();
+        }
+    }
+    drop(done);
+    let begun = Instant::now();
+    while let Some(left) = within.checked_sub(begun.elapsed())
+        && ended.recv_timeout(left).is_ok()
+    {}
+    for held in holds.iter().filter(|held| held.is_noted()) {
+        log::error!(
+            "volume {}: its writers may still stand still, because they could not be released within {within:?}; the next start of the program releases them",
+            held.volume
+        );
     }
 }
 
@@ -235,6 +264,10 @@ fn no_commands(note: &Note) -> Error {
 }
 
 impl Held {
+    fn is_noted(&self) -> bool {
+        self.holds.notes.has(&lock(&self.note))
+    }
+
     fn begin(self: &Arc<Self>) -> Result<()> {
         {
             let mut all = lock(&ALL);
@@ -432,4 +465,12 @@ fn told_of(volume: &str, error: Error) -> Error {
 
 fn ends() -> Error {
     Error::new(ErrorKind::Cancelled, "the program ends, so nothing is held still any more")
+}
+
+#[cfg(test)]
+impl Hold {
+    /// As [`release_all`] for this one.
+    pub(super) fn release_at_the_end(&self, within: Duration) {
+        release_each(vec![Arc::clone(&self.0)], within);
+    }
 }

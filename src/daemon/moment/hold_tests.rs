@@ -280,3 +280,18 @@ fn what_a_hold_that_went_well_started_stays_where_its_release_is_tried_again() {
     _ = rustix::process::kill_process(process, rustix::process::Signal::KILL);
     assert!(state.contains(") S "), "{state}");
 }
+
+#[test]
+fn the_end_of_the_program_waits_a_short_time_for_a_release_that_hangs_and_its_note_stays() {
+    let scene = Scene::new();
+    let release = "test -e mended || while :; do test -e mended && exit 0; done";
+    let moments = scene.moments("true", release, HOUR);
+    let hold = moments.holds.hold(&scene.place).unwrap().unwrap();
+    let begun = std::time::Instant::now();
+    hold.release_at_the_end(Duration::from_millis(200));
+    assert!(begun.elapsed() < Duration::from_secs(60));
+    assert_eq!(scene.notes(), 1);
+    fs::write(scene.folder.path().join("mended"), "").unwrap();
+    hold.release_at_the_end(HOUR);
+    assert_eq!(scene.notes(), 0);
+}

@@ -1,9 +1,8 @@
 //! A repository's files, as rustic reads and writes them.
 //!
-//! Two things differ from rustic's own backends. Snapshot files can be held back
-//! ([`Backend::hold_snapshots`]), so that a snapshot is visible only after its data was checked.
-//! And the first failure is kept in plain words ([`Backend::take_failure`]), because rustic wraps
-//! or swallows it. The [`Storage`] knows where the files are.
+//! One thing differs from rustic's own backends: the first failure is kept in plain words
+//! ([`Backend::take_failure`]), because rustic wraps or swallows it. The [`Storage`] knows where the
+//! files are.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{
     BytesList, ErrorKind as RusticKind, FileType, Id, ReadBackend, RusticError, RusticResult,
-    WriteBackend, repofile::SnapshotId,
+    WriteBackend,
 };
 
 use super::{
@@ -36,8 +35,6 @@ pub(crate) struct Backend {
     storage: Arc<dyn Storage>,
     /// Where packs wait while they are written to a slow storage.
     spool: Mutex<Option<Arc<Spool>>>,
-    /// `Some` while snapshot files are held back.
-    held_back: Mutex<Option<Vec<(Id, Bytes)>>>,
     failure: Mutex<Option<Error>>,
     /// Keys written by this process.
     keys: Mutex<Vec<Id>>,
@@ -54,7 +51,6 @@ impl Backend {
         Self {
             storage: Arc::new(storage),
             spool: Mutex::default(),
-            held_back: Mutex::default(),
             failure: Mutex::default(),
             keys: Mutex::default(),
             config: Mutex::default(),
@@ -98,38 +94,9 @@ impl Backend {
             .with_hint("put it back from a copy; nothing was changed"))
     }
 
-    /// From now on, keeps snapshot files in memory instead of writing them.
-    pub(crate) fn hold_snapshots(&self) {
-        *lock(&self.held_back) = Some(Vec::new());
-        *lock(&self.failure) = None;
-    }
-
-    /// Writes the snapshot file that was held back, which makes the snapshot visible.
-    pub(crate) fn publish(&self) -> Result<SnapshotId> {
-        let held_back = lock(&self.held_back).take().unwrap_or_default();
-        let [(id, content)] = held_back.as_slice() else {
-            return Err(Error::internal(format!(
-                "{} snapshot files were held back instead of one",
-                held_back.len()
-            )));
-        };
-        self.kept(self.storage.write(FileType::Snapshot, id, std::slice::from_ref(content)))?;
-        Ok(SnapshotId::from(*id))
-    }
-
-    /// Discards the snapshot files that were held back.
-    pub(crate) fn discard(&self) {
-        *lock(&self.held_back) = None;
-    }
-
-    /// Takes the first failure since snapshots were held back, in the system's words.
+    /// Takes the first failure since the last call, in the system's words.
     pub(crate) fn take_failure(&self) -> Option<Error> {
         lock(&self.failure).take()
-    }
-
-    /// The first failure since snapshots were held back. There is no use in continuing after it.
-    pub(crate) fn failure(&self) -> Option<Error> {
-        lock(&self.failure).clone()
     }
 
     /// All files of a kind, with their sizes in bytes.
@@ -291,6 +258,10 @@ impl ReadBackend for Backend {
         self.storage.location()
     }
 
+    fn list(&self, kind: FileType) -> RusticResult<Vec<Id>> {
+        self.told("the repository can't be listed", self.storage.names(kind))
+    }
+
     fn list_with_size(&self, kind: FileType) -> RusticResult<Vec<(Id, u32)>> {
         self.told("the repository can't be listed", self.storage.list(kind))
     }
@@ -327,12 +298,6 @@ impl WriteBackend for Backend {
         _: bool,
         content: BytesList,
     ) -> RusticResult<()> {
-        if kind == FileType::Snapshot
-            && let Some(held_back) = &mut *lock(&self.held_back)
-        {
-            held_back.push((*id, content.into_vec().concat().into()));
-            return Ok(());
-        }
         match kind {
             FileType::Key => lock(&self.keys).push(*id),
             FileType::Config => *lock(&self.config) = Some(content.slice().concat().into()),

@@ -4,27 +4,25 @@
 use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, OnceLock, Weak},
+    sync::{Arc, Mutex, MutexGuard, OnceLock},
 };
 
 use bytes::Bytes;
 use rustic_core::{
     BlobId, ConfigOptions, Credentials, DataId, FileType, Id, IndexedFullStatus, KeyOptions,
-    OpenStatus, Progress as RusticBar, ProgressBars, ProgressType, Repository, RepositoryBackends,
-    RepositoryOptions, RusticError, RusticProgress, WriteBackend as _,
-    repofile::{BlobType, Chunker, ConfigFile, MasterKey, PackId},
+    OpenStatus, Repository, RepositoryBackends, RepositoryOptions, RusticError, WriteBackend as _,
+    repofile::{BlobType, Chunker, ConfigFile, MasterKey, PackId, SnapshotFile, SnapshotId},
 };
 
 use super::{
     backend::Backend,
-    cipher::{Coder, Hash},
+    cipher::{Coder, Hash, hash},
     index::Index,
     key_file::{key_file, master_key},
 };
 use crate::{
     blocking,
     error::{Error, ErrorKind, Result},
-    progress::{Piece, no_piece},
     sync::lock,
 };
 
@@ -87,15 +85,14 @@ impl OpenRepository {
 
     fn open_as(backend: Backend, credentials: &Credentials) -> Result<Self> {
         let backend = Arc::new(backend);
-        let key = guarded("opening the repository", || {
-            match library(&backend, no_piece())?.open(credentials) {
+        let key =
+            guarded("opening the repository", || match library(&backend)?.open(credentials) {
                 Ok(open) => Ok(open.key()),
                 Err(error) if error.is_incorrect_password() => {
                     Err(wrong_password(&backend.location()))
                 }
                 Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
-            }
-        })?;
+            })?;
         Ok(Self::with(backend, key))
     }
 
@@ -133,7 +130,7 @@ impl OpenRepository {
             backend
                 .write_bytes(FileType::Key, &key_id, false, key_content.into())
                 .map_err(|error| failed(&error))?;
-            library(&backend, no_piece())?
+            library(&backend)?
                 .init(&Credentials::Masterkey(key.clone()), &KeyOptions::default(), &options)
                 .map(drop)
                 .map_err(|error| failed(&error))
@@ -161,7 +158,9 @@ impl OpenRepository {
     /// # Errors
     /// If the repository can't be read.
     pub(crate) fn plain(&self) -> Result<Repository<OpenStatus>> {
-        self.plain_for(no_piece())
+        library(&self.backend)?
+            .open(&Credentials::Masterkey(self.key.clone()))
+            .map_err(|error| failure(&self.backend, "cannot open the repository", &error))
     }
 
     /// The repository's settings.
@@ -191,6 +190,18 @@ impl OpenRepository {
         Ok(index)
     }
 
+    /// Writes the file of a snapshot, which makes it visible.
+    ///
+    /// # Errors
+    /// If it can't be written; there is then no snapshot.
+    pub(crate) fn save_snapshot(&self, file: &SnapshotFile) -> Result<SnapshotId> {
+        let text = serde_json::to_vec(file).map_err(|error| Error::internal(error.to_string()))?;
+        let sealed = self.coder(&self.config()?)?.seal_file(&text)?;
+        let id = Id::new(hash(&sealed));
+        self.backend.write_file(FileType::Snapshot, &id, sealed.into())?;
+        Ok(SnapshotId::from(id))
+    }
+
     /// Makes and opens what is in the files of a repository with these settings.
     ///
     /// # Errors
@@ -200,12 +211,6 @@ impl OpenRepository {
             .zstd()
             .map_err(|error| self.failure("cannot use the repository's settings", &error))?;
         Coder::new(&self.key, level, config.extra_verify())
-    }
-
-    fn plain_for(&self, piece: Weak<dyn Piece>) -> Result<Repository<OpenStatus>> {
-        library(&self.backend, piece)?
-            .open(&Credentials::Masterkey(self.key.clone()))
-            .map_err(|error| failure(&self.backend, "cannot open the repository", &error))
     }
 
     /// The repository with an index of everything that this process has written so far.
@@ -218,23 +223,11 @@ impl OpenRepository {
         if let Some(indexed) = &*indexed {
             return Ok(indexed.clone());
         }
-        let fresh = Arc::new(self.read_index(no_piece())?);
+        let read = self.plain()?.to_indexed();
+        let read = read.map_err(|error| self.failure("cannot read the index", &error));
+        let fresh = Arc::new(read?);
         *indexed = Some(fresh.clone());
         Ok(fresh)
-    }
-
-    /// The repository with the index as it is in the storage now. The bytes written through it
-    /// count as progress of `piece`.
-    ///
-    /// # Errors
-    /// If the index can't be read.
-    pub(crate) fn indexed_for(&self, piece: &Arc<dyn Piece>) -> Result<Indexed> {
-        self.read_index(Arc::downgrade(piece))
-    }
-
-    fn read_index(&self, piece: Weak<dyn Piece>) -> Result<Indexed> {
-        let indexed = self.plain_for(piece)?.to_indexed();
-        indexed.map_err(|error| failure(&self.backend, "cannot read the index", &error))
     }
 
     /// Call this after packs were written or removed: the index is then out of date.
@@ -311,10 +304,10 @@ fn rustic_size<T: std::str::FromStr + Default>(bytes: u64) -> T {
     bytes.to_string().parse().unwrap_or_default()
 }
 
-fn library(backend: &Arc<Backend>, piece: Weak<dyn Piece>) -> Result<Repository<()>> {
+fn library(backend: &Arc<Backend>) -> Result<Repository<()>> {
     let options = RepositoryOptions::default().no_cache(true);
     let backends = RepositoryBackends::new(backend.clone(), None);
-    Repository::new_with_progress(&options, &backends, Bars(piece))
+    Repository::new(&options, &backends)
         .map_err(|error| failure(backend, "cannot open the repository", &error))
 }
 
@@ -349,47 +342,6 @@ pub(crate) fn guarded<T>(what: &str, act: impl FnOnce() -> Result<T>) -> Result<
     catch_unwind(AssertUnwindSafe(act)).unwrap_or_else(|panic| {
         Err(blocking::panicked(what, ErrorKind::Repository, panic.as_ref()))
     })
-}
-
-/// Progress bars for rustic. The bytes that rustic counts go to a piece of work. Threads of rustic
-/// may outlive the piece, so the reference is weak and does not prevent the piece's end.
-#[derive(Debug)]
-struct Bars(Weak<dyn Piece>);
-
-impl ProgressBars for Bars {
-    fn progress(&self, kind: ProgressType, what: &str) -> RusticBar {
-        match kind {
-            // rustic counts a copy twice: the content of the files, then the few bytes of the
-            // folders. Only the content takes time.
-            ProgressType::Bytes if !what.contains("tree") => RusticBar::new(Bar(self.0.clone())),
-            _ => RusticBar::hidden(),
-        }
-    }
-}
-
-#[derive(Debug)]
-struct Bar(Weak<dyn Piece>);
-
-impl RusticProgress for Bar {
-    fn is_hidden(&self) -> bool {
-        false
-    }
-
-    fn set_length(&self, length: u64) {
-        if let Some(piece) = self.0.upgrade() {
-            piece.set_total(length);
-        }
-    }
-
-    fn set_title(&self, _: &str) {}
-
-    fn inc(&self, bytes: u64) {
-        if let Some(piece) = self.0.upgrade() {
-            piece.advance(bytes);
-        }
-    }
-
-    fn finish(&self) {}
 }
 
 #[cfg(test)]

@@ -79,6 +79,19 @@ impl<'a> BlobReader<'a> {
         id: &Hash,
         what: &dyn Fn() -> String,
     ) -> Result<Tree> {
+        self.tree_with_text(index, id, what).map(|(_, tree)| tree)
+    }
+
+    /// As [`BlobReader::tree`], with the text of which the tree was read.
+    ///
+    /// # Errors
+    /// As [`BlobReader::tree`].
+    pub(crate) fn tree_with_text(
+        &mut self,
+        index: &Index,
+        id: &Hash,
+        what: &dyn Fn() -> String,
+    ) -> Result<(Vec<u8>, Tree)> {
         let Some(at) = index.find(BlobType::Tree, id) else {
             let message = format!("{}: it is missing in the index", what());
             return Err(Error::new(ErrorKind::Repository, message));
@@ -89,10 +102,11 @@ impl<'a> BlobReader<'a> {
         if hash(&text) != *id {
             return Err(changed(&what()));
         }
-        serde_json::from_slice(&text).map_err(|error| {
+        let tree = serde_json::from_slice(&text).map_err(|error| {
             let message = format!("{}: it is no folder: {error}", what());
             Error::new(ErrorKind::Repository, message)
-        })
+        })?;
+        Ok((text, tree))
     }
 }
 

@@ -29,6 +29,11 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// All files of a kind, with their sizes in bytes.
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>>;
 
+    /// The names of all files of a kind, for lists that are taken often.
+    fn names(&self, kind: FileType) -> Result<Vec<Id>> {
+        Ok(self.list(kind)?.into_iter().map(|(id, _)| id).collect())
+    }
+
     /// A whole file. The error is [`crate::error::ErrorKind::Repository`] if the file is missing.
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes>;
 

@@ -17,9 +17,10 @@ use rustix::{
 
 use super::{
     content::{Content, Unread},
+    listing::TRIES,
     node::{self, Refers},
     parent::ParentEntry,
-    run::{Run, TRIES},
+    run::Run,
     unfinished_folder::UnfinishedFolder,
 };
 use crate::{

@@ -10,6 +10,8 @@ use std::{
 
 use rustix::fs::Dir;
 
+/// How often a folder is listed that changes each time, and a file read. A large file is read less often.
+pub(super) const TRIES: u32 = 3;
 /// So many entries of a folder one worker reads at a time.
 const BATCH: usize = 32;
 

@@ -5,10 +5,20 @@
 
 use std::{
     collections::VecDeque,
+    num::NonZero,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
+    thread,
 };
 
 use crate::sync::lock;
+
+/// More workers need memory and gain little: the disk is the limit.
+const MOST_WORKERS: usize = 8;
+
+/// How many workers there are.
+pub(super) fn workers() -> usize {
+    thread::available_parallelism().map_or(1, NonZero::get).min(MOST_WORKERS)
+}
 
 /// What a worker does next.
 pub(super) enum Next<C, T> {

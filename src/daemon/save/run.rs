@@ -51,9 +51,6 @@ pub(super) struct UnlistedFolder {
     pub(super) known: Option<Hash>,
 }
 
-/// How often a file is read that changes each time, and a folder listed. A large file is read less often.
-pub(super) const TRIES: u32 = 3;
-
 /// What is called with the name of each file between reading it and looking whether it changed, and so
 /// with [`LISTED`] for each folder. An error is as one of reading.
 pub(super) type AfterReading<'a> = dyn Fn(&CStr) -> Result<(), Errno> + Sync + 'a;

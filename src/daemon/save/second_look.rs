@@ -31,7 +31,11 @@ use rustix::{
     io::Errno,
 };
 
-use super::{counts::Counts, listed_names::ListedNames, listing::Listing, run::TRIES};
+use super::{
+    counts::Counts,
+    listed_names::ListedNames,
+    listing::{Listing, TRIES},
+};
 use crate::{
     daemon::{
         moment::{TICK, changed_at},

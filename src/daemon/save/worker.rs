@@ -17,11 +17,11 @@ use super::{
     assembly::Assembly,
     change_times::telling_device,
     entry::{Entries, look},
-    listing::Listing,
+    listing::{Listing, TRIES},
     node::{self, Refers},
     parent::ParentFolder,
     queue::Next,
-    run::{LISTED, Run, TRIES, Task, UnlistedFolder},
+    run::{LISTED, Run, Task, UnlistedFolder},
     unfinished_folder::UnfinishedFolder,
 };
 use crate::{

@@ -71,7 +71,7 @@ impl Turn<'_> {
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));
         file.parent = known.map(|(id, _)| id);
         file.parents = file.parent.into_iter().collect();
-        let id = publish(repository, file)?;
+        let id = repository.save_snapshot(&file)?;
         Ok(SnapshotState {
             created: time.timestamp(),
             id: id.to_hex().as_str().to_owned(),
@@ -115,17 +115,4 @@ impl LocalRepository {
         file.paths.add(format!("/{volume}"));
         file
     }
-}
-
-/// Writes the snapshot's file, which makes it visible.
-fn publish(repository: &OpenRepository, file: SnapshotFile) -> Result<SnapshotId> {
-    let backend = repository.backend();
-    backend.hold_snapshots();
-    let written = guarded("writing the snapshot", || {
-        let written = repository.plain()?.save_snapshots(vec![file]);
-        written.map_err(|error| repository.failure("cannot write the snapshot", &error))
-    });
-    let published = written.and_then(|()| backend.publish());
-    backend.discard();
-    published
 }

@@ -63,6 +63,26 @@ async fn a_run_that_is_cancelled_ends_its_restore_soon_and_leaves_no_volume() {
     scene.restore("vol2", &url).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_run_that_is_cancelled_ends_the_copy_of_a_snapshot_soon_and_leaves_no_backup() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    fs::write(files.join("a"), noise(3_000_000)).unwrap();
+    scene.snapshot("vol1", "snap1").await;
+    let snapshot = name("snap1");
+    let copying = scope::within(cancelled_run(), || {
+        scope::carried(scene.daemon().create_backup(&snapshot, &scene.destination))
+    });
+    let error = copying.await.unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
+    assert!(scene.daemon().backups(&scene.destination, None).await.unwrap().is_empty());
+    let url = scene.backup("snap1").await;
+    scene.restore("vol2", &url).await.unwrap();
+    let restored = fs::read(scene.path("root/volumes/vol2/a")).unwrap();
+    assert_eq!(restored, noise(3_000_000));
+    scene.check("backups/repository");
+}
+
 fn cancelled_run() -> Option<Scope> {
     let ended = CancellationToken::new();
     ended.cancel();

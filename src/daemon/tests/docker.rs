@@ -10,7 +10,7 @@ use crate::{
     daemon::{BuiltinDaemon, BuiltinOptions, DockerOptions},
     engine::Selection,
     error::ErrorKind,
-    support::engine::FakeEngine,
+    support::engine::{Contents, FakeEngine},
 };
 
 /// A scene with an engine that has the volume `shop_db` of the compose project `shop`, with a file.
@@ -45,6 +45,11 @@ fn open(scene: &mut Scene, engine: &FakeEngine) {
         }
     };
     scene.daemon = Some(opened.unwrap());
+}
+
+/// Does this just before a request that begins so is answered.
+fn before(engine: &FakeEngine, request: &str, act: impl FnOnce(&mut Contents) + Send + 'static) {
+    engine.with(|contents| contents.before.push((request.to_owned(), Box::new(act))));
 }
 
 async fn listed(scene: &Scene) -> Vec<String> {
@@ -236,7 +241,7 @@ async fn a_restore_never_takes_the_place_of_files_that_came_meanwhile() {
         let url = scene.back_up("shop_db", "snap1").await;
         let data = place(&scene, "half").join("_data");
         let there = data.clone();
-        engine.before(users, move |contents| {
+        before(&engine, users, move |contents| {
             if made_anew {
                 contents.volumes.get_mut("half").unwrap()["Labels"] = json!({});
                 fs::remove_dir(&there).unwrap();
@@ -259,7 +264,7 @@ async fn a_volume_that_another_program_makes_at_the_same_moment_is_its_own() {
     let url = scene.back_up("shop_db", "snap1").await;
     let data = place(&scene, "half").join("_data");
     let there = data.clone();
-    engine.before("POST /volumes/create", move |contents| {
+    before(&engine, "POST /volumes/create", move |contents| {
         fs::create_dir_all(&there).unwrap();
         let made =
             json!({ "Name": "half", "Driver": "local", "Mountpoint": there, "Labels": null });

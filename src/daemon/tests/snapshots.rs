@@ -157,12 +157,11 @@ async fn a_failing_backup_leaves_the_failure_of_a_snapshot_alone() {
     let other = Destination::parse(&format!("vfs://{}", scene.path("other").display())).unwrap();
     let error = scene.daemon().create_backup(&name("snap1"), &other).await.unwrap_err();
     assert!(error.message.contains("/root/repository/data/"), "{error}");
-    assert!(local.backend().failure().unwrap().message.contains("/root/repository/index/"));
+    assert!(local.backend().take_failure().unwrap().message.contains("/root/repository/index/"));
 
     // The opposite case: the backup's failure must not fail the snapshot.
-    local.backend().take_failure();
     assert!(scene.daemon().create_backup(&name("snap1"), &other).await.is_err());
-    assert!(local.backend().failure().is_none());
+    assert!(local.backend().take_failure().is_none());
 }
 
 #[tokio::test]

@@ -7,11 +7,13 @@ use std::{
 };
 
 use super::{
+    host_folders::host_folders,
     known::{Docker, Seen},
     sights::{See, see},
     volume::{DockerVolume, Host},
 };
 use crate::{
+    convoy::{NotBackedUp, NotBackedUpKind},
     engine::{Container, ENABLE_LABEL, EngineVolume, LeftOut},
     error::Error,
     sync::lock,
@@ -21,7 +23,7 @@ use crate::{
 #[derive(Debug)]
 pub(in crate::daemon) struct Asked {
     found: Found,
-    told: Vec<String>,
+    left_out: Vec<NotBackedUp>,
     /// How many works had ended when it was asked for.
     ended: u64,
 }
@@ -56,31 +58,40 @@ impl Docker {
                 return None;
             }
         };
-        let (mut found, mut told) = (Found { is_whole: true, ..Found::default() }, Vec::new());
+        let mut found = Found { is_whole: true, ..Found::default() };
+        let mut left_out = Vec::new();
         for odd in volumes.odd {
-            let shown = odd.name.as_deref().unwrap_or("of no name");
-            told.push(format!(
-                "volume \"{shown}\" of Docker is not backed up: what Docker tells of it makes no sense: {}",
-                odd.why
-            ));
+            let shown = odd.name.clone().unwrap_or_else(|| "of no name".into());
+            let why = format!("what Docker tells of it makes no sense: {}", odd.why);
+            left_out.push(wrong(shown, why));
             found.is_whole &= odd.name.is_some();
             found.unclear.extend(odd.name);
         }
-        let host = Host::look(self.is_in_container);
+        let host = Host::look(self.is_in_container, &volumes.known);
+        let users = |volume: &str| {
+            let users = containers.known.iter().filter(|container| container.uses(volume));
+            users.map(|container| container.name().to_owned()).collect()
+        };
         for volume in &volumes.known {
             match self.wanted(volume, &containers.known, &host) {
                 Ok(wanted) => _ = found.volumes.insert(wanted.name.clone(), wanted),
-                Err(why) => told.extend(why.map(|why| not_backed_up(&volume.name, &why))),
+                Err(Some((kind, why))) => {
+                    let (name, containers) = (volume.name.clone(), users(&volume.name));
+                    left_out.push(NotBackedUp { kind, name, why, containers });
+                }
+                Err(None) => {}
             }
         }
-        self.see(&mut found.volumes, &mut told);
-        Some(Asked { found, told, ended })
+        self.see(&mut found.volumes, &mut left_out);
+        left_out.extend(self.folders_left_out(&volumes.known, &containers.known, &found.volumes));
+        left_out.sort();
+        Some(Asked { found, left_out, ended })
     }
 
     /// Takes the answer as what the engine has. `None` if a volume was made, restored or removed
     /// since it was asked, so that it must be asked again.
     pub(in crate::daemon) fn accept(&self, asked: Asked) -> Option<Found> {
-        let Asked { mut found, told, ended } = asked;
+        let Asked { mut found, left_out, ended } = asked;
         let doings = lock(&self.doings);
         if doings.ended != ended {
             return None;
@@ -95,10 +106,12 @@ impl Docker {
             found.unclear.contains(name) || (!found.is_whole && !found.volumes.contains_key(name))
         };
         volumes.extend(std::mem::take(&mut seen.volumes).into_iter().filter(kept));
-        for sentence in told.iter().filter(|sentence| !seen.told.contains(sentence)) {
-            log::warn!("{sentence}");
+        let is_new = |left: &&NotBackedUp| !seen.left_out.contains(left);
+        let wrong = left_out.iter().filter(|left| left.kind == NotBackedUpKind::Wrong);
+        for NotBackedUp { name, why, .. } in wrong.filter(is_new) {
+            log::warn!("volume \"{name}\" of Docker is not backed up: {why}");
         }
-        *seen = Seen { volumes, problem: None, told };
+        *seen = Seen { volumes, problem: None, left_out };
         Some(found)
     }
 
@@ -117,28 +130,41 @@ impl Docker {
         volume: &EngineVolume,
         containers: &[Container],
         host: &Host,
-    ) -> Result<DockerVolume, Option<String>> {
+    ) -> Result<DockerVolume, Option<(NotBackedUpKind, String)>> {
+        let wrong = |why: String| Some((NotBackedUpKind::Wrong, why));
         match self.selection.leaves_out(volume, containers) {
-            Some(LeftOut::BadLabel(value)) => {
-                return Err(Some(format!(
-                    "its label {ENABLE_LABEL}=\"{value}\" must be true or false"
-                )));
-            }
-            Some(_) => return Err(None),
             None => {}
+            Some(LeftOut::BadLabel(value)) => {
+                let why = format!("its label {ENABLE_LABEL}=\"{value}\" must be true or false");
+                return Err(wrong(why));
+            }
+            // Its files are gone with its last container anyway.
+            Some(LeftOut::InMemory) => return Err(None),
+            // A daemon of that name backs it up.
+            Some(LeftOut::OtherDriver(driver)) if driver == "convoy" => return Err(None),
+            Some(LeftOut::OtherDriver(driver)) => {
+                let why = format!("it is one of the driver {driver}");
+                return Err(Some((NotBackedUpKind::OtherDriver, why)));
+            }
+            Some(LeftOut::Anonymous) => {
+                return Err(Some((NotBackedUpKind::Anonymous, "it has no name".into())));
+            }
+            Some(LeftOut::NotWanted(why)) => {
+                return Err(Some((NotBackedUpKind::LeftOut, format!("left out by {why}"))));
+            }
         }
-        crate::convoy::Name::volume(&volume.name).map_err(|error| Some(error.to_string()))?;
-        DockerVolume::of(volume, containers, host).map_err(Some)
+        crate::convoy::Name::volume(&volume.name).map_err(|error| wrong(error.to_string()))?;
+        DockerVolume::of(volume, containers, host).map_err(wrong)
     }
 
     /// Looks at the folders: what marks them, and which have our own files in them or around them.
-    fn see(&self, volumes: &mut BTreeMap<String, DockerVolume>, told: &mut Vec<String>) {
+    fn see(&self, volumes: &mut BTreeMap<String, DockerVolume>, left_out: &mut Vec<NotBackedUp>) {
         let mut seen = see(volumes.values(), &self.own);
         volumes.retain(|name, volume| match seen.remove(name) {
             Some(See::HasOurs) => false,
             Some(See::IsIn(own)) => {
                 let why = format!("its folder is in \"{}\", this program's own", own.display());
-                told.push(not_backed_up(name, &why));
+                left_out.push(wrong(name.clone(), why));
                 false
             }
             Some(See::Folder { mark }) => {
@@ -150,10 +176,31 @@ impl Docker {
             None => true,
         });
     }
+
+    /// The folders of the host that containers mount, and that are no volumes.
+    fn folders_left_out(
+        &self,
+        volumes: &[EngineVolume],
+        containers: &[Container],
+        found: &BTreeMap<String, DockerVolume>,
+    ) -> Vec<NotBackedUp> {
+        let known = found.values().map(|volume| volume.folder.clone());
+        let known: Vec<_> = known.chain(self.own.iter().chain(&self.folders).cloned()).collect();
+        let engines = volumes.iter().map(|volume| volume.mountpoint.clone());
+        let around: Vec<_> = engines.chain(self.own.iter().cloned()).collect();
+        let folders = host_folders(containers, &known, &around);
+        let left_out = folders.into_iter().map(|folder| NotBackedUp {
+            kind: NotBackedUpKind::Folder,
+            name: folder.path.display().to_string(),
+            why: "a folder of the host, and none of BKUP_FOLDERS".into(),
+            containers: folder.containers.into_iter().collect(),
+        });
+        left_out.collect()
+    }
 }
 
-fn not_backed_up(name: &str, why: &str) -> String {
-    format!("volume \"{name}\" of Docker is not backed up: {why}")
+fn wrong(name: String, why: String) -> NotBackedUp {
+    NotBackedUp { kind: NotBackedUpKind::Wrong, name, why, containers: Vec::new() }
 }
 
 #[cfg(test)]
@@ -201,7 +248,7 @@ mod tests {
         let fake = FakeEngine::start(folder.path());
         let again = Duration::from_secs(3600);
         let docker = docker(&fake, Patience { list: Duration::from_millis(40), again });
-        fake.hang();
+        fake.with(|contents| contents.hangs = true);
         assert!(docker.ask().is_none() && docker.ask().is_none());
         assert_eq!(fake.with(|contents| contents.requests.len()), 1);
     }
@@ -224,6 +271,48 @@ mod tests {
         fake.with(|contents| contents.volumes.insert("two".into(), json!({ "Name": null })));
         let found = docker.accept(docker.ask().unwrap()).unwrap();
         assert!(!found.is_whole && docker.seen("two").is_some());
+    }
+
+    #[test]
+    fn what_is_not_backed_up_is_known_with_the_reason() {
+        let folder = tempfile::tempdir().unwrap();
+        let fake = FakeEngine::start(folder.path());
+        let none = json!(null);
+        let anonymous = "0123456789abcdef".repeat(4);
+        fake.volume("db", &none, &none);
+        fake.volume(&anonymous, &none, &none);
+        fake.volume("odd", &json!({ ENABLE_LABEL: "yes" }), &none);
+        fake.volume("cache", &json!({ ENABLE_LABEL: "false" }), &none);
+        fake.volume("memory", &none, &json!({ "type": "tmpfs", "device": "tmpfs" }));
+        fake.container("web", "running", &none, &["db", &anonymous]);
+        let (site, covered) = (folder.path().join("site"), folder.path().join("covered"));
+        fake.with(|contents| {
+            contents.volumes.get_mut("cache").unwrap()["Driver"] = json!("local");
+            let other = json!({ "Name": "other", "Driver": "rclone", "Mountpoint": "" });
+            contents.volumes.insert("other".into(), other);
+            let mounts = contents.containers[0]["Mounts"].as_array_mut().unwrap();
+            mounts.push(json!({ "Type": "bind", "Source": site }));
+            mounts.push(json!({ "Type": "bind", "Source": covered }));
+        });
+        let socket = Some(fake.socket.clone());
+        let options = DockerOptions { socket, ..DockerOptions::default() };
+        let docker = Docker::new(options).with_folders(vec![covered]);
+        let found = docker.accept(docker.ask().unwrap()).unwrap();
+        assert_eq!(found.volumes.into_keys().collect::<Vec<_>>(), ["db"]);
+        let left: Vec<_> =
+            docker.left_out().into_iter().map(|left| (left.kind, left.name)).collect();
+        let site = site.display().to_string();
+        assert_eq!(
+            left,
+            [
+                (NotBackedUpKind::Wrong, "odd".to_owned()),
+                (NotBackedUpKind::LeftOut, "cache".into()),
+                (NotBackedUpKind::Anonymous, anonymous),
+                (NotBackedUpKind::OtherDriver, "other".into()),
+                (NotBackedUpKind::Folder, site),
+            ]
+        );
+        assert_eq!(docker.left_out()[2].containers, ["web"]);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use super::volume::DockerVolume;
 use crate::{
-    convoy::DOCKER_DRIVER,
+    convoy::{DOCKER_DRIVER, NotBackedUp},
     daemon::state::VolumeState,
     engine::{Engine, Selection},
     error::{Error, Result},
@@ -75,6 +75,8 @@ pub(in crate::daemon) struct Docker {
     pub(super) engine: Option<Engine>,
     pub(super) selection: Selection,
     pub(super) own: Vec<PathBuf>,
+    /// The folders of the host that are volumes.
+    pub(super) folders: Vec<PathBuf>,
     pub(super) patience: Patience,
     pub(super) is_in_container: bool,
     pub(super) seen: Mutex<Seen>,
@@ -91,8 +93,8 @@ pub(super) struct Seen {
     pub(super) volumes: BTreeMap<String, DockerVolume>,
     /// Why it said nothing at the last try.
     pub(super) problem: Option<String>,
-    /// What was left out and is to be told, so that it is told once.
-    pub(super) told: Vec<String>,
+    /// What is not backed up.
+    pub(super) left_out: Vec<NotBackedUp>,
 }
 
 impl Docker {
@@ -106,6 +108,7 @@ impl Docker {
             engine,
             selection,
             own,
+            folders: Vec::new(),
             patience,
             is_in_container,
             seen: Mutex::default(),
@@ -113,6 +116,21 @@ impl Docker {
             silent_until: Mutex::default(),
             told: Mutex::default(),
         }
+    }
+
+    /// Counts these folders of the host as backed up.
+    pub(in crate::daemon) fn with_folders(self, folders: Vec<PathBuf>) -> Self {
+        Self { folders, ..self }
+    }
+
+    /// What is not backed up, by what the engine said last.
+    pub(in crate::daemon) fn left_out(&self) -> Vec<NotBackedUp> {
+        lock(&self.seen).left_out.clone()
+    }
+
+    /// Why the engine said nothing at the last try.
+    pub(in crate::daemon) fn problem(&self) -> Option<String> {
+        lock(&self.seen).problem.clone()
     }
 
     /// Takes the folders of volumes that an earlier process saw, for as long as the engine does not

@@ -173,7 +173,7 @@ fn seen_here(made: &EngineVolume) -> Result<DockerVolume> {
         Error::new(ErrorKind::Io, format!("{stays}: {why}"))
             .with_hint(format!("in a container, mount Docker's folder of volumes at the same path, and not read-only: -v /var/lib/docker/volumes:/var/lib/docker/volumes; then remove that volume (docker volume rm {})", made.name))
     };
-    let volume = DockerVolume::of(made, &[], &Host::look(false)).map_err(unseen)?;
+    let volume = DockerVolume::of(made, &[], &Host::default()).map_err(unseen)?;
     let mark = mark_of(&volume.folder).ok_or_else(|| {
         unseen(format!("its folder can't be seen here: \"{}\"", volume.folder.display()))
     })?;

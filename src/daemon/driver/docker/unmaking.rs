@@ -125,7 +125,8 @@ impl Docker {
         if there.driver != "local" {
             return Err(cannot(&format!("It is one of the driver {} now", there.driver)));
         }
-        let there = DockerVolume::of(&there, &[], &Host::look(self.is_in_container));
+        let host = Host::look(self.is_in_container, std::slice::from_ref(&there));
+        let there = DockerVolume::of(&there, &[], &host);
         let there = there.map_err(|why| cannot(&why))?;
         let mark = if there.base().is_some() { mark_of(&there.folder) } else { there.mark };
         if mark.is_none() || mark != known.mark {

@@ -1,7 +1,7 @@
 //! What is needed of one of the engine's volumes.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
@@ -26,8 +26,10 @@ pub(in crate::daemon) struct DockerVolume {
     /// What tells the volume from another that has its name later; `None` where its folder can't be
     /// seen.
     pub(in crate::daemon) mark: Option<String>,
-    /// Its compose project.
+    /// Its compose project, else that of the containers that have it.
     pub(in crate::daemon) project: Option<String>,
+    /// The services of that project that have it, in alphabetical order.
+    pub(in crate::daemon) services: Vec<String>,
     /// The names of the containers that have it, in alphabetical order.
     pub(in crate::daemon) containers: Vec<String>,
     pub(in crate::daemon) labels: BTreeMap<String, String>,
@@ -48,7 +50,7 @@ enum Place<'a> {
 #[derive(Debug, Default)]
 pub(super) struct Host {
     mounts: Vec<MountPoint>,
-    /// As [`is_in_container`].
+    /// Whether a path of the engine's may be another folder here.
     is_container: bool,
 }
 
@@ -61,8 +63,16 @@ pub(crate) fn is_in_container() -> bool {
 }
 
 impl Host {
-    pub(super) fn look(is_container: bool) -> Self {
-        Self { mounts: mounts().unwrap_or_default(), is_container }
+    /// `volumes` are the engine's: where one is seen here on the same file system as `/`, the engine
+    /// runs in this container, too, and has the same folders.
+    pub(super) fn look(is_container: bool, volumes: &[EngineVolume]) -> Self {
+        let mounts = mounts().unwrap_or_default();
+        let is_here = |volume: &EngineVolume| {
+            let held = holding(&mounts, &volume.mountpoint);
+            held.is_some_and(|mount| mount.path == Path::new("/")) && volume.mountpoint.is_dir()
+        };
+        let is_apart = is_container && !volumes.iter().any(is_here);
+        Self { mounts, is_container: is_apart }
     }
 
     /// Whether this path leads to the engine's folder of that path: on the host, or where something
@@ -107,16 +117,21 @@ impl DockerVolume {
                 volume.name
             ));
         }
-        let users = containers.iter().filter(|container| container.uses(&volume.name));
-        let mut containers: Vec<_> = users.map(|container| container.name().to_owned()).collect();
-        containers.sort_unstable();
+        let users: Vec<_> =
+            containers.iter().filter(|container| container.uses(&volume.name)).collect();
+        let project = volume.project().or_else(|| users.iter().find_map(|user| user.project()));
+        let of_it = users.iter().filter(|user| user.project() == project);
+        let services: BTreeSet<_> = of_it.filter_map(|user| user.service()).collect();
+        let containers: BTreeSet<_> = users.iter().map(|user| user.name()).collect();
+        let texts = |of: BTreeSet<&str>| of.into_iter().map(str::to_owned).collect();
         Ok(Self {
             name: volume.name.clone(),
             mark: (place != Place::Engine).then(|| mark_of_options(volume)),
             folder: folder.to_owned(),
             must_be_mounted: place == Place::Mount,
-            project: volume.project().map(str::to_owned),
-            containers,
+            project: project.map(str::to_owned),
+            services: texts(services),
+            containers: texts(containers),
             labels: volume.labels.clone(),
         })
     }
@@ -129,6 +144,7 @@ impl DockerVolume {
             must_be_mounted: state.must_be_mounted,
             mark: state.mark.clone(),
             project: None,
+            services: Vec::new(),
             containers: Vec::new(),
             labels: state.labels.clone(),
         })

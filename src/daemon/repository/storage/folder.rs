@@ -179,22 +179,22 @@ impl Folder {
         Ok(file)
     }
 
-    fn list_folder(&self, folder: &Path, found: &mut Vec<(Id, u32)>) -> io::Result<()> {
+    /// The files of the repository in one of its folders. One with another name does not belong to
+    /// it. restic ignores it too.
+    fn entries(folder: &Path) -> io::Result<Vec<(Id, fs::DirEntry)>> {
         let entries = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             entries => entries?,
         };
-        for entry in entries {
-            let entry = entry?;
-            // A file with another name does not belong to the repository. restic ignores it too.
-            let Some(id) = entry
-                .file_name()
-                .to_str()
-                .filter(|name| name.len() == 64)
-                .and_then(|n| n.parse().ok())
-            else {
-                continue;
-            };
+        let named = |entry: fs::DirEntry| {
+            let id = entry.file_name().to_str().filter(|name| name.len() == 64)?.parse().ok()?;
+            Some((id, entry))
+        };
+        entries.filter_map(|entry| entry.map(named).transpose()).collect()
+    }
+
+    fn list_folder(folder: &Path, found: &mut Vec<(Id, u32)>) -> io::Result<()> {
+        for (id, entry) in Self::entries(folder)? {
             match entry.metadata() {
                 Ok(metadata) => found.push((id, u32::try_from(metadata.len()).unwrap_or(u32::MAX))),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -216,13 +216,11 @@ impl Folder {
             },
             FileType::Pack => {
                 for byte in 0..=u8::MAX {
-                    self.list_folder(
-                        &self.path.join("data").join(format!("{byte:02x}")),
-                        &mut found,
-                    )?;
+                    let folder = self.path.join("data").join(format!("{byte:02x}"));
+                    Self::list_folder(&folder, &mut found)?;
                 }
             }
-            _ => self.list_folder(&self.path.join(kind.dirname()), &mut found)?,
+            _ => Self::list_folder(&self.path.join(kind.dirname()), &mut found)?,
         }
         Ok(found)
     }
@@ -263,6 +261,15 @@ impl Storage for Folder {
 
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
         self.try_list(kind).map_err(|error| read_error(&self.path.join(kind.dirname()), &error))
+    }
+
+    fn names(&self, kind: FileType) -> Result<Vec<Id>> {
+        if matches!(kind, FileType::Config | FileType::Pack) {
+            return Ok(self.list(kind)?.into_iter().map(|(id, _)| id).collect());
+        }
+        let folder = self.path.join(kind.dirname());
+        let entries = Self::entries(&folder).map_err(|error| read_error(&folder, &error))?;
+        Ok(entries.into_iter().map(|(id, _)| id).collect())
     }
 
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {

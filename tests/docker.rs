@@ -1,0 +1,87 @@
+//! Docker's own volumes, by an engine in memory: which are backed up, by project, and which are not.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{
+    engine::FakeEngine,
+    site::Site,
+    way::{Way, both_ways},
+};
+
+both_ways! {
+    the_volumes_of_a_compose_project_are_listed_and_backed_up_together
+    what_docker_has_and_nobody_backs_up_is_told_in_one_line_and_listed_on_request
+    a_volume_that_should_be_backed_up_and_can_not_be_is_a_problem
+}
+
+/// A site with an engine that has two volumes of the project `shop`, and one of none.
+fn site() -> (Site, FakeEngine) {
+    let site = Site::builtin();
+    let engine = FakeEngine::start(&site.path("docker"));
+    let shop = json!({ "com.docker.compose.project": "shop" });
+    for (name, labels) in [("shop_db", &shop), ("shop_web", &shop), ("wiki", &json!(null))] {
+        fs::write(engine.volume(name, labels, &json!(null)).join("file"), name).unwrap();
+    }
+    let service =
+        json!({ "com.docker.compose.project": "shop", "com.docker.compose.service": "db" });
+    engine.container("shop-db-1", "running", &service, &["shop_db"]);
+    let socket = format!("unix://{}", engine.socket.display());
+    (site.with("BKUP_DOCKER", socket), engine)
+}
+
+fn the_volumes_of_a_compose_project_are_listed_and_backed_up_together(way: Way) {
+    let (site, _engine) = site();
+    let site = way.of(site);
+    let listed = site.run("volumes --project shop --json").json();
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|volume| &volume["Name"]).collect();
+    assert_eq!(names, ["shop_db", "shop_web"]);
+    let info = &listed[0]["DriverInfo"];
+    assert_eq!((&info["Project"], &info["Service"]), (&json!("shop"), &json!("db")));
+    assert_eq!(info["Containers"], "shop-db-1");
+    site.run("backup --project shop --create-snapshot").ok();
+    let backed_up = ["shop_db", "shop_web", "wiki"].map(|volume| site.backups(volume).len());
+    assert_eq!(backed_up, [1, 1, 0]);
+    site.run("backup --project none").fails(1, &["no volume is of the compose project \"none\""]);
+    site.run("backup --project shop --volume wiki").fails(2, &["a volume and a project"]);
+    let status = site.run("status").out;
+    assert!(status.contains("shop: 2 volumes, saved"), "{status}");
+}
+
+fn what_docker_has_and_nobody_backs_up_is_told_in_one_line_and_listed_on_request(way: Way) {
+    let (site, engine) = site();
+    engine.volume(&"0123456789abcdef".repeat(4), &json!(null), &json!(null));
+    engine.volume("cache", &json!({ "convoy-backups.enable": "false" }), &json!(null));
+    let site = way.of(site);
+    fs::create_dir(site.path("conf")).unwrap();
+    engine.with(|contents| {
+        let mounts = contents.containers[0]["Mounts"].as_array_mut().unwrap();
+        mounts.push(json!({ "Type": "bind", "Source": site.path("conf") }));
+    });
+    let line = "Docker has more that is not backed up: 1 volume left out by a setting or label, 1 volume without a name, 1 folder of the host that containers mount";
+    for command in ["status", "doctor"] {
+        let out = site.run(command).out;
+        assert!(out.replace('\n', " ").contains(line), "{command}: {out}");
+    }
+    let listed = site.run("volumes --not-backed-up --json").json();
+    let names: Vec<_> = listed.as_array().unwrap().iter().map(|left| &left["Kind"]).collect();
+    assert_eq!(names, ["left-out", "anonymous", "folder"]);
+    assert_eq!(listed[2]["Containers"], json!(["shop-db-1"]));
+    let shown = site.run("volumes --not-backed-up").ok().out;
+    assert!(shown.contains("NOT BACKED UP") && shown.contains("cache"), "{shown}");
+}
+
+fn a_volume_that_should_be_backed_up_and_can_not_be_is_a_problem(way: Way) {
+    let (site, engine) = site();
+    engine.volume("odd", &json!({ "convoy-backups.enable": "yes" }), &json!(null));
+    let site = way.of(site);
+    let why = "volume \"odd\" of Docker is not backed up: its label convoy-backups.enable=\"yes\" must be true or false";
+    for command in ["status", "doctor"] {
+        let ran = site.run(command).ends(1);
+        assert!(ran.out.contains(why), "{ran:#?}");
+    }
+    fs::remove_file(&engine.socket).unwrap();
+    let ran = site.run("status").ends(1);
+    assert!(ran.out.contains("Docker was not asked for its volumes"), "{ran:#?}");
+}
