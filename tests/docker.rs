@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use crate::support::{
-    engine::FakeEngine,
+    engine::{Act, FakeEngine},
     site::Site,
     socket::send,
     way::{Way, both_ways},
@@ -97,13 +97,14 @@ fn docker_asks_its_plugin_for_volumes_while_it_is_asked_for_its_own() {
     site.create("own", &[]);
     let (socket, answers) = (site.path("daemon/convoy.sock"), Arc::new(Mutex::new(Vec::new())));
     let answered = answers.clone();
-    engine.before("GET /volumes", move |_| {
+    let while_it_is_asked: Act = Box::new(move |_| {
         let ask = |call: &str, body: &str| send(&socket, "POST", call, &[], body).unwrap().body;
         answered.lock().unwrap().extend([
             ask("/VolumeDriver.List", "{}"),
             ask("/VolumeDriver.Get", r#"{"Name":"shop_db"}"#),
         ]);
     });
+    engine.with(|contents| contents.before.push(("GET /volumes".into(), while_it_is_asked)));
     let listed = site.run("volumes --json").json();
     assert_eq!(listed.as_array().unwrap().len(), 4);
     let answers = answers.lock().unwrap();
