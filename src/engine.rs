@@ -31,7 +31,7 @@ use crate::{
     unix_http::{self, Answer, Failure, Times},
 };
 pub(crate) use model::{Container, EngineVolume, Listed, Odd};
-pub(crate) use selection::{ENABLE_LABEL, LeftOut, Policy, Selection};
+pub(crate) use selection::{BINDS_LABEL, Binds, ENABLE_LABEL, LeftOut, Policy, Selection};
 
 /// How long the engine may take to accept a connection. It accepts at once, unless it hangs.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

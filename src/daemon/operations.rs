@@ -82,6 +82,7 @@ impl Operations {
         sentences.extend(found::take_up(&drivers, &state, &mut volumes, options.clock.now())?);
         let identity = Identity::of(&root, &mut sentences)?;
         let known = volumes.values().filter(|volume| volume.driver == Docker::NAME);
+        drivers.folders.set_binds(found::binds(&volumes.values().cloned().collect::<Vec<_>>()));
         drivers.docker.remember(known.filter_map(DockerVolume::known).collect());
         let spool = SpoolPlace { folder: root.spool(), most: options.spool_most };
         let operations = Self {
