@@ -48,7 +48,7 @@ use serde::Serialize;
 use crate::{convoy::Destination, error::Result, s3::S3Options};
 pub(crate) use api::{Api, TlsFiles, wrong_with_token};
 pub(crate) use choice::{
-    EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, WebhookFormat,
+    EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, Unheld, WebhookFormat,
 };
 pub(crate) use daemon_choice::DaemonChoice;
 pub(crate) use docker::Docker;
@@ -98,8 +98,8 @@ pub(crate) struct Config {
     pub(crate) docker: Docker,
     /// The operator's own commands that take and drop a moment of a volume.
     pub(crate) moment_commands: Option<(String, String)>,
-    /// The operator's own commands that hold what writes to a volume still, and how long at most.
-    pub(crate) hold: Option<Hold>,
+    /// How what writes to a volume is held still, and how long at most.
+    pub(crate) hold: Hold,
     /// How many bytes may wait on the volumes' disk to be uploaded; 0: none.
     pub(crate) spool_most: u64,
     /// The folder of this program's own files. Absolute; it need not exist.

@@ -3,7 +3,9 @@
 //! The routes: <https://docs.docker.com/reference/api/engine/>. Each call begins with the newest
 //! version of the API that the engine has, because engines drop old ones. Every method blocks.
 
+mod containers;
 mod failure;
+mod holding;
 mod model;
 mod selection;
 #[cfg(test)]
@@ -30,6 +32,8 @@ use crate::{
     sync::lock,
     unix_http::{self, Answer, Failure, Times},
 };
+pub(crate) use containers::{ContainerState, How};
+pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, own_container, writers};
 pub(crate) use model::{Container, EngineVolume, Listed, Odd};
 pub(crate) use selection::{BINDS_LABEL, Binds, ENABLE_LABEL, LeftOut, Policy, Selection};
 
@@ -173,6 +177,10 @@ impl Engine {
     ) -> Result<Answer> {
         let version = self.version_until(until)?;
         let answer = self.exchange(method, &format!("/v{version}{route}"), body, until)?;
+        self.judged(answer, method, route)
+    }
+
+    fn judged(&self, answer: Answer, method: &Method, route: &str) -> Result<Answer> {
         if answer.status.is_success() {
             return Ok(answer);
         }
@@ -182,6 +190,16 @@ impl Engine {
     }
 
     fn exchange(
+        &self,
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+        until: Instant,
+    ) -> Result<Answer> {
+        blocking::wait(self.send(method, path, body, until))?
+    }
+
+    async fn send(
         &self,
         method: &Method,
         path: &str,
@@ -201,7 +219,7 @@ impl Engine {
         let deadline = until.saturating_duration_since(Instant::now());
         let times = Times { connect: CONNECT_TIME, deadline };
         let answer = async { unix_http::exchange(&self.socket, request?, times).await };
-        blocking::wait(answer)?.map_err(|failure| {
+        answer.await.map_err(|failure| {
             failure::error_of(&failure, &self.socket).with_request(format!("{method} {path}"))
         })
     }

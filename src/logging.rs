@@ -15,7 +15,10 @@ mod syslog;
 
 use std::{
     io::Write,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -108,6 +111,14 @@ fn reopen() {
     }
 }
 
+/// Whether SIGHUP opens the log file again, and does not end the program.
+static HANGUP_IS_NO_END: AtomicBool = AtomicBool::new(false);
+
+/// Whether SIGHUP tells the program to end, as for a command whose terminal is closed.
+pub(crate) fn hangup_is_the_end() -> bool {
+    !HANGUP_IS_NO_END.load(Ordering::Acquire)
+}
+
 /// From now on, each SIGHUP opens the log file again and calls `also`. Without a handler, SIGHUP
 /// ends a process.
 ///
@@ -117,6 +128,7 @@ pub(crate) fn on_hangup(also: impl Fn() + Send + 'static) {
     use tokio::signal::unix::{SignalKind, signal};
     match signal(SignalKind::hangup()) {
         Ok(mut hangup) => {
+            HANGUP_IS_NO_END.store(true, Ordering::Release);
             tokio::spawn(async move {
                 while hangup.recv().await.is_some() {
                     reopen();

@@ -14,7 +14,7 @@ use super::handover::Handover;
 use crate::{
     blocking,
     clock::SystemClock,
-    config::{Config, DaemonChoice, DaemonDecision, Hold, Secret},
+    config::{Config, DaemonChoice, DaemonDecision, Hold, Secret, Unheld},
     convoy::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
@@ -22,8 +22,8 @@ use crate::{
         server::{Mounts, Server},
     },
     daemon::{
-        BuiltinDaemon, BuiltinOptions, DockerOptions, HoldCommands, MomentCommands, Patience,
-        is_copied, is_in_container,
+        BuiltinDaemon, BuiltinOptions, ContainerHolds, DockerOptions, HoldCommands, HoldOptions,
+        MomentCommands, Patience, is_copied, is_in_container,
     },
     error::{Error, ErrorKind, Result},
     files::real_path,
@@ -105,14 +105,20 @@ pub(crate) fn builtin_options(
             is_in_container: is_in_container(),
         },
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
-        hold: config.hold.clone().map(|Hold { hold, release, volumes, limit }| {
-            (HoldCommands { hold, release, volumes }, limit)
-        }),
+        hold: hold_options(config),
         spool_most: config.spool_most,
         host: config.host_name(),
         progress,
         clock: Arc::new(SystemClock),
     }
+}
+
+fn hold_options(config: &Config) -> HoldOptions {
+    let Hold { commands, containers, unheld, limit } = config.hold.clone();
+    let commands = commands.map(|(hold, release, volumes)| HoldCommands { hold, release, volumes });
+    let reads_unheld = unheld == Unheld::Live;
+    let by_containers = |socket| ContainerHolds { socket, policy: containers, reads_unheld };
+    HoldOptions { commands, containers: config.docker.socket.clone().map(by_containers), limit }
 }
 
 /// The built-in daemon, in this process or in the owner of its root.

@@ -11,7 +11,7 @@ use crate::{
     logging,
 };
 
-/// Runs the work in a new runtime. Ctrl-C and SIGTERM cancel the token. Threads that still block at
+/// Runs the work in a new runtime. Ctrl-C, SIGTERM and the end of the terminal cancel the token. Threads that still block at
 /// the end are left behind: the daemon finishes their work or cleans up at its next start.
 pub(super) fn in_runtime<F: Future<Output = Result<u8>>>(
     work: impl FnOnce(CancellationToken) -> F,
@@ -38,20 +38,57 @@ pub(super) fn in_runtime<F: Future<Output = Result<u8>>>(
     code
 }
 
-/// SIGINT (Ctrl-C) and SIGTERM, caught from now on.
-fn signals() -> io::Result<[Signal; 2]> {
-    Ok([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?])
+/// What tells the program to end, caught from now on.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    /// The terminal is gone. `None` where that was made to say nothing (`nohup`).
+    hangup: Option<Signal>,
+}
+
+fn signals() -> io::Result<Signals> {
+    let hangup = || signal(SignalKind::hangup());
+    Ok(Signals {
+        interrupt: signal(SignalKind::interrupt())?,
+        terminate: signal(SignalKind::terminate())?,
+        hangup: if hangup_is_ignored() { None } else { Some(hangup()?) },
+    })
+}
+
+/// Whether this process was started so that SIGHUP does nothing.
+fn hangup_is_ignored() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_some_and(|mask| mask & 1 == 1)
+}
+
+impl Signals {
+    /// Waits until the program is told to end.
+    async fn told(&mut self) {
+        loop {
+            let hangup = async {
+                match &mut self.hangup {
+                    Some(hangup) => hangup.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                _ = self.interrupt.recv() => return,
+                _ = self.terminate.recv() => return,
+                _ = hangup => if logging::hangup_is_the_end() { return },
+            }
+        }
+    }
 }
 
 /// Watches for signals: the first asks the run to end, the second ends the process.
-async fn watch([mut interrupt, mut terminate]: [Signal; 2], cancellation: CancellationToken) {
+async fn watch(mut signals: Signals, cancellation: CancellationToken) {
     for turn in 0.. {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
+        signals.told().await;
         if turn > 0 {
-            release_all();
+            // It waits for what it asks.
+            tokio::task::block_in_place(release_all);
             logging::flush();
             std::process::exit(130);
         }

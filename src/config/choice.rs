@@ -1,7 +1,10 @@
 //! Settings that take one of a few words. Each enum lists its words once; the parser, the hint and
 //! the help are made from the list.
 
-use crate::webhook_formats::{self, Format};
+use crate::{
+    engine::HoldPolicy,
+    webhook_formats::{self, Format},
+};
 
 /// A value that users give as one of a few words.
 pub(crate) trait Choice: Copy + Sized + 'static {
@@ -93,6 +96,24 @@ pub(crate) enum NotifyOn {
 impl Choice for NotifyOn {
     const WORDS: &'static [(&'static str, Self)] =
         &[("failure", Self::Failure), ("always", Self::Always)];
+}
+
+/// What is done with a volume whose containers can't be held still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unheld {
+    /// Its backup fails.
+    Fail,
+    /// Its files are read as they are.
+    Live,
+}
+
+impl Choice for Unheld {
+    const WORDS: &'static [(&'static str, Self)] = &[("fail", Self::Fail), ("live", Self::Live)];
+}
+
+impl Choice for HoldPolicy {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("pause", Self::Pause), ("stop", Self::Stop), ("none", Self::None)];
 }
 
 /// How e-mail is sent.

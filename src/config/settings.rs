@@ -7,7 +7,8 @@ use log::LevelFilter;
 
 use super::{
     choice::{
-        EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, WebhookFormat, listed,
+        EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, Unheld, WebhookFormat,
+        listed,
     },
     daemon_choice::DaemonChoice,
     docker_socket::DockerSocket,
@@ -21,7 +22,7 @@ use super::{
 };
 use crate::{
     convoy::Destination,
-    engine::{Binds, Policy},
+    engine::{Binds, HoldPolicy, Policy},
 };
 
 /// One setting: an environment variable. It can also be given as the name of a file (`NAME_FILE`)
@@ -106,12 +107,16 @@ settings! {
         "names of Docker's volumes to back up, and no others, with * for any characters: shop_*,wiki_data";
     BKUP_DOCKER_EXCLUDE: Vec<String> = PATTERNS, None,
         "names of Docker's volumes to leave out: *_cache,tmp_*";
+    BKUP_DOCKER_HOLD: HoldPolicy = Kind::choice("a way to hold containers"), Some("pause"),
+        "how containers that write to a volume are held still while its moment is taken, where no label convoy-backups.hold says so: {choices}";
+    BKUP_DOCKER_UNHELD: Unheld = Kind::choice("a choice for what can't be held"), Some("fail"),
+        "what becomes of a backup whose containers can't be held still: fail, or live: the files are read as they are";
     BKUP_MOMENT_TAKE: String = TEXT, None,
         "a command that takes a moment of a volume of the built-in daemon and prints its folder, such as an LVM snapshot's; see docs/moments.md";
     BKUP_MOMENT_DROP: String = TEXT, None,
         "the command that drops that moment again";
     BKUP_HOLD: String = TEXT, None,
-        "a command that holds what writes to a volume of the built-in daemon still while its moment is taken, such as docker pause db; see docs/holds.md";
+        "a command that holds what writes to a volume of the built-in daemon still while its moment is taken, such as systemctl stop postgresql; see docs/holds.md";
     BKUP_RELEASE: String = TEXT, None,
         "the command that lets it go on";
     BKUP_HOLD_VOLUMES: Vec<String> = VOLUMES, None,

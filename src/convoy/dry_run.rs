@@ -133,13 +133,14 @@ fn gone(url: &BackupUrl) -> Error {
 
 impl DryRun {
     /// What is to be said of what writes to a volume, if it is held still while that is read.
-    async fn held_meanwhile(&self, volume: &Name) -> Result<&'static str> {
+    async fn held_meanwhile(&self, volume: &Name) -> Result<String> {
         let volume = self.volume(volume).await?;
         let is_live = volume.told(MOMENT).is_none_or(|moment| moment == "live");
+        let meanwhile = if is_live { "while it is read" } else { "while its moment is taken" };
         Ok(match volume.told(HOLD) {
-            None => "",
-            Some(_) if is_live => ", and hold what writes to it still while it is read",
-            Some(_) => ", and hold what writes to it still while its moment is taken",
+            None => String::new(),
+            Some("command") => format!(", and hold what writes to it still {meanwhile}"),
+            Some(containers) => format!(", and {containers} {meanwhile}"),
         })
     }
 

@@ -15,7 +15,8 @@ pub(crate) const MOMENT: &str = "Moment";
 pub(crate) const MOMENT_NOTE: &str = "MomentNote";
 
 /// The field of a volume's `DriverInfo` that says how what writes to it is held still while its
-/// moment is taken; not there if it is not.
+/// moment is taken: `command` for those of the configuration, else what is done to which containers,
+/// such as `pause db, stop web`. Not there if nothing is held.
 pub(crate) const HOLD: &str = "Hold";
 
 /// The field of a volume's `DriverInfo` that says why its files can't be read now.

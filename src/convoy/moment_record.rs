@@ -17,6 +17,9 @@ pub(crate) const CHANGED_PATHS: &str = "ChangedPaths";
 /// milliseconds.
 pub(crate) const HELD_MILLISECONDS: &str = "HeldMilliseconds";
 
+/// The field that says for how long each container stood still, in milliseconds, as a JSON map.
+pub(crate) const HELD_CONTAINERS: &str = "HeldContainers";
+
 /// Of what moment the files of a backup are. A daemon that does not tell leaves all of it empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct MomentRecord {
@@ -30,6 +33,8 @@ pub(crate) struct MomentRecord {
     /// How long the programs that write to the volume were held still, in milliseconds; `None` if
     /// they were not.
     pub(crate) stood: Option<u64>,
+    /// How long each container stood still, by its name, in milliseconds.
+    pub(crate) containers: BTreeMap<String, u64>,
 }
 
 impl MomentRecord {
@@ -46,6 +51,10 @@ impl MomentRecord {
                 .and_then(|paths| serde_json::from_str(paths).ok())
                 .unwrap_or_default(),
             stood: fields.get(HELD_MILLISECONDS).and_then(|stood| stood.parse().ok()),
+            containers: fields
+                .get(HELD_CONTAINERS)
+                .and_then(|containers| serde_json::from_str(containers).ok())
+                .unwrap_or_default(),
         }
     }
 
@@ -54,6 +63,9 @@ impl MomentRecord {
         let mut fields = Vec::new();
         fields.extend(self.kind.clone().map(|kind| (MOMENT, kind)));
         fields.extend(self.stood.map(|stood| (HELD_MILLISECONDS, stood.to_string())));
+        if !self.containers.is_empty() {
+            fields.push((HELD_CONTAINERS, json!(self.containers).to_string()));
+        }
         if self.changed_files > 0 {
             fields.push((CHANGED_FILES, self.changed_files.to_string()));
             fields.push((CHANGED_PATHS, json!(self.changed_paths).to_string()));
@@ -98,7 +110,8 @@ mod tests {
             changed_paths: paths,
             ..MomentRecord::default()
         };
-        let stood = MomentRecord { stood: Some(312), ..still.clone() };
+        let containers = BTreeMap::from([("db".to_owned(), 300)]);
+        let stood = MomentRecord { stood: Some(312), containers, ..still.clone() };
         for moment in [&still, &torn, &stood, &MomentRecord::default()] {
             let fields = moment.fields().into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();

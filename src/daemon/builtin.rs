@@ -279,7 +279,7 @@ mod tests {
             password: None,
             s3: S3Options::default(),
             moment: None,
-            hold: None,
+            hold: crate::daemon::HoldOptions::default(),
             spool_most: 0,
             folders: Vec::new(),
             docker: crate::daemon::DockerOptions::default(),

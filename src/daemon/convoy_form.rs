@@ -7,7 +7,6 @@ use serde_json::json;
 
 use super::{
     driver::{Docker, Driver as _, Drivers, Folders},
-    moment::Moments,
     root::Root,
     seen::Seen,
     state::{SnapshotState, VolumeState},
@@ -24,7 +23,6 @@ use crate::{
 pub(super) struct ConvoyForm<'a> {
     pub(super) root: &'a Root,
     pub(super) drivers: &'a Drivers,
-    pub(super) moments: &'a Moments,
     pub(super) zone: TimeZone,
 }
 
@@ -88,7 +86,7 @@ impl ConvoyForm<'_> {
             project.into_iter().chain(service).chain(containers)
         });
         let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
-        let hold = self.moments.holds(&volume.name).then(|| (HOLD, "command".to_owned()));
+        let hold = seen.held.clone().map(|held| (HOLD, held));
         let of_docker = of_docker.into_iter().flatten();
         fields(always.into_iter().chain(note).chain(hold).chain(of_docker).chain(problem))
     }

@@ -84,7 +84,7 @@ use crate::error::Result;
 
 pub(crate) use builtin::BuiltinDaemon;
 pub(crate) use driver::{DockerOptions, Patience, is_in_container};
-pub(crate) use moment::{HoldCommands, MomentCommands, release_all};
+pub(crate) use moment::{ContainerHolds, HoldCommands, HoldOptions, MomentCommands, release_all};
 pub(crate) use options::BuiltinOptions;
 
 /// Whether the root at this path was copied or moved, and nobody has settled which of both. It changes

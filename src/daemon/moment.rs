@@ -21,9 +21,13 @@
 mod btrfs;
 mod btrfs_calls;
 mod commands;
+mod containers;
+#[cfg(test)]
+mod containers_tests;
 mod facts;
 mod files;
 mod hold;
+mod hold_commands;
 #[cfg(test)]
 mod hold_tests;
 #[cfg(test)]
@@ -58,16 +62,17 @@ use crate::{
     text::counted,
 };
 pub(crate) use commands::MomentCommands;
+pub(crate) use containers::ContainerHolds;
 use facts::Facts;
 pub(in crate::daemon) use files::Files;
 pub(crate) use hold::release_all;
-use hold::{AGAIN, Holds};
+use hold::{AGAIN, Holds, with_its_hint};
+pub(crate) use hold_commands::HoldCommands;
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;
 pub(in crate::daemon) use reflink::{CopiedFile, Copies, HotFolder, TICK, changed_at};
-pub(in crate::daemon) use still::Still;
-pub(crate) use writers::HoldCommands;
+pub(in crate::daemon) use still::{Still, Stood};
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -75,10 +80,21 @@ pub(in crate::daemon) struct Moments {
     staging: PathBuf,
     notes: Notes,
     commands: Option<MomentCommands>,
-    holds: Option<Holds>,
+    holds: Holds,
     /// What could not be undone, and is tried again at the volume's next moment.
     left: Mutex<Vec<Note>>,
     clock: Arc<dyn Clock>,
+}
+
+/// How what writes to volumes is held still.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct HoldOptions {
+    /// By the operator's commands.
+    pub(crate) commands: Option<HoldCommands>,
+    /// By their containers.
+    pub(crate) containers: Option<ContainerHolds>,
+    /// How long it may stand still.
+    pub(crate) limit: Duration,
 }
 
 /// How long the removal of a snapshot may take.
@@ -116,27 +132,34 @@ impl Moments {
         clock: Arc<dyn Clock>,
     ) -> Self {
         let (staging, notes) = (root.staging(), Notes(root.moments()));
-        Self { staging, notes, commands, holds: None, left: Mutex::default(), clock }
+        let holds = Holds {
+            commands: None,
+            containers: None,
+            limit: Duration::ZERO,
+            notes: notes.clone(),
+            turns: Arc::default(),
+            again: AGAIN,
+        };
+        Self { staging, notes, commands, holds, left: Mutex::default(), clock }
     }
 
-    /// With commands that hold what writes to volumes, for so long at most.
-    pub(in crate::daemon) fn holding(self, commands: Option<(HoldCommands, Duration)>) -> Self {
-        let holds = commands.map(|(commands, limit)| {
-            let (writers, notes) = (Arc::new(commands), self.notes.clone());
-            Holds { writers, limit, notes, turns: Arc::default(), again: AGAIN }
-        });
-        Self { holds, ..self }
+    /// With ways to hold what writes to volumes.
+    pub(in crate::daemon) fn holding(self, options: HoldOptions) -> Self {
+        let HoldOptions { commands, containers, limit } = options;
+        let commands = commands.map(|commands| Arc::new(commands) as _);
+        let containers = containers.map(Arc::new);
+        Self { holds: Holds { commands, containers, limit, ..self.holds }, ..self }
     }
 
     /// What writes to a place, to be held still.
     pub(in crate::daemon) fn still<'a>(&'a self, place: &'a Place) -> Still<'a> {
-        let holds = self.holds.as_ref();
-        Still::new(holds.filter(|holds| holds.writers.are_to_be_held(&place.volume)), place)
+        Still::new(&self.holds, place)
     }
 
-    /// Whether what writes to this volume is held while its moment is taken.
-    pub(in crate::daemon) fn holds(&self, volume: &str) -> bool {
-        self.holds.as_ref().is_some_and(|holds| holds.writers.are_to_be_held(volume))
+    /// How what writes to each of these places is held while its moment is taken
+    /// ([`crate::convoy::HOLD`]), or why it can't be, for people.
+    pub(in crate::daemon) fn held(&self, places: &[Place]) -> Vec<Result<Option<String>, String>> {
+        self.holds.told(places)
     }
 
     /// The moment that a place offers: the operator's own, else the cheapest. Nothing is written.
@@ -177,19 +200,22 @@ impl Moments {
 
     /// Undoes what an earlier process left. The result has a sentence on each.
     pub(in crate::daemon) fn undo_left(&self) -> Vec<String> {
+        self.notes.remove_unfinished();
         let (left, mut sentences) = self.notes.all();
         for note in left {
-            let is_hold = note.kind == notes::HOLD;
-            // The next hold finds what is left of others.
-            let undone = if is_hold { self.undo(&note) } else { self.undo_or_keep(&note) };
+            let is_hold = note.is_hold();
+            let undone =
+                if is_hold { self.undo_hold_or_try_again(&note) } else { self.undo_or_keep(&note) };
             sentences.push(match undone {
                 Ok(()) if is_hold => {
                     format!("{} was left by a run that did not end; it was released", note.told())
                 }
                 Ok(()) => format!("{} was left by a run that did not end; it was removed", note.told()),
                 Err(error) if is_hold => format!(
-                    "{} was left by a run that did not end, and can't be released (the next start tries again): {error}",
-                    note.told()
+                    "{} was left by a run that did not end, and can't be released (tried again every {:?} as long as this process lives, and by the next start): {}",
+                    note.told(),
+                    self.holds.again,
+                    with_its_hint(&error)
                 ),
                 Err(error) => format!(
                     "{} was left by a run that did not end, and can't be removed (the next start tries again): {error}",
@@ -208,7 +234,7 @@ impl Moments {
     /// Undoes what a note says, and removes the note.
     fn undo(&self, note: &Note) -> Result<()> {
         match note.kind.as_str() {
-            notes::HOLD => return self.undo_hold(note),
+            notes::HOLD | notes::CONTAINERS => return self.holds.undo(note),
             "btrfs" => {
                 let Note { path, home, .. } = note.clone();
                 let remove = move || btrfs::remove_snapshot(&path, home.as_deref());
@@ -221,15 +247,13 @@ impl Moments {
         self.notes.remove(note)
     }
 
-    fn undo_hold(&self, note: &Note) -> Result<()> {
-        let none = || {
-            let message = format!("there is no BKUP_RELEASE for {}", note.told());
-            Error::configuration(message).with_hint(format!(
-                "let what writes to \"{}\" go on by hand, and set BKUP_HOLD and BKUP_RELEASE again, or remove the note in the daemon's folder \"moments\"",
-                note.folder.display()
-            ))
-        };
-        self.holds.as_ref().ok_or_else(none)?.undo(note)
+    /// [`Self::undo`]; what can't be released is tried again as long as the process lives.
+    fn undo_hold_or_try_again(&self, note: &Note) -> Result<()> {
+        self.holds.undo(note).inspect_err(|_| {
+            if let Err(error) = self.holds.undo_later(note.clone()) {
+                log::warn!("{error}");
+            }
+        })
     }
 }
 

@@ -144,12 +144,7 @@ impl Operations {
 
     /// The form in which Convoy writes the current state.
     pub(super) fn convoy_form(&self) -> ConvoyForm<'_> {
-        ConvoyForm {
-            root: &self.root,
-            drivers: &self.drivers,
-            moments: &self.moments,
-            zone: self.clock.time_zone(),
-        }
+        ConvoyForm { root: &self.root, drivers: &self.drivers, zone: self.clock.time_zone() }
     }
 
     fn disk(&self) -> OnDisk<'_> {

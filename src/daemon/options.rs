@@ -1,10 +1,10 @@
 //! The options of the built-in daemon.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use super::{
     driver::DockerOptions,
-    moment::{HoldCommands, MomentCommands},
+    moment::{HoldOptions, MomentCommands},
 };
 use crate::{clock::Clock, progress::Progress, s3::S3Options};
 
@@ -23,8 +23,8 @@ pub(crate) struct BuiltinOptions {
     pub(crate) docker: DockerOptions,
     /// The operator's own commands that take and drop a moment.
     pub(crate) moment: Option<MomentCommands>,
-    /// The operator's own commands that hold what writes to a volume still, and how long at most.
-    pub(crate) hold: Option<(HoldCommands, Duration)>,
+    /// How what writes to a volume is held still.
+    pub(crate) hold: HoldOptions,
     /// How many bytes may wait on the volumes' disk to be uploaded; 0: none.
     pub(crate) spool_most: u64,
     /// The host name in new snapshots and backups.

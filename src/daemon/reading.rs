@@ -2,7 +2,7 @@
 
 use super::{
     driver::{Drivers, SameFolder},
-    moment::{Files, Kind, Moment, Moments, Still},
+    moment::{Files, Kind, Moment, Moments, Still, Stood},
     state::VolumeState,
 };
 use crate::{
@@ -32,8 +32,8 @@ impl VolumeReading<'_> {
         Files { still: is_live.then_some(self.still), ..self.moment.files() }
     }
 
-    /// How long what writes to them stood still, in milliseconds; `None` if it was not held.
-    pub(super) fn stood(&self) -> Option<u64> {
+    /// How long what writes to them stood still; `None` if it was not held.
+    pub(super) fn stood(&self) -> Option<Stood> {
         self.still.stood()
     }
 }

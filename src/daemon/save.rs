@@ -174,13 +174,13 @@ fn save_watched(
     let index = repository.index()?;
     let writer = PackWriter::new(backend);
     let blobs = BlobWriter::new(&index, &config, &writer);
-    let is_held = still.is_some_and(Still::is_wanted);
-    let is_of_a_moment = is_held || source.files.copies.is_some();
     let workers = workers();
     let known = source
         .parent
         .and_then(|parent| known_trees(&parent, source.volume, &index, repository, &config));
     let (parent_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
+    let is_held = still.map_or(Ok(false), Still::hold)?;
+    let is_of_a_moment = is_held || source.files.copies.is_some();
     let run = Run {
         volume: source.volume,
         backend,
@@ -204,7 +204,6 @@ fn save_watched(
     for path in source.files.copies.into_iter().flat_map(Copies::moving) {
         run.counts.changed(path.clone());
     }
-    still.map_or(Ok(()), Still::hold)?;
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;

@@ -9,6 +9,8 @@ use super::{
 /// What is seen of the place of a volume.
 pub(super) struct Seen {
     pub(super) offer: Offer,
+    /// How what writes to it is held still: [`crate::convoy::HOLD`].
+    pub(super) held: Option<String>,
     /// Why the volume's files can't be read now, for people.
     pub(super) problem: Option<String>,
 }
@@ -27,5 +29,10 @@ pub(super) fn see(drivers: &Drivers, moments: &Moments, volumes: &[VolumeState])
     let place = |volume: &VolumeState| drivers.place(&volume.driver, &volume.name);
     let places: Vec<_> = volumes.iter().map(place).collect();
     let offers = moments.offered_all(&places, LISTED_WITHIN).into_iter();
-    offers.zip(problems).map(|(offer, problem)| Seen { offer, problem }).collect()
+    let all = offers.zip(problems).zip(moments.held(&places));
+    all.map(|((offer, problem), held)| {
+        let (held, unheld) = held.map_or_else(|why| (None, Some(why)), |held| (held, None));
+        Seen { offer, held, problem: problem.or(unheld) }
+    })
+    .collect()
 }

@@ -131,6 +131,9 @@ pub(crate) struct SnapshotState {
     /// How long what writes to the volume was held still, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) stood: Option<u64>,
+    /// How long each container stood still, by its name, in milliseconds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) containers: BTreeMap<String, u64>,
     /// The paths of some of them in the volume.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) changed_paths: Vec<String>,
@@ -148,6 +151,7 @@ impl SnapshotState {
             changed_files: self.changed_files,
             changed_paths: self.changed_paths.clone(),
             stood: self.stood,
+            containers: self.containers.clone(),
         }
     }
 

@@ -59,6 +59,11 @@ pub(super) fn no_sense(socket: &Path, why: &str) -> Error {
         .with_hint("is this really Docker's socket? BKUP_DOCKER says which one is used")
 }
 
+/// The error for an answer that is not waited for any more.
+pub(super) fn given_up() -> Error {
+    Error::new(ErrorKind::Cancelled, "the run ended before Docker answered")
+}
+
 /// The error for a request without an answer.
 pub(super) fn error_of(failure: &Failure, socket: &Path) -> Error {
     let shown = socket.display();

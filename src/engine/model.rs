@@ -13,6 +13,8 @@ const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 const PROJECT_LABEL: &str = "com.docker.compose.project";
 /// The service of that project that a container belongs to.
 const SERVICE_LABEL: &str = "com.docker.compose.service";
+/// The services that a container waits for, with commas between them.
+const DEPENDS_ON_LABEL: &str = "com.docker.compose.depends_on";
 
 /// A volume of the engine, of whichever driver.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -80,6 +82,20 @@ impl Container {
         self.labels.get(SERVICE_LABEL).map(String::as_str)
     }
 
+    /// Whether its processes run now.
+    pub(crate) fn runs(&self) -> bool {
+        self.state == "running"
+    }
+
+    /// Whether it waits for the other to run, in one compose project.
+    pub(crate) fn depends_on(&self, other: &Self) -> bool {
+        let depends_on = self.labels.get(DEPENDS_ON_LABEL).map_or("", String::as_str);
+        // "db:service_healthy:true,cache:service_started:false"
+        let mut services = depends_on.split(',').filter_map(|word| word.split(':').next());
+        let is_it = |service: &str| services.any(|name| !name.is_empty() && name == service);
+        self.project() == other.project() && other.service().is_some_and(is_it)
+    }
+
     /// Whether it has this volume.
     pub(crate) fn uses(&self, volume: &str) -> bool {
         self.mounts.iter().any(|mount| mount.name.as_deref() == Some(volume))
@@ -93,6 +109,9 @@ pub(crate) struct ContainerMount {
     /// The volume's name; `None` for a folder or file of the host.
     #[serde(default)]
     pub(crate) name: Option<String>,
+    /// The volume's driver.
+    #[serde(default)]
+    pub(crate) driver: Option<String>,
     /// `volume`, `bind`, `tmpfs`, ..
     #[serde(default, rename = "Type", deserialize_with = "null_is_empty")]
     pub(crate) kind: String,

@@ -1,6 +1,8 @@
 //! A Docker engine that keeps its volumes in memory and their files in a folder. Its answers have
 //! the shapes that engine 20.10.24 gave (API 1.41).
 
+mod containers;
+
 use std::{
     collections::BTreeMap,
     fs,
@@ -13,6 +15,8 @@ use std::{
 
 use serde_json::{Value, json};
 
+pub use containers::{Changes, Faults};
+
 /// A volume and a container of the engine are what its routes answer, in JSON.
 #[derive(Default)]
 pub struct Contents {
@@ -24,6 +28,11 @@ pub struct Contents {
     pub hangs: bool,
     /// What others do just before a request that begins so is answered, each once.
     pub before: Vec<(String, Act)>,
+    /// What was done to containers, such as `pause shop-db-1`.
+    pub acts: Vec<String>,
+    pub faults: Faults,
+    /// How often containers were started or changed, so that each start has a time of its own.
+    starts: u64,
 }
 
 /// What others do.
@@ -34,6 +43,7 @@ pub struct FakeEngine {
     pub socket: PathBuf,
     folder: PathBuf,
     contents: Arc<Mutex<Contents>>,
+    changes: Arc<Changes>,
 }
 
 impl FakeEngine {
@@ -44,13 +54,16 @@ impl FakeEngine {
             socket: folder.join("docker.sock"),
             folder: folder.to_owned(),
             contents: Arc::default(),
+            changes: Arc::default(),
         };
         let listener = UnixListener::bind(&engine.socket).unwrap();
-        let (folder, contents) = (engine.folder.clone(), engine.contents.clone());
+        let folder = engine.folder.clone();
+        let (contents, changes) = (engine.contents.clone(), engine.changes.clone());
         thread::spawn(move || {
             for stream in listener.incoming() {
-                let (folder, contents) = (folder.clone(), contents.clone());
-                thread::spawn(move || converse(stream.unwrap(), &folder, &contents));
+                let folder = folder.clone();
+                let (contents, changes) = (contents.clone(), changes.clone());
+                thread::spawn(move || converse(stream.unwrap(), &folder, &contents, &changes));
             }
         });
         engine
@@ -61,6 +74,25 @@ impl FakeEngine {
         act(&mut self.contents.lock().unwrap())
     }
 
+    /// Waits until a container's state is this one.
+    pub fn until(&self, name: &str, state: &str) {
+        self.changes.until(|| self.state(name) == state);
+    }
+
+    /// The state of a container: `running`, `paused` or `exited`.
+    pub fn state(&self, name: &str) -> String {
+        let is_it = |container: &&Value| container["Names"][0] == format!("/{name}");
+        self.with(|contents| {
+            let container = contents.containers.iter().find(is_it).unwrap();
+            container["State"].as_str().unwrap().to_owned()
+        })
+    }
+
+    /// What was done to containers since it was asked last: `pause db, unpause db`.
+    pub fn acts(&self) -> String {
+        self.with(|contents| std::mem::take(&mut contents.acts)).join(", ")
+    }
+
     /// Makes a volume as `docker volume create` does, and returns the folder of its files.
     pub fn volume(&self, name: &str, labels: &Value, options: &Value) -> PathBuf {
         self.with(|contents| create(&self.folder, contents, name, labels, options));
@@ -69,13 +101,16 @@ impl FakeEngine {
 
     /// Makes a container that has these volumes mounted.
     pub fn container(&self, name: &str, state: &str, labels: &Value, volumes: &[&str]) {
-        let mount = |volume: &&str| json!({ "Type": "volume", "Name": volume, "RW": true });
+        let mount = |volume: &&str| {
+            let source = self.folder.join("volumes").join(volume).join("_data");
+            json!({ "Type": "volume", "Name": volume, "Driver": "local", "Source": source, "RW": true })
+        };
         let mounts: Vec<_> = volumes.iter().map(mount).collect();
         self.with(|contents| {
             let id = format!("{:064x}", contents.containers.len() + 1);
             contents.containers.push(json!({
                 "Id": id, "Names": [format!("/{name}")], "Image": "debian", "State": state,
-                "Labels": labels, "Mounts": mounts,
+                "Labels": labels, "Mounts": mounts, "StartedAt": "2026-11-27T01:00:00.1Z",
             }));
         });
     }
@@ -101,7 +136,12 @@ fn create(
     contents.volumes.entry(name.to_owned()).or_insert(volume).clone()
 }
 
-fn converse(mut stream: UnixStream, folder: &Path, locked: &Mutex<Contents>) {
+fn converse(
+    mut stream: UnixStream,
+    folder: &Path,
+    locked: &Arc<Mutex<Contents>>,
+    changes: &Changes,
+) {
     let Some((method, path, body)) = request(&mut stream) else { return };
     let mut contents = locked.lock().unwrap();
     contents.requests.push(format!("{method} {path}"));
@@ -116,7 +156,13 @@ fn converse(mut stream: UnixStream, folder: &Path, locked: &Mutex<Contents>) {
         let (_, act) = contents.before.remove(at);
         act(&mut contents);
     }
-    let (status, body) = answer(&method, &path, &body, folder, &mut contents);
+    drop(contents);
+    let route = path.strip_prefix("/v1.41").unwrap_or(&path);
+    let (status, body) = match containers::answer((&method, route), locked, changes) {
+        Some((_, true)) => return,
+        Some((answer, false)) => answer,
+        None => answer(&method, &path, &body, folder, &mut locked.lock().unwrap()),
+    };
     let body = if body.is_null() { String::new() } else { body.to_string() };
     let length = body.len();
     let head = format!(

@@ -8,6 +8,8 @@ use crate::convoy::{HOLD, MOMENT, MOMENT_NOTE, PROBLEM, Volume};
 
 /// How many volumes one line names.
 const NAMED: usize = 10;
+/// How a volume's writers are held where the operator's commands do that.
+const BY_COMMANDS: &str = "command";
 
 /// A check for each kind of moment that volumes have, and for each volume whose files can't be read.
 pub(super) fn checks(volumes: &BTreeMap<String, Volume>) -> Vec<Check> {
@@ -22,12 +24,23 @@ pub(super) fn checks(volumes: &BTreeMap<String, Volume>) -> Vec<Check> {
         }
     }
     let moments = by_moment.into_iter().map(|(moment, names)| told(moment, &names));
-    moments.chain(held(volumes)).chain(wrong).collect()
+    moments.chain(held(volumes)).chain(held_containers(volumes)).chain(wrong).collect()
 }
 
-/// A check of the volumes whose writers are held still, if there are any.
+/// A check of each volume that containers write to now, with what is done to them.
+fn held_containers(volumes: &BTreeMap<String, Volume>) -> impl Iterator<Item = Check> {
+    let held = volumes.values().filter_map(|volume| Some((&volume.name, volume.told(HOLD)?)));
+    held.filter(|(_, how)| *how != BY_COMMANDS).map(|(name, how)| Check {
+        what: "hold",
+        verdict: Verdict::Ok,
+        found: format!("{name}: each backup will {how} for a moment"),
+        hint: None,
+    })
+}
+
+/// A check of the volumes whose writers are held still by commands, if there are any.
 fn held(volumes: &BTreeMap<String, Volume>) -> Option<Check> {
-    let held = volumes.values().filter(|volume| volume.told(HOLD).is_some());
+    let held = volumes.values().filter(|volume| volume.told(HOLD) == Some(BY_COMMANDS));
     let names: Vec<_> = held.map(|volume| volume.name.as_str()).collect();
     let found = || format!("{}: what writes to them is held still, by BKUP_HOLD", listed(&names));
     (!names.is_empty()).then(|| Check {

@@ -16,7 +16,7 @@ use crate::{
     clock::is_in_future,
     convoy::{Changes, Extent, MomentRecord, Name},
     daemon::{
-        moment::Files,
+        moment::{Files, Stood},
         reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
         save::{self, Changed, Needs, Parent, Source},
@@ -68,7 +68,8 @@ impl DestinationRepository {
         let (Written { file, changed, needs }, extent, kind, stood) =
             reader.read(volume, write, |_| ())?;
         let snapshot = (snapshot.as_str(), begun);
-        let moment = MomentRecord { stood, ..changed.moment(kind) };
+        let (stood, containers) = Stood::told(stood);
+        let moment = MomentRecord { stood, containers, ..changed.moment(kind) };
         let record = Record { moment, ..self.record(volume, snapshot, now(), extent)? };
         let time = begun.to_zoned(TimeZone::UTC);
         let file = SnapshotFile { tags: record.tags(), time, ..file };

@@ -29,6 +29,8 @@ const CHANGED: &str = "changed";
 const CHANGED_PATHS: &str = "changed-paths";
 /// The tag with the milliseconds for which the programs that write to the volume were held still.
 const STOOD: &str = "held-ms";
+/// The tag with the milliseconds for which each container stood still, as a JSON map.
+const STOOD_BY: &str = "held-containers";
 
 /// The tag with the volume's labels, as a JSON map.
 const LABELS: &str = "labels";
@@ -79,6 +81,9 @@ impl Record {
         all.extend(self.extent.mounts.as_deref().map(|mounts| (MOUNTS, mounts_text(mounts))));
         all.extend(self.moment.kind.clone().map(|kind| ("moment", kind)));
         all.extend(self.moment.stood.map(|stood| (STOOD, stood.to_string())));
+        if !self.moment.containers.is_empty() {
+            all.push((STOOD_BY, serde_json::json!(self.moment.containers).to_string()));
+        }
         // Older versions have one driver, and no tag.
         if self.driver != Vfs::NAME {
             all.push(("driver", self.driver.clone()));
@@ -143,6 +148,10 @@ impl Record {
                     .and_then(|paths| serde_json::from_str(paths).ok())
                     .unwrap_or_default(),
                 stood: tags.get(STOOD).and_then(|stood| stood.parse().ok()),
+                containers: tags
+                    .get(STOOD_BY)
+                    .and_then(|containers| serde_json::from_str(containers).ok())
+                    .unwrap_or_default(),
             },
             driver: text("driver").unwrap_or_else(|| Vfs::NAME.to_owned()),
             labels: tags

@@ -213,7 +213,13 @@ impl Driver for Folders {
     fn place(&self, volume: &str) -> Place {
         let folder = self.path(volume);
         let beside = folder.parent().map(Path::to_owned);
-        Place { volume: volume.to_owned(), folder, beside, is_of_the_host: true }
+        Place {
+            volume: volume.to_owned(),
+            folder,
+            beside,
+            is_of_the_host: true,
+            is_of_the_engine: false,
+        }
     }
 
     fn found(&self) -> Vec<(&str, &Path)> {

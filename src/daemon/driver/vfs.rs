@@ -51,6 +51,7 @@ impl Driver for Vfs {
             folder: self.path(volume),
             beside: None,
             is_of_the_host: false,
+            is_of_the_engine: false,
         }
     }
 

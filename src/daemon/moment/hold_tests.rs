@@ -24,8 +24,13 @@ impl Scene {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("volume");
         fs::create_dir(&path).unwrap();
-        let place =
-            Place { volume: "vol1".into(), folder: path, beside: None, is_of_the_host: false };
+        let place = Place {
+            volume: "vol1".into(),
+            folder: path,
+            beside: None,
+            is_of_the_host: false,
+            is_of_the_engine: false,
+        };
         Self { folder, place }
     }
 
@@ -39,7 +44,11 @@ impl Scene {
             release: format!("{cd}; echo release $VOLUME >> log; {release}"),
             volumes: Some(vec!["vol1".into()]),
         };
-        Moments::new(&root, None, Arc::new(SystemClock)).holding(Some((commands, limit)))
+        Moments::new(&root, None, Arc::new(SystemClock)).holding(HoldOptions {
+            commands: Some(commands),
+            containers: None,
+            limit,
+        })
     }
 
     fn log(&self) -> String {
@@ -77,7 +86,9 @@ fn volumes_that_the_setting_does_not_name_are_not_held() {
     let moments = scene.moments("true", "true", HOUR);
     let other = Place { volume: "vol2".into(), ..scene.place.clone() };
     let still = moments.still(&other);
-    assert!(!still.is_wanted() && !moments.holds("vol2") && moments.holds("vol1"));
+    assert!(!still.is_wanted() && moments.still(&scene.place).is_wanted());
+    let told = moments.held(&[other.clone(), scene.place.clone()]);
+    assert_eq!(told, [Ok(None), Ok(Some("command".to_owned()))]);
     still.hold().unwrap();
     still.release().unwrap();
     assert_eq!((scene.log().as_str(), still.stood()), ("", None));
@@ -234,7 +245,7 @@ fn a_run_that_ends_waits_no_more_for_the_hold_of_another_volume() {
 fn a_release_that_failed_is_tried_again_while_the_process_lives() {
     let scene = Scene::new();
     let mut moments = scene.moments("true", "test -e mended", HOUR);
-    moments.holds.as_mut().unwrap().again = Duration::from_millis(10);
+    moments.holds.again = Duration::from_millis(10);
     drop_held(&moments, &scene.place);
     fs::write(scene.folder.path().join("mended"), "").unwrap();
     while scene.notes() > 0 {
@@ -275,7 +286,7 @@ fn the_end_of_the_program_waits_a_short_time_for_a_release_that_hangs_and_its_no
     let scene = Scene::new();
     let release = "test -e mended || while :; do test -e mended && exit 0; done";
     let moments = scene.moments("true", release, HOUR);
-    let hold = moments.holds.as_ref().unwrap().hold(&scene.place).unwrap();
+    let hold = moments.holds.hold(&scene.place).unwrap().unwrap();
     let begun = std::time::Instant::now();
     hold.release_at_the_end(Duration::from_millis(200));
     assert!(begun.elapsed() < Duration::from_secs(60));

@@ -12,8 +12,13 @@ fn what_is_left_of_a_moment_is_undone_at_the_volumes_next_one() {
     for made in ["volume", "copy"] {
         fs::create_dir(at(made)).unwrap();
     }
-    let place =
-        Place { volume: "vol1".into(), folder: at("volume"), beside: None, is_of_the_host: false };
+    let place = Place {
+        volume: "vol1".into(),
+        folder: at("volume"),
+        beside: None,
+        is_of_the_host: false,
+        is_of_the_engine: false,
+    };
     let root = Root::make(&at("root")).unwrap();
     root.make_folders().unwrap();
     let shown = folder.path().display();

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::place::{Kind, Place};
 use crate::{
     daemon::identity::new_id,
+    engine::How,
     error::{Error, Result},
     files::{names, sync_folder, write_error, write_whole},
 };
@@ -21,6 +22,9 @@ pub(super) struct Notes(pub(super) PathBuf);
 
 /// The kind of a note on writers that are held still.
 pub(super) const HOLD: &str = "hold";
+
+/// The kind of a note on containers that are held still.
+pub(super) const CONTAINERS: &str = "containers";
 
 /// What is to be undone of a moment, or of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,9 +40,28 @@ pub(super) struct Note {
     /// What tells the subvolume that the folder was made in ([`super::btrfs::home`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) home: Option<String>,
-    /// Whether the command that holds ended well: what it started may be meant to stay.
+    /// Whether the hold ended well, and nothing of it is under way: what a command started may be
+    /// meant to stay.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) is_held: bool,
+    /// The socket of the engine that has the containers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) engine: Option<PathBuf>,
+    /// The containers that are held, in that order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) containers: Vec<NotedContainer>,
+}
+
+/// A container that ran before it was held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct NotedContainer {
+    pub(super) id: String,
+    pub(super) name: String,
+    pub(super) how: How,
+    /// When it was started last, as the engine writes it.
+    pub(super) started: String,
+    /// How many seconds it gets to stop.
+    pub(super) grace: u64,
 }
 
 impl Note {
@@ -51,6 +74,27 @@ impl Note {
         Self::of(HOLD, place, PathBuf::new())
     }
 
+    /// The note on a hold of containers that write to this place.
+    pub(super) fn containers(
+        place: &Place,
+        engine: PathBuf,
+        containers: Vec<NotedContainer>,
+    ) -> Self {
+        let note = Self::of(CONTAINERS, place, PathBuf::new());
+        Self { engine: Some(engine), containers, ..note }
+    }
+
+    /// Whether it is about a hold.
+    pub(super) fn is_hold(&self) -> bool {
+        [HOLD, CONTAINERS].contains(&self.kind.as_str())
+    }
+
+    /// The place that it is about.
+    pub(super) fn place(&self) -> Place {
+        let (volume, folder) = (self.volume.clone(), self.folder.clone());
+        Place { volume, folder, beside: None, is_of_the_host: false, is_of_the_engine: true }
+    }
+
     fn of(kind: &str, place: &Place, path: PathBuf) -> Self {
         let (volume, folder) = (place.volume.clone(), place.folder.clone());
         Self {
@@ -61,6 +105,8 @@ impl Note {
             path,
             home: None,
             is_held: false,
+            engine: None,
+            containers: Vec::new(),
         }
     }
 
@@ -79,6 +125,11 @@ impl Note {
         let Self { kind, volume, path, .. } = self;
         if kind == HOLD {
             return format!("a hold of what writes to volume \"{volume}\"");
+        }
+        if kind == CONTAINERS {
+            let names: Vec<_> = self.containers.iter().map(|it| it.name.as_str()).collect();
+            let names = names.join(", ");
+            return format!("a hold of what writes to volume \"{volume}\" ({names})");
         }
         if path.as_os_str().is_empty() {
             format!("a moment ({kind}) of volume \"{volume}\"")
@@ -116,6 +167,17 @@ impl Notes {
     /// Whether a note was not removed yet.
     pub(super) fn has(&self, note: &Note) -> bool {
         self.file(note).exists()
+    }
+
+    /// Removes what a crash left of a note that was being written. Only a start may do that.
+    pub(super) fn remove_unfinished(&self) {
+        let unfinished = names(&self.0).unwrap_or_default().into_iter();
+        let unfinished = unfinished.map(|name| self.0.join(name)).filter(|path| !is_note(path));
+        for path in unfinished {
+            if let Err(error) = fs::remove_file(&path) {
+                log::debug!("\"{}\" stays: {error}", path.display());
+            }
+        }
     }
 
     /// All notes, and a sentence on each that can't be read.

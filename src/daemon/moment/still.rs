@@ -1,46 +1,79 @@
 //! The hold of one reading: begun just before what must be read at one moment, ended just after it.
 
-use std::sync::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, OnceLock},
+};
 
 use super::{
-    hold::{Hold, Holds},
+    hold::{Hold, HoldEnded, Holds},
     place::Place,
 };
-use crate::{error::Result, sync::lock};
+use crate::{
+    error::{ErrorKind, Result},
+    sync::lock,
+};
 
 /// What writes to a place, to be held still while it is read. Nothing is held where the
 /// configuration does not ask for it.
 #[derive(Debug)]
 pub(in crate::daemon) struct Still<'a> {
-    /// `None` if nothing is to be held.
-    holds: Option<&'a Holds>,
+    holds: &'a Holds,
     place: &'a Place,
+    is_wanted: OnceLock<bool>,
     hold: Mutex<Option<Hold>>,
-    /// How long writers stood still, in milliseconds.
-    stood: Mutex<Option<u64>>,
+    stood: Mutex<Option<Stood>>,
+}
+
+/// How long writers stood still, in milliseconds.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(in crate::daemon) struct Stood {
+    /// In all, with the time that it took to hold and to release them.
+    pub(in crate::daemon) milliseconds: u64,
+    /// Each container, by its name.
+    pub(in crate::daemon) containers: BTreeMap<String, u64>,
+}
+
+impl Stood {
+    /// The parts of a record: the time in all, and that of each container.
+    pub(in crate::daemon) fn told(stood: Option<Self>) -> (Option<u64>, BTreeMap<String, u64>) {
+        stood.map_or_else(Default::default, |stood| (Some(stood.milliseconds), stood.containers))
+    }
 }
 
 impl<'a> Still<'a> {
-    pub(super) fn new(holds: Option<&'a Holds>, place: &'a Place) -> Self {
-        Self { holds, place, hold: Mutex::default(), stood: Mutex::default() }
+    pub(super) fn new(holds: &'a Holds, place: &'a Place) -> Self {
+        let is_wanted = OnceLock::new();
+        Self { holds, place, is_wanted, hold: Mutex::default(), stood: Mutex::default() }
     }
 
-    /// Whether anything is to be held.
+    /// Whether anything may have to be held.
     pub(in crate::daemon) fn is_wanted(&self) -> bool {
-        self.holds.is_some()
+        *self.is_wanted.get_or_init(|| self.holds.may_hold(self.place))
     }
 
-    /// Holds, unless that was done.
+    /// Holds, unless that was done. The result is whether anything is held.
     ///
     /// # Errors
-    /// If the writers can't be held still.
-    pub(in crate::daemon) fn hold(&self) -> Result<()> {
-        let Some(holds) = self.holds else { return Ok(()) };
+    /// If the writers can't be held still, unless they are to be read as they are then.
+    pub(in crate::daemon) fn hold(&self) -> Result<bool> {
         let mut hold = lock(&self.hold);
         if hold.is_none() {
-            *hold = Some(holds.hold(self.place)?);
+            *hold = match self.holds.hold(self.place) {
+                Err(error)
+                    if self.holds.reads_unheld(self.place)
+                        && error.kind != ErrorKind::Cancelled =>
+                {
+                    log::warn!(
+                        "what writes to volume \"{}\" is not held still, so its files are read as they are: {error}",
+                        self.place.volume
+                    );
+                    None
+                }
+                held => held?,
+            };
         }
-        Ok(())
+        Ok(hold.is_some())
     }
 
     /// Releases what is held.
@@ -49,8 +82,13 @@ impl<'a> Still<'a> {
     /// If it could not be released, or was released too early: what was read is then of no use.
     pub(in crate::daemon) fn release(&self) -> Result<()> {
         let Some(hold) = lock(&self.hold).take() else { return Ok(()) };
-        let took = u64::try_from(hold.end()?.as_millis()).unwrap_or(u64::MAX);
-        *lock(&self.stood).get_or_insert(0) += took;
+        let HoldEnded { milliseconds, containers } = hold.end()?;
+        let mut stood = lock(&self.stood);
+        let stood = stood.get_or_insert_default();
+        stood.milliseconds += milliseconds;
+        for (container, milliseconds) in containers {
+            *stood.containers.entry(container).or_default() += milliseconds;
+        }
         Ok(())
     }
 
@@ -59,8 +97,8 @@ impl<'a> Still<'a> {
         lock(&self.hold).as_ref().is_some_and(Hold::is_over)
     }
 
-    /// How long writers stood still in all, in milliseconds; `None` if they were not held.
-    pub(in crate::daemon) fn stood(&self) -> Option<u64> {
-        *lock(&self.stood)
+    /// How long writers stood still in all; `None` if they were not held.
+    pub(in crate::daemon) fn stood(&self) -> Option<Stood> {
+        lock(&self.stood).clone()
     }
 }

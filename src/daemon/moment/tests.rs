@@ -28,7 +28,13 @@ fn moments(folder: &Path, commands: Option<MomentCommands>) -> Moments {
 fn place(folder: PathBuf) -> Place {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("a"), "before").unwrap();
-    Place { volume: "vol1".into(), folder, beside: None, is_of_the_host: false }
+    Place {
+        volume: "vol1".into(),
+        folder,
+        beside: None,
+        is_of_the_host: false,
+        is_of_the_engine: false,
+    }
 }
 
 fn notes(folder: &Path) -> usize {

@@ -1,99 +1,90 @@
-//! What writes to a volume, and how it is held still: by a pair of the operator's commands. Another
-//! way to hold, such as pausing containers, is another [`Writers`].
+//! What writes to a volume, and how it is held still: a way to hold is a [`Writers`].
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeMap, fmt, sync::Mutex, time::Duration};
 
 use super::{
+    notes::{Note, NotedContainer},
     place::Place,
-    processes::end_marked,
-    shell::{LIMIT, Task, run},
 };
-use crate::error::{Error, Result};
-
-const HOLD: &str = "BKUP_HOLD";
-const RELEASE: &str = "BKUP_RELEASE";
+use crate::{
+    error::{Error, Result},
+    sync::lock,
+};
 
 /// Holds and releases what writes to volumes.
 pub(super) trait Writers: fmt::Debug + Send + Sync {
-    /// Whether what writes to this volume is to be held.
-    fn are_to_be_held(&self, volume: &str) -> bool;
+    /// Whether something that writes to this place may have to be held.
+    fn may_hold(&self, place: &Place) -> bool;
 
-    /// Holds what writes to this place. A failure may come half way: the release follows all the
-    /// same. Ends soon after `stopped` returns true. The id is that of the hold's note.
+    /// The note on a hold of what writes to this place now; `None` if nothing does.
+    ///
+    /// # Errors
+    /// If that can't be told.
+    fn note(&self, place: &Place) -> Result<Option<Note>>;
+
+    /// Holds what the note says; the note has what is held when this returns. A failure may come half
+    /// way: the release follows all the same. Ends soon after `stopped` returns true.
     fn hold(
         &self,
-        place: &Place,
-        id: &str,
+        note: &mut Note,
         limit: Duration,
         stopped: &dyn Fn() -> bool,
+        standing: &Standing,
     ) -> Result<()>;
 
-    /// Ends what the hold with this id still does, if it was stopped or killed half way: it would
+    /// Whether what failed to hold with this error may go on, and hold later.
+    fn may_go_on(&self, error: &Error) -> bool;
+
+    /// Ends what the hold of this note still does, if it was stopped or killed half way: it would
     /// hold after the release.
     ///
     /// # Errors
     /// If it goes on.
-    fn end(&self, id: &str) -> Result<()>;
+    fn end(&self, note: &Note) -> Result<()>;
 
-    /// Releases what writes to this place; also what is held half way, or not at all.
+    /// Releases what the note says; also what is held half way, or not at all.
     ///
     /// # Errors
     /// If it may still stand still. The hint says what to do by hand.
-    fn release(&self, place: &Place) -> Result<()>;
+    fn release(&self, note: &Note, standing: &Standing) -> Result<()>;
 }
 
-/// The commands of the configuration, which `sh` runs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HoldCommands {
-    pub(crate) hold: String,
-    pub(crate) release: String,
-    /// The names of the volumes that are held; `None`: all.
-    pub(crate) volumes: Option<Vec<String>>,
+/// Since when containers stood still, and for how long.
+#[derive(Debug, Default)]
+pub(super) struct Standing(Mutex<Stood>);
+
+#[derive(Debug, Default)]
+struct Stood {
+    since: BTreeMap<String, std::time::Instant>,
+    milliseconds: BTreeMap<String, u64>,
+    /// Why not all of them stood still until the release.
+    broken: Option<String>,
 }
 
-impl HoldCommands {
-    fn run(
-        (name, command, mark): (&str, &str, Option<&str>),
-        place: &Place,
-        limit: Duration,
-        stopped: &dyn Fn() -> bool,
-    ) -> Result<()> {
-        let variables = [("VOLUME", place.volume.as_ref()), ("FOLDER", place.folder.as_os_str())];
-        run(Task { name, command, variables: &variables, limit, mark }, stopped).map(drop).map_err(
-            |error| Error {
-                message: format!("volume \"{}\": {}", place.volume, error.message),
-                ..error
-            },
-        )
-    }
-}
-
-impl Writers for HoldCommands {
-    fn are_to_be_held(&self, volume: &str) -> bool {
-        self.volumes.as_ref().is_none_or(|volumes| volumes.iter().any(|name| name == volume))
+impl Standing {
+    pub(super) fn begins(&self, container: &NotedContainer) {
+        lock(&self.0).since.insert(container.name.clone(), std::time::Instant::now());
     }
 
-    fn hold(
-        &self,
-        place: &Place,
-        id: &str,
-        limit: Duration,
-        stopped: &dyn Fn() -> bool,
-    ) -> Result<()> {
-        Self::run((HOLD, &self.hold, Some(id)), place, limit, stopped)
+    pub(super) fn ends(&self, container: &NotedContainer) {
+        let mut stood = lock(&self.0);
+        if let Some(since) = stood.since.remove(&container.name) {
+            let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            stood.milliseconds.insert(container.name.clone(), took);
+        }
     }
 
-    fn end(&self, id: &str) -> Result<()> {
-        end_marked(id)
+    /// Says that something wrote before the release.
+    pub(super) fn is_broken(&self, why: String) {
+        lock(&self.0).broken.get_or_insert(why);
     }
 
-    fn release(&self, place: &Place) -> Result<()> {
-        Self::run((RELEASE, &self.release, None), place, LIMIT, &|| false).map_err(|error| {
-            error.with_hint(format!(
-                "what writes to volume \"{volume}\" may stand still: run by hand what {RELEASE} says, with VOLUME={volume} and FOLDER={folder}",
-                volume = place.volume,
-                folder = place.folder.display()
-            ))
-        })
+    pub(super) fn broken(&self) -> Option<String> {
+        lock(&self.0).broken.clone()
+    }
+
+    /// For how long each container stood still, in milliseconds.
+    pub(super) fn milliseconds(&self) -> BTreeMap<String, u64> {
+        lock(&self.0).milliseconds.clone()
     }
 }

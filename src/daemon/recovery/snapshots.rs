@@ -8,6 +8,7 @@ use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::super::{
+    moment::Stood,
     reading::{Reader, VolumeReading},
     root::Root,
     snapshots::LocalRepository,
@@ -44,8 +45,9 @@ pub(in crate::daemon) fn create(
             let moment = &reading.moment;
             let taken = turn.take(reading.files(), volume, name, parent, &time)?;
             let kind = Some(moment.kind().as_str().to_owned());
-            let (mounts, stood) = (reading.mounts.clone(), reading.stood());
-            Ok(SnapshotState { mounts, moment: kind, stood, ..taken })
+            let mounts = reading.mounts.clone();
+            let (stood, containers) = Stood::told(reading.stood());
+            Ok(SnapshotState { mounts, moment: kind, stood, containers, ..taken })
         };
         let remove = |taken: &SnapshotState| {
             // Its space is freed only if no turn goes on.

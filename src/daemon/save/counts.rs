@@ -1,7 +1,7 @@
 //! How much was saved.
 
 use std::{
-    collections::HashSet,
+    collections::{BTreeMap, HashSet},
     path::PathBuf,
     sync::{
         Mutex,
@@ -108,6 +108,7 @@ impl Changed {
             changed_files: self.count,
             changed_paths: self.paths.iter().map(|path| path.display().to_string()).collect(),
             stood: None,
+            containers: BTreeMap::new(),
         }
     }
 }

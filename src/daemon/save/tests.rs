@@ -210,7 +210,16 @@ fn moments_on(disk: &Disk, clock: Arc<dyn Clock>) -> (Moments, Place) {
     let root = Root::make(&disk.path().join("root")).unwrap();
     let moments = Moments::new(&root, None, clock);
     let folder = disk.path().join("volume");
-    (moments, Place { volume: "vol1".into(), folder, beside: None, is_of_the_host: false })
+    (
+        moments,
+        Place {
+            volume: "vol1".into(),
+            folder,
+            beside: None,
+            is_of_the_host: false,
+            is_of_the_engine: false,
+        },
+    )
 }
 
 #[test]

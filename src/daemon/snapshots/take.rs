@@ -1,7 +1,10 @@
 //! Taking a snapshot. A volume's folder is read and compared with what the repository kept. Only
 //! then the snapshot becomes visible.
 
-use std::sync::{Arc, MutexGuard, RwLockReadGuard};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, MutexGuard, RwLockReadGuard},
+};
 
 use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
@@ -77,6 +80,7 @@ impl Turn<'_> {
             mounts: None,
             moment: None,
             stood: None,
+            containers: BTreeMap::new(),
             changed_files: saved.changed.count,
             changed_paths: saved.changed.moment("").changed_paths,
         })

@@ -16,7 +16,7 @@ use crate::{
     clock::SystemClock,
     convoy::{BackupUrl, Daemon as _, Destination, Name, NewVolume, Volume},
     daemon::{
-        BuiltinDaemon, BuiltinOptions, DockerOptions,
+        BuiltinDaemon, BuiltinOptions, DockerOptions, HoldOptions,
         repository::{Backend, OpenRepository},
         save::keep_trees,
     },
@@ -31,7 +31,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         password: Some("secret".into()),
         s3: S3Options::default(),
         moment: None,
-        hold: None,
+        hold: HoldOptions::default(),
         spool_most: 0,
         folders: Vec::new(),
         docker: DockerOptions::default(),

@@ -25,7 +25,7 @@ use crate::{
     clock::{Clock, FixedClock},
     config::{Config, DaemonChoice},
     convoy::{Backup, Daemon, Volume, identity, memory_look::MemoryLook},
-    daemon::{BuiltinDaemon, BuiltinOptions, DockerOptions},
+    daemon::{BuiltinDaemon, BuiltinOptions, DockerOptions, HoldOptions},
     error::Result,
     notify::Notifier,
     progress,
@@ -116,7 +116,7 @@ impl Host {
                 let options = BuiltinOptions {
                     docker: DockerOptions::default(),
                     moment: None,
-                    hold: None,
+                    hold: HoldOptions::default(),
                     spool_most: 0,
                     folders: Vec::new(),
                     root,

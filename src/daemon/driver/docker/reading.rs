@@ -89,7 +89,8 @@ impl Driver for Docker {
     fn place(&self, volume: &str) -> Place {
         let folder = self.path(volume);
         let beside = folder.parent().map(Path::to_owned);
-        Place { volume: volume.to_owned(), folder, beside, is_of_the_host: true }
+        let volume = volume.to_owned();
+        Place { volume, folder, beside, is_of_the_host: true, is_of_the_engine: true }
     }
 
     fn check(&self, volumes: &[&str], within: Duration) -> Vec<Result<()>> {

@@ -1,0 +1,374 @@
+//! Containers stand still while their volume is read, and go on whatever happens; what was off or
+//! paused before stays so.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    clock::SystemClock,
+    engine::HoldPolicy,
+    error::{Error, ErrorKind},
+    support::engine::{FakeEngine, Faults},
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+/// An engine with the volume `db`.
+struct Scene {
+    folder: TempDir,
+    engine: FakeEngine,
+    place: Place,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with_label(&json!(null))
+    }
+
+    fn with_label(labels: &Value) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = FakeEngine::start(&folder.path().join("docker"));
+        let files = engine.volume("db", labels, &json!(null));
+        let place = Place {
+            volume: "db".into(),
+            folder: files,
+            beside: None,
+            is_of_the_host: true,
+            is_of_the_engine: true,
+        };
+        Self { folder, engine, place }
+    }
+
+    /// A scene with the running container `one`.
+    fn with_one() -> Self {
+        let scene = Self::new();
+        scene.runs("one", &json!({}));
+        scene
+    }
+
+    fn runs(&self, name: &str, labels: &Value) {
+        self.engine.container(name, "running", labels, &["db"]);
+    }
+
+    fn moments(&self) -> Moments {
+        self.holding(HoldPolicy::Pause, false, HOUR)
+    }
+
+    fn holding(&self, policy: HoldPolicy, reads_unheld: bool, limit: Duration) -> Moments {
+        let root = Root::make(&self.folder.path().join("root")).unwrap();
+        root.make_folders().unwrap();
+        let socket = self.engine.socket.clone();
+        let containers = Some(ContainerHolds { socket, policy, reads_unheld });
+        let options = HoldOptions { commands: None, containers, limit };
+        Moments::new(&root, None, Arc::new(SystemClock)).holding(options)
+    }
+
+    fn notes(&self) -> usize {
+        fs::read_dir(self.folder.path().join("root/moments")).map_or(0, Iterator::count)
+    }
+
+    fn faults(&self, faults: Faults) {
+        self.engine.with(|contents| contents.faults = faults);
+    }
+
+    fn set(&self, name: &str, field: &str, value: Value) {
+        let is_it = |container: &&mut Value| container["Names"][0] == format!("/{name}");
+        self.engine.with(|contents| {
+            contents.containers.iter_mut().find(is_it).unwrap()[field] = value;
+        });
+    }
+
+    /// Holds and releases; the result is what was done.
+    fn held(&self, moments: &Moments) -> String {
+        let still = moments.still(&self.place);
+        assert!(still.hold().unwrap());
+        still.release().unwrap();
+        self.engine.acts()
+    }
+
+    fn fails(&self, moments: &Moments) -> Error {
+        moments.still(&self.place).hold().unwrap_err()
+    }
+}
+
+#[test]
+fn containers_that_write_to_a_volume_stand_still_and_it_is_known_for_how_long() {
+    let scene = Scene::with_one();
+    scene.engine.container("other", "running", &json!({}), &[]);
+    scene.runs("reader", &json!({}));
+    scene.set(
+        "reader",
+        "Mounts",
+        json!([{ "Name": "db", "Source": scene.place.folder, "RW": false }]),
+    );
+    let moments = scene.moments();
+    assert_eq!(
+        moments.held(std::slice::from_ref(&scene.place)),
+        [Ok(Some("pause one".to_owned()))]
+    );
+    let still = moments.still(&scene.place);
+    assert!(still.is_wanted() && still.hold().unwrap() && still.hold().unwrap());
+    assert_eq!((scene.engine.state("one").as_str(), scene.notes()), ("paused", 1));
+    still.release().unwrap();
+    still.release().unwrap();
+    assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("pause one, unpause one", 0));
+    let stood = still.stood().unwrap();
+    assert!(stood.containers["one"] <= stood.milliseconds && stood.containers.len() == 1);
+}
+
+#[test]
+fn what_was_off_or_paused_before_stays_so() {
+    let scene = Scene::with_one();
+    scene.engine.container("paused", "paused", &json!({}), &["db"]);
+    scene.engine.container("off", "exited", &json!({}), &["db"]);
+    for policy in [HoldPolicy::Pause, HoldPolicy::Stop] {
+        let done = scene.held(&scene.holding(policy, false, HOUR));
+        assert!(done.split(", ").all(|act| act.ends_with(" one")), "{done}");
+    }
+    assert_eq!(scene.engine.state("paused"), "paused");
+    assert_eq!(scene.engine.state("off"), "exited");
+    scene.set("one", "State", json!("exited"));
+    let still = scene.moments().still(&scene.place).hold().map(|held| (held, scene.notes()));
+    assert_eq!(still.unwrap(), (false, 0));
+}
+
+#[test]
+fn what_depends_on_another_is_stopped_before_it_and_started_after_it() {
+    let scene = Scene::new();
+    let labels = |service: &str, depends_on: &str| {
+        json!({
+            "com.docker.compose.project": "shop",
+            "com.docker.compose.service": service,
+            "com.docker.compose.depends_on": depends_on,
+        })
+    };
+    scene.runs("a-db", &labels("db", ""));
+    scene.runs("b-cron", &labels("cron", "web:service_started:false,db:service_healthy:true"));
+    scene.runs("c-web", &labels("web", "db:service_started:true"));
+    assert_eq!(
+        scene.held(&scene.holding(HoldPolicy::Stop, false, HOUR)),
+        "stop b-cron, stop c-web, stop a-db, start a-db, start c-web, start b-cron"
+    );
+}
+
+#[test]
+fn a_label_of_the_volume_comes_before_one_of_the_container_and_both_before_the_setting() {
+    let hold = |how: &str| json!({ "convoy-backups.hold": how });
+    let scene = Scene::new();
+    scene.runs("one", &hold("stop"));
+    scene.runs("two", &hold("none"));
+    scene.runs("three", &json!({}));
+    assert_eq!(scene.held(&scene.moments()), "stop one, pause three, unpause three, start one");
+    let none = scene.holding(HoldPolicy::None, false, HOUR);
+    assert_eq!(scene.held(&none), "stop one, start one");
+
+    let scene = Scene::with_label(&hold("none"));
+    scene.runs("one", &hold("stop"));
+    assert!(!scene.moments().still(&scene.place).is_wanted());
+
+    let scene = Scene::new();
+    scene.runs("one", &hold("freeze"));
+    let error = scene.fails(&scene.moments());
+    assert!(
+        error.message.contains("convoy-backups.hold=\"freeze\" of container \"one\" must be pause"),
+        "{error}"
+    );
+    let told = scene.moments().held(std::slice::from_ref(&scene.place));
+    assert!(told[0].as_ref().unwrap_err().contains("freeze"), "{told:?}");
+}
+
+#[test]
+fn a_container_that_speaks_to_the_engine_is_left_alone_unless_a_label_says_otherwise() {
+    let scene = Scene::new();
+    let with_socket = json!([
+        { "Name": "db", "Driver": "local", "Source": scene.place.folder, "RW": true },
+        { "Source": "/var/run/docker.sock", "RW": true },
+    ]);
+    scene.runs("proxy", &json!({}));
+    scene.runs("panel", &json!({ "convoy-backups.hold": "pause" }));
+    for name in ["proxy", "panel"] {
+        scene.set(name, "Mounts", with_socket.clone());
+    }
+    assert_eq!(scene.held(&scene.moments()), "pause panel, unpause panel");
+}
+
+#[test]
+fn a_container_that_a_stop_would_lose_is_not_stopped() {
+    let stops = json!({ "convoy-backups.hold": "stop" });
+    let scene = Scene::new();
+    scene.runs("one", &stops);
+    scene.set("one", "AutoRemove", json!(true));
+    assert!(scene.fails(&scene.moments()).message.contains("--rm"));
+    let scene = Scene::new();
+    scene.runs("one", &json!({ "convoy-backups.hold": "stop", "com.docker.swarm.task.id": "t" }));
+    assert!(scene.fails(&scene.moments()).message.contains("Swarm"));
+    assert_eq!(scene.engine.acts(), "");
+}
+
+#[test]
+fn containers_that_have_a_folder_mounted_or_something_above_or_in_it_stand_still() {
+    let scene = Scene::new();
+    let folder = scene.folder.path().join("site/uploads");
+    let at = |name: &str, source: PathBuf| {
+        scene.engine.container(name, "running", &json!({}), &[]);
+        scene.set(name, "Mounts", json!([{ "Type": "bind", "Source": source, "RW": true }]));
+    };
+    at("above", scene.folder.path().join("site"));
+    at("in", folder.join("images"));
+    at("beside", scene.folder.path().join("site/uploads2"));
+    at("all", "/".into());
+    let place =
+        Place { volume: "site".into(), folder, is_of_the_engine: false, ..scene.place.clone() };
+    let moments = scene.moments();
+    assert_eq!(
+        moments.held(std::slice::from_ref(&place)),
+        [Ok(Some("pause above, pause in".to_owned()))]
+    );
+    // A folder need not have to do with Docker.
+    fs::remove_file(&scene.engine.socket).unwrap();
+    assert!(!moments.still(&place).hold().unwrap());
+    let none = scene.holding(HoldPolicy::None, false, HOUR);
+    assert!(!none.still(&scene.place).hold().unwrap());
+    let error = scene.fails(&moments);
+    assert!(
+        error.kind == ErrorKind::Unreachable && error.message.starts_with("volume \"db\": "),
+        "{error}"
+    );
+}
+
+#[test]
+fn what_cant_be_held_fails_or_is_read_as_it_is_and_goes_on() {
+    let scene = Scene::with_one();
+    scene.runs("two", &json!({ "convoy-backups.hold": "stop" }));
+    let refused = ("stop", "500 Internal Server Error", "cannot stop container: permission denied");
+    scene.faults(Faults { refused: Some(refused), ..Faults::default() });
+    let error = scene.fails(&scene.moments());
+    assert!(
+        error
+            .message
+            .contains("volume \"db\": cannot stop container \"two\": Docker refused: cannot stop"),
+        "{error}"
+    );
+    assert!(error.hint.unwrap().contains("BKUP_DOCKER_UNHELD=live"));
+    assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("pause one, unpause one", 0));
+    let still = scene.holding(HoldPolicy::Pause, true, HOUR);
+    let still = still.still(&scene.place);
+    assert!(!still.hold().unwrap() && still.stood().is_none());
+    still.release().unwrap();
+    assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("pause one, unpause one", 0));
+}
+
+#[test]
+fn what_docker_does_after_it_was_given_up_is_undone() {
+    let scene = Scene::with_one();
+    scene.faults(Faults { slow: Duration::from_millis(300), ..Faults::default() });
+    let error = scene.fails(&scene.holding(HoldPolicy::Pause, false, Duration::from_millis(100)));
+    assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
+    assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("pause one, unpause one", 0));
+
+    scene.faults(Faults { breaks: Some("pause"), ..Faults::default() });
+    scene.fails(&scene.moments());
+    assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("pause one, unpause one", 0));
+}
+
+#[test]
+fn a_hold_that_lasts_too_long_is_released_while_its_reader_still_reads_and_fails_it() {
+    let scene = Scene::with_one();
+    let moments = scene.holding(HoldPolicy::Pause, false, Duration::from_millis(300));
+    let still = moments.still(&scene.place);
+    assert!(still.hold().unwrap());
+    scene.engine.until("one", "running");
+    let error = still.release().unwrap_err();
+    assert!(error.message.contains("stood still for 300ms, the longest"), "{error}");
+    assert_eq!(scene.notes(), 0);
+}
+
+#[test]
+fn what_somebody_let_go_on_or_started_meanwhile_spoils_the_copy() {
+    let scene = Scene::with_one();
+    let moments = scene.moments();
+    for (meanwhile, why) in [
+        (
+            &(|| scene.set("one", "State", json!("running"))) as &dyn Fn(),
+            "\"one\" went on, or ended",
+        ),
+        (&|| scene.set("one", "StartedAt", json!("later")), "\"one\" went on, or ended"),
+        (&|| scene.runs("new", &json!({})), "container \"new\" was started while"),
+    ] {
+        scene.set("one", "State", json!("running"));
+        let still = moments.still(&scene.place);
+        assert!(still.hold().unwrap());
+        meanwhile();
+        let error = still.release().unwrap_err();
+        assert!(error.message.contains(why), "{error}");
+        assert_eq!(scene.notes(), 0);
+    }
+}
+
+/// Holds, and dies.
+fn die_holding(scene: &Scene, policy: HoldPolicy) {
+    let moments = scene.holding(policy, false, HOUR);
+    let still = moments.still(&scene.place);
+    assert!(still.hold().unwrap());
+    std::mem::forget(still);
+    scene.engine.acts();
+}
+
+#[test]
+fn what_a_kill_left_is_let_go_on_by_the_next_start_whatever_its_settings() {
+    for (policy, done) in [(HoldPolicy::Pause, "unpause one"), (HoldPolicy::Stop, "start one")] {
+        let scene = Scene::with_one();
+        die_holding(&scene, policy);
+        scene.engine.container("paused", "paused", &json!({}), &["db"]);
+        scene.engine.container("off", "exited", &json!({}), &["db"]);
+        let root = Root::at(&scene.folder.path().join("root"));
+        let said = Moments::new(&root, None, Arc::new(SystemClock)).undo_left();
+        assert!(said.len() == 1 && said[0].contains("(one) was left by a run"), "{said:?}");
+        assert_eq!((scene.engine.acts().as_str(), scene.notes()), (done, 0));
+    }
+}
+
+#[test]
+fn what_was_started_anew_removed_or_ended_since_is_no_longer_ours() {
+    for (policy, change) in [
+        (
+            HoldPolicy::Pause,
+            &(|scene: &Scene| scene.set("one", "StartedAt", json!("later"))) as &dyn Fn(&Scene),
+        ),
+        (HoldPolicy::Stop, &|scene| scene.set("one", "StartedAt", json!("later"))),
+        (HoldPolicy::Pause, &|scene| scene.set("one", "State", json!("exited"))),
+        (HoldPolicy::Stop, &|scene| scene.engine.with(|contents| contents.containers.clear())),
+    ] {
+        let scene = Scene::with_one();
+        die_holding(&scene, policy);
+        change(&scene);
+        scene.moments().undo_left();
+        assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("", 0));
+    }
+}
+
+#[test]
+fn what_cant_be_let_go_on_at_the_start_is_tried_again_as_long_as_the_process_lives() {
+    let scene = Scene::with_one();
+    die_holding(&scene, HoldPolicy::Pause);
+    let away = scene.folder.path().join("away");
+    fs::rename(&scene.engine.socket, &away).unwrap();
+    let mut moments = scene.moments();
+    moments.holds.again = Duration::from_millis(10);
+    let said = moments.undo_left();
+    assert!(
+        said.len() == 1 && said[0].contains("can't be released (tried again every 10ms"),
+        "{said:?}"
+    );
+    assert!(said[0].contains("docker unpause one"), "{said:?}");
+    assert_eq!(scene.notes(), 1);
+    fs::rename(&away, &scene.engine.socket).unwrap();
+    scene.engine.until("one", "running");
+    while scene.notes() > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(scene.engine.acts(), "unpause one");
+}

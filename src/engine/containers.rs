@@ -1,0 +1,181 @@
+//! What is asked of one container: how it is, to stand still, and to go on.
+
+use std::time::{Duration, Instant};
+
+use hyper::{Method, StatusCode};
+use serde::Deserialize;
+
+use super::{ANSWER_TIME, Container, Engine, EngineVolume, failure};
+use crate::{
+    blocking,
+    error::{Error, ErrorKind, Result},
+};
+
+/// How long a look at a container, and letting it go on, may take.
+const GO_ON_TIME: Duration = Duration::from_secs(20);
+/// How often is looked whether to give up waiting for an answer.
+const LOOK: Duration = Duration::from_millis(50);
+/// The engine's own grace before it kills a container that is to stop, in seconds.
+const USUAL_GRACE: u64 = 10;
+
+/// How a container is made to stand still.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum How {
+    /// Its processes are frozen. Connections stay, and memory is not written out.
+    Pause,
+    /// It ends, and is started again.
+    Stop,
+}
+
+impl How {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Pause => "pause",
+            Self::Stop => "stop",
+        }
+    }
+}
+
+/// How a container is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ContainerState {
+    /// Also while it is paused.
+    pub(crate) runs: bool,
+    pub(crate) is_paused: bool,
+    /// When it was started last, as the engine writes it: another start has another.
+    pub(crate) started: String,
+    /// How many seconds it gets to stop.
+    pub(crate) grace: u64,
+    /// Whether it is removed when it stops.
+    pub(crate) is_removed_at_its_end: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspected {
+    state: State,
+    #[serde(default)]
+    config: Config,
+    #[serde(default)]
+    host_config: HostConfig,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    running: bool,
+    paused: bool,
+    #[serde(default)]
+    started_at: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct Config {
+    #[serde(default)]
+    stop_timeout: Option<u64>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    #[serde(default)]
+    auto_remove: bool,
+}
+
+impl Engine {
+    /// How a container is; `None` if there is none with this id.
+    ///
+    /// # Errors
+    /// If the engine can't be reached, or its answer makes no sense.
+    pub(crate) fn container(&self, id: &str) -> Result<Option<ContainerState>> {
+        let route = format!("/containers/{id}/json");
+        let until = Instant::now() + GO_ON_TIME;
+        let answer = match self.call_until(&Method::GET, &route, None, until) {
+            Err(error) if error.kind == ErrorKind::NotFound => return Ok(None),
+            answer => answer?,
+        };
+        let Inspected { state, config, host_config } =
+            self.json(&answer, &format!("GET {route}"))?;
+        Ok(Some(ContainerState {
+            // Podman says of a paused one that it does not run.
+            runs: state.running || state.paused,
+            is_paused: state.paused,
+            started: state.started_at,
+            grace: config.stop_timeout.unwrap_or(USUAL_GRACE),
+            is_removed_at_its_end: host_config.auto_remove,
+        }))
+    }
+
+    /// Makes a container stand still. It stands when this returns. Gives up soon after `stopped`
+    /// returns true.
+    ///
+    /// # Errors
+    /// With a status, if the engine refused; else the engine may still do it later.
+    pub(crate) fn hold_container(
+        &self,
+        id: &str,
+        how: How,
+        within: Duration,
+        stopped: &dyn Fn() -> bool,
+    ) -> Result<()> {
+        let route = format!("/containers/{id}/{}", how.as_str());
+        let within = if how == How::Pause { within.min(ANSWER_TIME) } else { within };
+        self.done(&route, within, stopped)
+    }
+
+    /// Lets a container go on that stood still in this way.
+    ///
+    /// # Errors
+    /// If the engine does not answer, or refuses.
+    pub(crate) fn let_go_on(&self, id: &str, how: How) -> Result<()> {
+        let act = match how {
+            How::Pause => "unpause",
+            How::Stop => "start",
+        };
+        let route = format!("/containers/{id}/{act}");
+        self.done(&route, GO_ON_TIME, &|| false)
+    }
+
+    /// Does what a route says; also well if there was nothing to do. Gives up soon after `stopped`
+    /// returns true.
+    fn done(&self, route: &str, within: Duration, stopped: &dyn Fn() -> bool) -> Result<()> {
+        let until = Instant::now() + within;
+        let path = format!("/v{}{route}", self.version_until(until)?);
+        let given_up = async {
+            while !stopped() {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        let method = &Method::POST;
+        let answer = async {
+            tokio::select! {
+                answer = self.send(method, &path, None, until) => answer,
+                () = given_up => Err(failure::given_up().with_request(format!("{method} {route}"))),
+            }
+        };
+        let answer = blocking::wait(answer)??;
+        if answer.status == StatusCode::NOT_MODIFIED {
+            return Ok(());
+        }
+        self.judged(answer, method, route).map(drop)
+    }
+
+    /// The volumes and containers, all of which could be read.
+    ///
+    /// # Errors
+    /// As [`Engine::everything`], or if something makes no sense.
+    pub(crate) fn all(&self, within: Duration) -> Result<(Vec<EngineVolume>, Vec<Container>)> {
+        let (volumes, containers) = self.everything(within)?;
+        match volumes.odd.iter().chain(&containers.odd).next() {
+            Some(odd) => Err(failure::no_sense(&self.socket, &odd.why)),
+            None => Ok((volumes.known, containers.known)),
+        }
+    }
+
+    /// Whether an error says that the engine did not do what was asked, and will not.
+    pub(crate) fn has_refused(error: &Error) -> bool {
+        error.status.is_some() || error.kind == ErrorKind::Unreachable
+    }
+}

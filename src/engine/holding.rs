@@ -1,0 +1,172 @@
+//! Which containers write to a folder, and how each is made to stand still. Pure, but for
+//! [`own_container`].
+
+use std::{fs, path::Path};
+
+use super::{Container, EngineVolume, How, model::ContainerMount};
+use crate::error::{Error, Result};
+
+/// The label that says how a container is made to stand still: `pause`, `stop` or `none`. That of a
+/// volume is about all containers that write to it.
+pub(crate) const HOLD_LABEL: &str = "convoy-backups.hold";
+
+/// How containers are made to stand still where no label says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum HoldPolicy {
+    #[default]
+    Pause,
+    Stop,
+    /// Not at all.
+    None,
+}
+
+impl HoldPolicy {
+    fn parse(word: &str) -> Option<Self> {
+        match word {
+            "pause" => Some(Self::Pause),
+            "stop" => Some(Self::Stop),
+            "none" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+
+/// A container that writes to a folder and is to stand still.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Writer {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) how: How,
+    /// Whether its processes run now.
+    pub(crate) runs: bool,
+}
+
+/// The containers that write to a folder and are to stand still, in that order: what depends on
+/// another comes before it. Those that do not run now are among them.
+///
+/// # Errors
+/// If a label makes no sense, or asks for what can't be done.
+pub(crate) fn writers(
+    containers: &[Container],
+    (name, folder): (&str, &Path),
+    volumes: &[EngineVolume],
+    policy: HoldPolicy,
+    own: Option<&str>,
+) -> Result<Vec<Writer>> {
+    let volume = volumes.iter().find(|volume| volume.name == name && volume.has(folder));
+    let of_volume = volume.map_or(Ok(None), |volume| {
+        label(&volume.labels, || format!("volume \"{}\"", volume.name))
+    })?;
+    let writes = |container: &&Container| {
+        container.mounts.iter().any(|mount| mount.writable && mount.is_of(volume, folder))
+    };
+    let is_own = |container: &&Container| Some(container.id.as_str()) == own;
+    let mut writers = Vec::new();
+    for container in in_order(containers.iter().filter(writes).filter(|c| !is_own(c)).collect()) {
+        let of_container =
+            label(&container.labels, || format!("container \"{}\"", container.name()))?;
+        let unless_told = if container.speaks_to_the_engine() { HoldPolicy::None } else { policy };
+        let how = match of_volume.or(of_container).unwrap_or(unless_told) {
+            HoldPolicy::None => continue,
+            HoldPolicy::Pause => How::Pause,
+            HoldPolicy::Stop if container.is_a_task() => return Err(no_task_stops(container)),
+            HoldPolicy::Stop => How::Stop,
+        };
+        let (id, name) = (container.id.clone(), container.name().to_owned());
+        writers.push(Writer { id, name, how, runs: container.runs() });
+    }
+    Ok(writers)
+}
+
+/// Containers so that each comes before those that it depends on.
+fn in_order(mut left: Vec<&Container>) -> Vec<&Container> {
+    left.sort_by_key(|container| container.name());
+    let mut ordered = Vec::with_capacity(left.len());
+    while !left.is_empty() {
+        let is_free = |one: &&Container| !left.iter().any(|other| other.depends_on(one));
+        // Compose refuses circles.
+        let next = left.iter().position(is_free).unwrap_or_default();
+        ordered.push(left.remove(next));
+    }
+    ordered
+}
+
+fn label(
+    labels: &std::collections::BTreeMap<String, String>,
+    of: impl Fn() -> String,
+) -> Result<Option<HoldPolicy>> {
+    let Some(value) = labels.get(HOLD_LABEL) else { return Ok(None) };
+    let policy = HoldPolicy::parse(value.trim());
+    policy.map(Some).ok_or_else(|| {
+        let value: String = value.chars().take(40).collect();
+        Error::configuration(format!(
+            "the label {HOLD_LABEL}=\"{value}\" of {} must be pause, stop or none",
+            of()
+        ))
+        .with_hint("make it anew with another label")
+    })
+}
+
+fn no_task_stops(container: &Container) -> Error {
+    let message = format!(
+        "container \"{}\" is a task of a Swarm service, which starts another where one is stopped",
+        container.name()
+    );
+    Error::configuration(message).with_hint(format!("use the label {HOLD_LABEL}=pause for it"))
+}
+
+impl EngineVolume {
+    /// Whether this folder has its files.
+    fn has(&self, folder: &Path) -> bool {
+        let device = self.options.get("device");
+        self.mountpoint == folder || device.is_some_and(|device| Path::new(device) == folder)
+    }
+}
+
+impl ContainerMount {
+    /// Whether this mount is of a folder, or of something in it. A folder that has no volume of the
+    /// engine also is in what is mounted above it: the containers that mount all volumes at once are
+    /// tools.
+    fn is_of(&self, volume: Option<&EngineVolume>, folder: &Path) -> bool {
+        let is_known = self.source.has_root() && self.source != Path::new("/");
+        let is_inside = is_known && self.source.starts_with(folder);
+        match volume {
+            Some(volume) => {
+                let name = self.name.as_deref() == Some(volume.name.as_str());
+                is_inside || (name && self.driver.as_deref().is_none_or(|it| it == volume.driver))
+            }
+            None => is_inside || (is_known && folder.starts_with(&self.source)),
+        }
+    }
+}
+
+impl Container {
+    /// Whether it has the engine's socket: it may be what this program speaks through, and could
+    /// not be let go on.
+    fn speaks_to_the_engine(&self) -> bool {
+        let is_socket = |mount: &ContainerMount| {
+            mount.source.ends_with("docker.sock") || mount.source.ends_with("podman.sock")
+        };
+        self.mounts.iter().any(is_socket)
+    }
+
+    fn is_a_task(&self) -> bool {
+        self.labels.contains_key("com.docker.swarm.task.id")
+    }
+}
+
+/// The id of the container that this process is in; `None` outside of one.
+pub(crate) fn own_container() -> Option<String> {
+    fs::read_to_string("/proc/self/mountinfo").ok().and_then(|mounts| container_of(&mounts))
+}
+
+/// The engine mounts three files of the container's own folder, which is named by its id.
+fn container_of(mounts: &str) -> Option<String> {
+    let own = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
+    let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|it| it.is_ascii_hexdigit());
+    mounts.lines().find_map(|line| {
+        let mut fields = line.split(' ').skip(3);
+        let (root, at) = (fields.next()?, fields.next()?);
+        own.contains(&at).then(|| root.split('/').find(is_id)).flatten().map(str::to_owned)
+    })
+}
