@@ -11,7 +11,7 @@ cd "$folder"
 endpoint=http://127.0.0.1:5999
 python3 -m moto.server -p 5999 > moto.log 2>&1 &
 until curl -s -o answer -X PUT "$endpoint/bucket1" -H "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"; do sleep 0.2; done
-export BKUP_DEFAULTS=off BKUP_DATA_DIR="$folder/data" BKUP_S3_ENDPOINT=$endpoint
+export BKUP_DEFAULTS=off BKUP_DOCKER=off BKUP_DATA_DIR="$folder/data" BKUP_S3_ENDPOINT=$endpoint
 export BKUP_S3_ACCESS_KEY_ID=x BKUP_S3_SECRET_ACCESS_KEY=y BKUP_REPOSITORY_PASSWORD=p
 export AWS_ACCESS_KEY_ID=x AWS_SECRET_ACCESS_KEY=y RESTIC_PASSWORD=p RESTIC_CACHE_DIR="$folder/cache"
 
@@ -35,7 +35,7 @@ for run in $(seq "${RUNS:-5}"); do
   sync
   measure ours-restore "$binary" restore --quiet --volume "restored-$run" --backupurl "$url"
   sync
-  measure restic-restore bash -c "theirs restore latest --target restored-$run"
+  measure restic-restore bash -c "theirs restore latest --target restored-$run && sync -f restored-$run"
   diff -r "$volume" "data/daemon/volumes/restored-$run"
   # moto has all objects in memory.
   curl -s -o answer -X POST "$endpoint/moto-api/reset"

@@ -101,7 +101,8 @@ fn program(folder: &Path) -> Command {
         .env("BKUP_DATA_DIR", folder.join("data"))
         .env("BKUP_CONVOY", format!("builtin:{}", folder.join("daemon").display()))
         .env("BKUP_BACKUP_URL", format!("vfs://{}", folder.join("backups").display()))
-        .env("BKUP_REPOSITORY_PASSWORD", "benchmark");
+        .env("BKUP_REPOSITORY_PASSWORD", "benchmark")
+        .env("BKUP_DOCKER", "off");
     command
 }
 

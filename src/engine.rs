@@ -35,7 +35,9 @@ use crate::{
 pub(crate) use containers::{ContainerState, How};
 pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, own_container, writers};
 pub(crate) use model::{Container, EngineVolume, Listed, Odd};
-pub(crate) use selection::{ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection};
+pub(crate) use selection::{
+    BINDS_LABEL, Binds, ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection,
+};
 
 /// How long the engine may take to accept a connection. It accepts at once, unless it hangs.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

@@ -9,7 +9,10 @@ use std::{
 
 use super::{
     docker_socket::{DockerSocket, socket},
-    settings::{BKUP_DOCKER, BKUP_DOCKER_EXCLUDE, BKUP_DOCKER_INCLUDE, BKUP_DOCKER_VOLUMES},
+    settings::{
+        BKUP_DOCKER, BKUP_DOCKER_BINDS, BKUP_DOCKER_EXCLUDE, BKUP_DOCKER_INCLUDE,
+        BKUP_DOCKER_VOLUMES,
+    },
     values::Values,
 };
 use crate::{
@@ -50,6 +53,7 @@ impl Docker {
         };
         let patterns = |setting| Ok(values.read(setting)?.unwrap_or_default());
         let selection = Selection {
+            binds: values.require(&BKUP_DOCKER_BINDS)?,
             policy: values.require(&BKUP_DOCKER_VOLUMES)?,
             include: patterns(&BKUP_DOCKER_INCLUDE)?,
             exclude: patterns(&BKUP_DOCKER_EXCLUDE)?,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::{choice::Choice, daemon_choice::LONGEST_SOCKET};
-use crate::engine::Policy;
+use crate::engine::{Binds, Policy};
 
 /// The setting `BKUP_DOCKER`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +27,11 @@ impl DockerSocket {
 impl Choice for Policy {
     const WORDS: &'static [(&'static str, Self)] =
         &[("all", Self::All), ("labelled", Self::Labelled)];
+}
+
+impl Choice for Binds {
+    const WORDS: &'static [(&'static str, Self)] =
+        &[("off", Self::Off), ("labelled", Self::Labelled), ("project", Self::Project)];
 }
 
 /// `unix:///socket`.

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     convoy::{Destination, Name},
-    engine::Policy,
+    engine::{Binds, Policy},
     error::{Error, Result},
     units::{parse_duration, parse_size},
 };
@@ -162,6 +162,8 @@ pub(super) const DOCKER: Kind<DockerSocket> = Kind::new(
 );
 
 pub(super) const DOCKER_VOLUMES: Kind<Policy> = Kind::choice("a choice of Docker's volumes");
+
+pub(super) const DOCKER_BINDS: Kind<Binds> = Kind::choice("a choice of folders of the host");
 
 pub(super) const PATTERNS: Kind<Vec<String>> = Kind::new(
     "a list of names",

@@ -13,16 +13,16 @@ use super::{
     daemon_choice::DaemonChoice,
     docker_socket::DockerSocket,
     kind::{
-        About, COUNT, DAEMON, DESTINATION, DOCKER, DOCKER_VOLUMES, DURATION, ENDPOINT, FOLDER,
-        HOST, HOST_NAMES, Kind, LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES, NAMED_FOLDERS,
-        ORIGINS, PATH, PATTERNS, PORT, POSITIVE_DURATION, Parser, SECRET, SIZE, SWITCH,
-        SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES, Visibility,
+        About, COUNT, DAEMON, DESTINATION, DOCKER, DOCKER_BINDS, DOCKER_VOLUMES, DURATION,
+        ENDPOINT, FOLDER, HOST, HOST_NAMES, Kind, LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES,
+        NAMED_FOLDERS, ORIGINS, PATH, PATTERNS, PORT, POSITIVE_DURATION, Parser, SECRET, SIZE,
+        SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES, Visibility,
     },
     secret::Secret,
 };
 use crate::{
     convoy::Destination,
-    engine::{HoldPolicy, Policy},
+    engine::{Binds, HoldPolicy, Policy},
 };
 
 /// One setting: an environment variable. It can also be given as the name of a file (`NAME_FILE`)
@@ -101,6 +101,8 @@ settings! {
         "Docker's socket, for its own volumes: unix:///socket, off, or auto: DOCKER_HOST, else /var/run/docker.sock where there is one";
     BKUP_DOCKER_VOLUMES: Policy = DOCKER_VOLUMES, Some("all"),
         "which of Docker's volumes the built-in daemon backs up: all that have a name, or labelled: those with convoy-backups.enable=true";
+    BKUP_DOCKER_BINDS: Binds = DOCKER_BINDS, Some("labelled"),
+        "which folders of the host that Docker's containers mount are backed up: off, labelled: those of containers with convoy-backups.binds=true, or project: those of all compose projects";
     BKUP_DOCKER_INCLUDE: Vec<String> = PATTERNS, None,
         "names of Docker's volumes to back up, and no others, with * for any characters: shop_*,wiki_data";
     BKUP_DOCKER_EXCLUDE: Vec<String> = PATTERNS, None,

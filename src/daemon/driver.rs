@@ -24,7 +24,7 @@ use crate::{
     mount_table::{at_or_below, mounts},
 };
 pub(super) use all::Drivers;
-pub(super) use docker::{Docker, DockerVolume, Finished, Found, Left, NotFilled};
+pub(super) use docker::{Docker, DockerVolume, Finished, Found, HostFolder, Left, NotFilled};
 pub(crate) use docker::{DockerOptions, Patience, is_in_container};
 pub(super) use folder::Folders;
 pub(super) use overlap::{SameFolder, refuse_destination};

@@ -1,12 +1,15 @@
 //! Volumes that a driver finds by itself, such as the folders of the configuration: they get a state
 //! when they are seen first, and keep it while they are away.
 
-use std::{collections::BTreeMap, path::Path};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use jiff::Timestamp;
 
 use super::{
-    driver::{Docker, DockerVolume, Driver, Drivers, Found},
+    driver::{Docker, DockerVolume, Driver, Drivers, Folders, Found, HostFolder},
     identity::new_id,
     state::{StateFolder, VolumeState},
 };
@@ -36,7 +39,7 @@ pub(super) fn take_up(
         changed.push(match known {
             None => fresh,
             Some(known) if known.folder.as_deref() == Some(*folder) => {
-                VolumeState { forgotten: false, ..known.clone() }
+                VolumeState { forgotten: false, mark: None, ..known.clone() }
             }
             Some(known) => {
                 sentences.push(format!(
@@ -49,7 +52,10 @@ pub(super) fn take_up(
     }
     let is_gone = |volume: &&VolumeState| match volume.driver.as_str() {
         Docker::NAME => drivers.docker.is_off() && volume.restoring.is_none(),
-        of => of == driver.name() && !found.contains_key(volume.name.as_str()),
+        of => {
+            let may_stay = is_bind(volume) && drivers.docker.has_binds();
+            of == driver.name() && !found.contains_key(volume.name.as_str()) && !may_stay
+        }
     };
     let gone = volumes.values().filter(is_gone);
     changed.extend(gone.map(|volume| VolumeState { forgotten: true, ..volume.clone() }));
@@ -116,6 +122,60 @@ pub(super) fn docker_changes(
     };
     let gone = known.values().filter(is_gone);
     changed.extend(gone.map(|volume| VolumeState { forgotten: true, ..volume.clone() }));
+    changed.retain(|volume| known.get(&volume.name) != Some(volume));
+    (changed, sentences)
+}
+
+/// The mark of a folder of the host that is a volume because a container mounts it.
+const BIND: &str = "bind";
+
+fn is_bind(volume: &VolumeState) -> bool {
+    volume.driver == Folders::NAME && volume.mark.as_deref() == Some(BIND)
+}
+
+/// The folders of the host that are volumes because containers mount them.
+pub(super) fn binds(volumes: &[VolumeState]) -> BTreeMap<String, PathBuf> {
+    let binds = volumes.iter().filter(|volume| is_bind(volume) && volume.is_listed());
+    binds.filter_map(|volume| Some((volume.name.clone(), volume.folder.clone()?))).collect()
+}
+
+/// The states that change by what folders of the host containers mount now: new ones, and those that
+/// are not wanted any more. One that no container mounts any more stays: a project that is taken
+/// down has no containers. Pure.
+pub(super) fn bind_changes(
+    found: &Found,
+    known: &BTreeMap<String, VolumeState>,
+    now: Timestamp,
+) -> (Vec<VolumeState>, Vec<String>) {
+    let mut sentences = Vec::new();
+    let mut changed = Vec::new();
+    for (name, folder) in &found.binds {
+        let path = folder.path.as_path();
+        match known.get(name) {
+            None => {
+                let fresh = VolumeState::found(name, Folders::NAME, path, (new_id(), now));
+                changed.push(VolumeState { mark: Some(BIND.into()), ..fresh });
+            }
+            Some(known) if is_bind(known) && known.folder.as_deref() == Some(path) => {
+                changed.push(VolumeState { forgotten: false, ..known.clone() });
+            }
+            Some(known) => sentences.push(format!(
+                "the folder \"{}\" is not backed up as \"{name}\": this daemon has another volume of that name, of the driver {}",
+                path.display(),
+                known.driver
+            )),
+        }
+    }
+    let is_unwanted = |volume: &&VolumeState| {
+        let is_it = |path: &PathBuf| volume.folder.as_ref() == Some(path);
+        let is_in = |outer: &HostFolder| {
+            let inner = volume.folder.as_ref().filter(|inner| **inner != outer.path);
+            inner.is_some_and(|inner| inner.starts_with(&outer.path))
+        };
+        is_bind(volume) && (found.not_binds.iter().any(is_it) || found.binds.values().any(is_in))
+    };
+    let unwanted = known.values().filter(is_unwanted);
+    changed.extend(unwanted.map(|volume| VolumeState { forgotten: true, ..volume.clone() }));
     changed.retain(|volume| known.get(&volume.name) != Some(volume));
     (changed, sentences)
 }

@@ -86,6 +86,7 @@ impl Operations {
         let identity = Identity::of(&root, &mut sentences)?;
         let is_known = |volume: &&VolumeState| volume.driver == Docker::NAME && !volume.forgotten;
         let known = volumes.values().filter(is_known);
+        drivers.folders.set_binds(found::binds(&volumes.values().cloned().collect::<Vec<_>>()));
         drivers.docker.remember(known.filter_map(DockerVolume::known).collect());
         let spool = SpoolPlace { folder: root.spool(), most: options.spool_most };
         let operations = Self {

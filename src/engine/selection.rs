@@ -18,6 +18,22 @@ pub(crate) enum Policy {
     Labelled,
 }
 
+/// The label of a container that says whether the folders of the host that it mounts are backed up:
+/// `true` or `false`.
+pub(crate) const BINDS_LABEL: &str = "convoy-backups.binds";
+
+/// Which folders of the host that containers mount are backed up, where no label says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Binds {
+    /// None, whatever labels say.
+    Off,
+    /// None.
+    #[default]
+    Labelled,
+    /// Those of the containers of compose projects.
+    Project,
+}
+
 /// Which volumes an operator wants.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Selection {
@@ -26,6 +42,7 @@ pub(crate) struct Selection {
     pub(crate) include: Vec<String>,
     /// Patterns of names that are left out.
     pub(crate) exclude: Vec<String>,
+    pub(crate) binds: Binds,
 }
 
 /// What the operator said of the engine.
@@ -56,6 +73,24 @@ pub(crate) enum LeftOut {
 }
 
 impl Selection {
+    /// Whether the folders of the host that a container mounts are backed up.
+    ///
+    /// # Errors
+    /// The label's value, if it says nothing.
+    pub(crate) fn wants_binds(&self, container: &Container) -> Result<bool, String> {
+        match (self.binds, label(&container.labels, BINDS_LABEL)?) {
+            (Binds::Off, _) => Ok(false),
+            (_, Some(said)) => Ok(said),
+            (binds, None) => Ok(binds == Binds::Project && container.project().is_some()),
+        }
+    }
+
+    /// Whether the patterns of names leave a name out.
+    pub(crate) fn leaves_out_name(&self, name: &str) -> bool {
+        let fits = |patterns: &[String]| patterns.iter().any(|pattern| fits(pattern, name));
+        fits(&self.exclude) || (!self.include.is_empty() && !fits(&self.include))
+    }
+
     /// Why a volume is left out; `None` if it is backed up.
     pub(crate) fn leaves_out(
         &self,
@@ -100,16 +135,18 @@ impl Selection {
 /// # Errors
 /// The label's value, if it says nothing.
 fn enabled(volume: &EngineVolume, containers: &[Container]) -> Result<Option<bool>, String> {
-    if let Some(own) = label(&volume.labels)? {
+    if let Some(own) = label(&volume.labels, ENABLE_LABEL)? {
         return Ok(Some(own));
     }
     let users = containers.iter().filter(|container| container.uses(&volume.name));
-    let said = users.map(|container| label(&container.labels)).collect::<Result<Vec<_>, _>>()?;
+    let said = users
+        .map(|container| label(&container.labels, ENABLE_LABEL))
+        .collect::<Result<Vec<_>, _>>()?;
     Ok(said.into_iter().flatten().reduce(|one, other| one || other))
 }
 
-fn label(labels: &BTreeMap<String, String>) -> Result<Option<bool>, String> {
-    match labels.get(ENABLE_LABEL).map(|value| (value.trim().to_ascii_lowercase(), value)) {
+fn label(labels: &BTreeMap<String, String>, name: &str) -> Result<Option<bool>, String> {
+    match labels.get(name).map(|value| (value.trim().to_ascii_lowercase(), value)) {
         None => Ok(None),
         Some((word, _)) if word == "true" => Ok(Some(true)),
         Some((word, _)) if word == "false" => Ok(Some(false)),
@@ -213,6 +250,34 @@ mod tests {
         assert_eq!(of(&db, "1"), Some(LeftOut::BadLabel("1".into())));
         let own = volume("db", "local", Some("false"));
         assert!(matches!(of(&own, "true"), Some(LeftOut::NotWanted(_))));
+    }
+
+    #[test]
+    fn folders_that_containers_mount_are_wanted_by_label_or_by_project() {
+        let container = |label: Option<&str>, project: bool| -> Container {
+            let mut labels = serde_json::Map::new();
+            labels.extend(label.map(|value| (BINDS_LABEL.to_owned(), value.into())));
+            labels
+                .extend(project.then(|| ("com.docker.compose.project".to_owned(), "shop".into())));
+            serde_json::from_value(serde_json::json!({ "Id": "1", "Labels": labels })).unwrap()
+        };
+        let wants = |binds, label, project| {
+            let selection = Selection { binds, ..Selection::default() };
+            selection.wants_binds(&container(label, project))
+        };
+        let yes = Some("true");
+        for (binds, label, project, wanted) in [
+            (Binds::Off, yes, true, false),
+            (Binds::Labelled, yes, false, true),
+            (Binds::Labelled, None, true, false),
+            (Binds::Project, None, true, true),
+            (Binds::Project, None, false, false),
+            (Binds::Project, Some("false"), true, false),
+            (Binds::Project, yes, false, true),
+        ] {
+            assert_eq!(wants(binds, label, project), Ok(wanted), "{binds:?} {label:?} {project}");
+        }
+        assert_eq!(wants(Binds::Project, Some("1"), true), Err("1".into()));
     }
 
     #[test]

@@ -42,7 +42,7 @@ impl Drivers {
 
     /// The drivers' names, the one for new volumes first.
     pub(in crate::daemon) fn names(&self) -> Vec<&'static str> {
-        let folders = (!self.folders.found().is_empty()).then_some(Folders::NAME);
+        let folders = self.folders.is_used().then_some(Folders::NAME);
         let docker = self.docker.is_used().then_some(Docker::NAME);
         std::iter::once(Vfs::NAME).chain(folders).chain(docker).collect()
     }

@@ -14,6 +14,7 @@ mod unmaking;
 mod volume;
 
 pub(in crate::daemon) use asking::Found;
+pub(in crate::daemon) use host_folders::HostFolder;
 pub(in crate::daemon) use known::Docker;
 pub(crate) use known::{DockerOptions, Patience};
 pub(in crate::daemon) use making::NotFilled;

@@ -49,6 +49,8 @@ const SEEN_FOR: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(in crate::daemon) struct Folders {
     folders: BTreeMap<String, PathBuf>,
+    /// Those that Docker's containers mount.
+    binds: Mutex<BTreeMap<String, PathBuf>>,
     root: Root,
     /// What was seen of all volumes' folders, and when.
     seen: Mutex<Option<(Instant, Arc<Vec<Neighbour>>)>>,
@@ -76,7 +78,21 @@ impl Folders {
 
     pub(in crate::daemon) fn new(root: &Root, folders: Vec<(String, PathBuf)>) -> Self {
         let folders = folders.into_iter().collect();
-        Self { folders, root: root.clone(), seen: Mutex::default() }
+        Self { folders, binds: Mutex::default(), root: root.clone(), seen: Mutex::default() }
+    }
+
+    /// Takes the folders of the host that Docker's containers mount as volumes.
+    pub(in crate::daemon) fn set_binds(&self, binds: BTreeMap<String, PathBuf>) {
+        let mut known = lock(&self.binds);
+        if *known != binds {
+            *known = binds;
+            *lock(&self.seen) = None;
+        }
+    }
+
+    /// Whether there is such a volume.
+    pub(in crate::daemon) fn is_used(&self) -> bool {
+        !self.folders.is_empty() || !lock(&self.binds).is_empty()
     }
 
     fn host(&self) -> Result<Host> {
@@ -103,8 +119,10 @@ impl Folders {
         let made = fs::read_dir(self.root.volumes())?.flatten();
         let made =
             made.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
+        let binds = lock(&self.binds).clone();
         let named = self.folders.iter().map(|(name, path)| (name.clone(), path.clone()));
         let begun: Vec<_> = named
+            .chain(binds)
             .chain(made)
             .map(|(volume, path)| (begin(&path, LISTED_WITHIN), volume, path))
             .collect();
@@ -188,7 +206,8 @@ impl Driver for Folders {
     }
 
     fn path(&self, volume: &str) -> PathBuf {
-        self.folders.get(volume).cloned().unwrap_or_default()
+        let bind = || lock(&self.binds).get(volume).cloned();
+        self.folders.get(volume).cloned().or_else(bind).unwrap_or_default()
     }
 
     fn place(&self, volume: &str) -> Place {

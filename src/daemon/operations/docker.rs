@@ -42,13 +42,17 @@ impl Operations {
             let now = self.clock.now();
             let told = self.volumes.take_up(|known| match docker.accept(asked) {
                 Some(found) => {
-                    let (changed, sentences) = found::docker_changes(&found, known, now);
+                    let (mut changed, mut sentences) = found::docker_changes(&found, known, now);
+                    let binds = found::bind_changes(&found, known, now);
+                    changed.extend(binds.0);
+                    sentences.extend(binds.1);
                     (changed, Some(sentences))
                 }
                 None => (Vec::new(), None),
             })?;
             if let Some(sentences) = told {
                 docker.tell_once(sentences);
+                self.drivers.folders.set_binds(found::binds(&self.volumes.all()));
                 return Ok(self.finish_restores());
             }
         }

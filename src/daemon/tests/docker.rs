@@ -480,3 +480,52 @@ async fn docker_sees_the_volumes_of_its_plugin_only_and_is_never_asked_for_them(
     assert!(plugin.create_volume(&docker).await.is_err());
     assert_eq!(asked(), before);
 }
+
+#[tokio::test]
+async fn a_folder_of_the_host_is_a_volume_where_its_containers_label_says_so() {
+    let (mut scene, engine, _) = with_engine();
+    let (site, inner) = (scene.path("site"), scene.path("site/inner"));
+    fs::create_dir_all(&inner).unwrap();
+    fs::write(site.join("file"), "precious").unwrap();
+    let mount = |engine: &FakeEngine, label: &str, source: &PathBuf| {
+        let labels = json!({ "convoy-backups.binds": label, "com.docker.compose.project": "shop" });
+        engine.container("web", "running", &labels, &[]);
+        engine.with(|contents| {
+            let container = contents.containers.last_mut().unwrap();
+            container["Mounts"] = json!([{ "Type": "bind", "Source": source }]);
+        });
+    };
+    mount(&engine, "true", &inner);
+    let of_the_host = |names: Vec<String>| -> Vec<_> {
+        names.into_iter().filter(|name| name != "shop_db").collect()
+    };
+    assert_eq!(of_the_host(listed(&scene).await).len(), 1);
+    // A folder around it takes its place.
+    mount(&engine, "true", &site);
+    let names = of_the_host(listed(&scene).await);
+    assert_eq!(names.len(), 1, "{names:?}");
+    let bind = names[0].as_str();
+    assert!(bind.starts_with("bind.shop."), "{bind}");
+    let volume = scene.daemon().volume(&name(bind)).await.unwrap();
+    assert_eq!((volume.driver.as_str(), volume.told("Path")), ("folder", site.to_str()));
+    assert_eq!((volume.told(PROJECT), volume.told("Problem")), (Some("shop"), None));
+
+    let url = scene.back_up(bind, "snap1").await;
+    scene.restore("beside", &url).await.unwrap();
+    let restored = scene.path("root/volumes/beside/file");
+    assert_eq!(fs::read_to_string(restored).unwrap(), "precious");
+    scene.daemon().delete_volume(&name(bind), false).await.unwrap_err();
+    assert!(site.join("file").exists(), "a folder of the host stays");
+
+    // A project that is taken down has no containers, and keeps its folder; so it is while Docker is away.
+    engine.with(|contents| contents.containers.clear());
+    assert!(listed(&scene).await.contains(&bind.to_owned()));
+    let away = scene.path("docker/away");
+    fs::rename(&engine.socket, &away).unwrap();
+    open(&mut scene, &engine);
+    assert!(listed(&scene).await.contains(&bind.to_owned()));
+    scene.back_up(bind, "snap2").await;
+    fs::rename(&away, &engine.socket).unwrap();
+    mount(&engine, "false", &site);
+    assert!(!listed(&scene).await.contains(&bind.to_owned()));
+}

@@ -3,18 +3,19 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
     time::Instant,
 };
 
 use super::{
-    host_folders::host_folders,
+    host_folders::{HostFolder, host_folders},
     known::{Docker, Seen},
     sights::{See, see},
     volume::{DockerVolume, Host},
 };
 use crate::{
     convoy::{NotBackedUp, NotBackedUpKind},
-    engine::{Container, ENABLE_LABEL, EngineVolume, LeftOut},
+    engine::{BINDS_LABEL, Container, ENABLE_LABEL, EngineVolume, LeftOut},
     error::Error,
     sync::lock,
 };
@@ -36,6 +37,10 @@ pub(in crate::daemon) struct Found {
     pub(in crate::daemon) unclear: BTreeSet<String>,
     /// Whether all others are gone. Else one that can't be read may be any of them.
     pub(in crate::daemon) is_whole: bool,
+    /// The folders of the host that containers mount and that are to be backed up, by name.
+    pub(in crate::daemon) binds: BTreeMap<String, HostFolder>,
+    /// The paths of those that are not to be.
+    pub(in crate::daemon) not_binds: Vec<PathBuf>,
 }
 
 impl Docker {
@@ -83,7 +88,7 @@ impl Docker {
             }
         }
         self.see(&mut found.volumes, &mut left_out);
-        left_out.extend(self.folders_left_out(&volumes.known, &containers.known, &found.volumes));
+        self.sort_folders(&volumes.known, &containers.known, &host, (&mut found, &mut left_out));
         left_out.sort();
         Some(Asked { found, left_out, ended })
     }
@@ -111,7 +116,7 @@ impl Docker {
         for NotBackedUp { name, why, .. } in wrong.filter(is_new) {
             log::warn!("volume \"{name}\" of Docker is not backed up: {why}");
         }
-        *seen = Seen { volumes, problem: None, left_out };
+        *seen = Seen { volumes, binds: found.binds.clone(), problem: None, left_out };
         Some(found)
     }
 
@@ -177,25 +182,43 @@ impl Docker {
         });
     }
 
-    /// The folders of the host that containers mount, and that are no volumes.
-    fn folders_left_out(
+    /// Sorts the folders of the host that containers mount: which are backed up, and which not.
+    fn sort_folders(
         &self,
         volumes: &[EngineVolume],
         containers: &[Container],
-        found: &BTreeMap<String, DockerVolume>,
-    ) -> Vec<NotBackedUp> {
-        let known = found.values().map(|volume| volume.folder.clone());
+        host: &Host,
+        (found, left_out): (&mut Found, &mut Vec<NotBackedUp>),
+    ) {
+        let known = found.volumes.values().map(|volume| volume.folder.clone());
         let known: Vec<_> = known.chain(self.own.iter().chain(&self.folders).cloned()).collect();
         let engines = volumes.iter().map(|volume| volume.mountpoint.clone());
         let around: Vec<_> = engines.chain(self.own.iter().cloned()).collect();
-        let folders = host_folders(containers, &known, &around);
-        let left_out = folders.into_iter().map(|folder| NotBackedUp {
-            kind: NotBackedUpKind::Folder,
-            name: folder.path.display().to_string(),
-            why: "a folder of the host, and none of BKUP_FOLDERS".into(),
-            containers: folder.containers.into_iter().collect(),
-        });
-        left_out.collect()
+        // A folder that BKUP_FOLDERS names is a volume by that name.
+        found.not_binds.extend(self.folders.iter().cloned());
+        for folder in host_folders(containers, &known, &around, &self.selection) {
+            let (name, shown) = (folder.name(), folder.path.display().to_string());
+            let (kind, why) = if let Some(value) = &folder.odd_label {
+                let why = format!(
+                    "the label {BINDS_LABEL}=\"{value}\" of a container that mounts it must be true or false"
+                );
+                (NotBackedUpKind::Wrong, why)
+            } else if !folder.is_wanted {
+                found.not_binds.push(folder.path.clone());
+                (NotBackedUpKind::Folder, "a folder of the host, and none of BKUP_FOLDERS".into())
+            } else if self.selection.leaves_out_name(&name) {
+                found.not_binds.push(folder.path.clone());
+                (NotBackedUpKind::Folder, format!("left out by its name, {name}"))
+            } else if !host.is_the_engines(&folder.path) {
+                let why = format!("it is not mounted in this container: add -v {shown}:{shown}");
+                (NotBackedUpKind::Wrong, why)
+            } else {
+                found.binds.insert(name, folder);
+                continue;
+            };
+            let containers = folder.containers.into_iter().collect();
+            left_out.push(NotBackedUp { kind, name: shown, why, containers });
+        }
     }
 }
 

@@ -7,9 +7,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use sha2::{Digest as _, Sha256};
+
 use super::super::LISTED_WITHIN;
 use crate::{
-    engine::Container,
+    convoy::Name,
+    engine::{Container, Selection},
     files::{Look, Unanswered},
 };
 
@@ -27,12 +30,70 @@ const OF_THE_SYSTEM: [&str; 10] = [
     "/etc/timezone",
 ];
 
+/// How long the name of such a folder is at most.
+const LONGEST_NAME: usize = 100;
+
 /// A folder of the host, with all containers that mount it or a folder in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct HostFolder {
-    pub(super) path: PathBuf,
-    /// In alphabetical order.
+pub(in crate::daemon) struct HostFolder {
+    pub(in crate::daemon) path: PathBuf,
+    /// The containers' names.
     pub(super) containers: BTreeSet<String>,
+    /// The compose project of one of them.
+    pub(super) project: Option<String>,
+    /// The services of that project.
+    pub(super) services: BTreeSet<String>,
+    /// Whether it is to be backed up.
+    pub(super) is_wanted: bool,
+    /// A label of a container that says nothing: its value.
+    pub(super) odd_label: Option<String>,
+}
+
+impl HostFolder {
+    fn new(path: PathBuf) -> Self {
+        Self {
+            path,
+            containers: BTreeSet::new(),
+            project: None,
+            services: BTreeSet::new(),
+            is_wanted: false,
+            odd_label: None,
+        }
+    }
+
+    fn add(&mut self, user: &Container, selection: &Selection) {
+        self.containers.insert(user.name().to_owned());
+        if self.project.is_none() {
+            self.project = user.project().map(str::to_owned);
+        }
+        if self.project.as_deref() == user.project() {
+            self.services.extend(user.service().map(str::to_owned));
+        }
+        match selection.wants_binds(user) {
+            Ok(is_wanted) => self.is_wanted |= is_wanted,
+            Err(odd) => self.odd_label = Some(odd),
+        }
+    }
+
+    /// Its name as a volume: whose it is, and its path. It is the same as long as these are.
+    pub(super) fn name(&self) -> String {
+        let path = self.path.to_string_lossy();
+        let is_plain =
+            |letter: char| letter.is_ascii_alphanumeric() || letter == '.' || letter == '_';
+        let words = path.trim_start_matches('/').replace(|letter| !is_plain(letter), "-");
+        let mut name = String::from("bind.");
+        name.extend(self.project.iter().flat_map(|project| [project.as_str(), "."]));
+        name.push_str(&words);
+        // Two paths may have the same words, and a name has a limit.
+        let is_sure = path.chars().all(|letter| is_plain(letter) || letter == '/');
+        if is_sure && Name::volume(&name).is_ok() {
+            return name;
+        }
+        let digest = Sha256::digest(path.as_bytes());
+        let hex: String = digest[..4].iter().map(|byte| format!("{byte:02x}")).collect();
+        name.truncate(LONGEST_NAME - hex.len() - 1);
+        format!("{name}-{hex}")
+    }
 }
 
 /// The folders that these containers mount: each once, and none that lies in another one, in one of
@@ -41,29 +102,34 @@ pub(super) fn host_folders(
     containers: &[Container],
     known: &[PathBuf],
     around: &[PathBuf],
+    selection: &Selection,
 ) -> Vec<HostFolder> {
-    let mut users: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
+    let mut folders: BTreeMap<PathBuf, HostFolder> = BTreeMap::new();
     for container in containers {
         let binds = container.mounts.iter().filter(|mount| mount.kind == "bind");
         for mount in binds.filter(|mount| may_have_data(&mount.source)) {
-            let users = users.entry(mount.source.clone()).or_default();
-            users.insert(container.name().to_owned());
+            let path = mount.source.clone();
+            let folder =
+                folders.entry(path).or_insert_with_key(|path| HostFolder::new(path.clone()));
+            folder.add(container, selection);
         }
     }
     let is_known = |path: &Path| known.iter().any(|known| path.starts_with(known));
     let is_around = |path: &Path| around.iter().any(|inside| inside.starts_with(path));
-    users.retain(|path, _| !is_known(path) && !is_around(path));
-    let looks: Vec<_> =
-        users.into_iter().map(|(path, users)| (begin(&path), path, users)).collect();
+    folders.retain(|path, _| !is_known(path) && !is_around(path));
+    let looks: Vec<_> = folders.into_values().map(|folder| (begin(&folder.path), folder)).collect();
     let mut found: Vec<HostFolder> = Vec::new();
     // A folder comes before those in it.
-    for (look, path, containers) in looks {
+    for (look, folder) in looks {
         if is_no_folder(look.found()) {
             continue;
         }
-        match found.iter_mut().find(|outer| path.starts_with(&outer.path)) {
-            Some(outer) => outer.containers.extend(containers),
-            None => found.push(HostFolder { path, containers }),
+        let has_it = |outer: &&mut HostFolder| {
+            folder.path.starts_with(&outer.path) && (outer.is_wanted || !folder.is_wanted)
+        };
+        match found.iter_mut().find(has_it) {
+            Some(outer) => outer.containers.extend(folder.containers),
+            None => found.push(folder),
         }
     }
     found
@@ -90,6 +156,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::engine::BINDS_LABEL;
 
     #[test]
     fn each_folder_with_data_is_found_once_with_all_that_mount_it() {
@@ -112,12 +179,51 @@ mod tests {
             container("two", &[path("shop"), path("around"), path("other")]),
             container("three", &system.map(PathBuf::from)),
         ];
-        let found = host_folders(&containers, &[path("known")], &[path("around/own")]);
+        let found = host_folders(
+            &containers,
+            &[path("known")],
+            &[path("around/own")],
+            &Selection::default(),
+        );
         let shown: Vec<_> = found
             .iter()
             .map(|folder| (folder.path.clone(), folder.containers.iter().cloned().collect()))
             .collect::<Vec<(PathBuf, Vec<String>)>>();
+        assert!(found.iter().all(|folder| !folder.is_wanted));
         let both = vec!["one".to_owned(), "two".to_owned()];
         assert_eq!(shown, [(path("other"), vec!["two".to_owned()]), (path("shop"), both)]);
+    }
+
+    #[test]
+    fn a_folder_is_named_by_its_project_and_path_and_each_differently() {
+        let name = |project: Option<&str>, path: &str| {
+            let project = project.map(str::to_owned);
+            HostFolder { project, ..HostFolder::new(path.into()) }.name()
+        };
+        assert_eq!(name(Some("shop"), "/srv/shop/conf"), "bind.shop.srv-shop-conf");
+        assert_eq!(name(None, "/srv/site"), "bind.srv-site");
+        let odd = ["/srv/a-b", "/srv/a/b", "/srv/a b", "/srv/ä"].map(|path| name(None, path));
+        assert!(odd.iter().all(|name| Name::volume(name).is_ok()), "{odd:?}");
+        assert_eq!(odd.iter().collect::<BTreeSet<_>>().len(), 4, "{odd:?}");
+        assert!(Name::volume(&name(Some("shop"), &"/long".repeat(200))).is_ok());
+    }
+
+    #[test]
+    fn a_wanted_folder_in_one_that_is_not_wanted_is_found_by_itself() {
+        let container = |name: &str, source: &str, label: &str| -> Container {
+            let mount = json!({ "Type": "bind", "Source": source });
+            let labels = json!({ BINDS_LABEL: label });
+            serde_json::from_value(json!({ "Id": name, "Mounts": [mount], "Labels": labels }))
+                .unwrap()
+        };
+        let outer = |label| container("outer", "/nowhere/a", label);
+        let inner = container("inner", "/nowhere/a/b", "true");
+        let found = |outer| {
+            let found = host_folders(&[outer, inner.clone()], &[], &[], &Selection::default());
+            found.into_iter().map(|folder| (folder.path, folder.is_wanted)).collect::<Vec<_>>()
+        };
+        let (a, b) = (PathBuf::from("/nowhere/a"), PathBuf::from("/nowhere/a/b"));
+        assert_eq!(found(outer("false")), [(a.clone(), false), (b, true)]);
+        assert_eq!(found(outer("true")), [(a, true)]);
     }
 }

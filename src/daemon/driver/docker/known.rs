@@ -7,11 +7,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::volume::DockerVolume;
+use super::{host_folders::HostFolder, volume::DockerVolume};
 use crate::{
     convoy::{DOCKER_DRIVER, NotBackedUp},
     daemon::state::VolumeState,
-    engine::{Engine, EngineUse, Selection},
+    engine::{Binds, Engine, EngineUse, Selection},
     error::{Error, Result},
     sync::lock,
 };
@@ -70,6 +70,14 @@ pub(crate) struct DockerOptions {
     pub(crate) is_in_container: bool,
 }
 
+/// Who uses a volume.
+#[derive(Debug)]
+pub(in crate::daemon) struct Users {
+    pub(in crate::daemon) project: Option<String>,
+    pub(in crate::daemon) services: Vec<String>,
+    pub(in crate::daemon) containers: Vec<String>,
+}
+
 /// The volumes of an engine.
 #[derive(Debug)]
 pub(in crate::daemon) struct Docker {
@@ -93,6 +101,8 @@ pub(in crate::daemon) struct Docker {
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) volumes: BTreeMap<String, DockerVolume>,
+    /// The folders of the host that are backed up, by name.
+    pub(super) binds: BTreeMap<String, HostFolder>,
     /// Why it said nothing at the last try.
     pub(super) problem: Option<String>,
     /// What is not backed up.
@@ -124,6 +134,29 @@ impl Docker {
     /// Counts these folders of the host as backed up.
     pub(in crate::daemon) fn with_folders(self, folders: Vec<PathBuf>) -> Self {
         Self { folders, ..self }
+    }
+
+    /// The compose project, services and containers of a volume, or of a folder of the host that
+    /// containers mount, by what the engine said last.
+    pub(in crate::daemon) fn users(&self, volume: &str) -> Option<Users> {
+        let seen = lock(&self.seen);
+        let of_volume = |volume: &DockerVolume| Users {
+            project: volume.project.clone(),
+            services: volume.services.clone(),
+            containers: volume.containers.clone(),
+        };
+        let of_folder = |folder: &HostFolder| Users {
+            project: folder.project.clone(),
+            services: folder.services.iter().cloned().collect(),
+            containers: folder.containers.iter().cloned().collect(),
+        };
+        let volumes = seen.volumes.get(volume).map(of_volume);
+        volumes.or_else(|| seen.binds.get(volume).map(of_folder))
+    }
+
+    /// Whether folders of the host that containers mount are volumes at all.
+    pub(in crate::daemon) fn has_binds(&self) -> bool {
+        self.is_used() && self.selection.binds != Binds::Off
     }
 
     /// What is not backed up, by what the engine said last.

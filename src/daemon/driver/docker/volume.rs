@@ -77,7 +77,7 @@ impl Host {
 
     /// Whether this path leads to the engine's folder of that path: on the host, or where something
     /// of the host is mounted there.
-    fn is_the_engines(&self, folder: &Path) -> bool {
+    pub(super) fn is_the_engines(&self, folder: &Path) -> bool {
         let is_root = |mount: &MountPoint| mount.path == Path::new("/");
         !self.is_container || holding(&self.mounts, folder).is_some_and(|mount| !is_root(mount))
     }
