@@ -117,7 +117,7 @@ impl Docker {
     fn put_in_place(
         &self,
         volume: &DockerVolume,
-        beside: &PathBuf,
+        beside: &Path,
     ) -> std::result::Result<(), Failed> {
         let (name, folder) = (volume.name.as_str(), volume.folder.as_path());
         let taken = |what: String| {
