@@ -666,6 +666,24 @@ async fn a_snapshot_of_a_volume_that_docker_has_no_more_can_be_deleted_and_nothi
 }
 
 #[tokio::test]
+async fn a_container_that_takes_a_volume_just_as_its_files_come_into_place_keeps_its_folder() {
+    let (scene, engine, _) = with_engine();
+    let url = scene.back_up("shop_db", "snap1").await;
+    let users = "GET /containers/json?all=1&filters";
+    let (data, there) = (place(&scene, "half").join("_data"), place(&scene, "half").join("_data"));
+    before(&engine, users, |_| {});
+    before(&engine, users, move |contents| {
+        assert!(there.join("file").exists(), "the files are in place");
+        let mounts = json!([{ "Type": "volume", "Name": "half", "RW": true }]);
+        let container = json!({ "Id": "1", "Names": ["/late"], "Mounts": mounts });
+        contents.containers.push(container);
+    });
+    let error = scene.restore("half", &url).await.unwrap_err();
+    assert!(error.message.contains("container late took it"), "{error}");
+    assert!(data.exists() && !data.join("file").exists());
+}
+
+#[tokio::test]
 async fn a_volume_that_the_engine_does_not_know_is_not_forgotten_while_its_folder_is_there() {
     let (scene, engine, files) = with_engine();
     scene.snapshot("shop_db", "snap1").await;
@@ -674,6 +692,17 @@ async fn a_volume_that_the_engine_does_not_know_is_not_forgotten_while_its_folde
     let error = scene.daemon().delete_volume(&name("shop_db"), false).await.unwrap_err();
     assert!(error.message.contains("its folder is there"), "{error}");
     assert!(files.exists() && scene.daemon().snapshot(&name("snap1")).await.is_ok());
+}
+
+#[tokio::test]
+async fn no_volume_is_made_where_the_folder_of_all_can_not_be_seen() {
+    let (scene, engine, _) = with_engine();
+    let url = scene.back_up("shop_db", "snap1").await;
+    let volumes = scene.path("docker/volumes");
+    fs::rename(&volumes, scene.path("docker/away")).unwrap();
+    let error = scene.restore("half", &url).await.unwrap_err();
+    assert!(error.message.contains("was not made"), "{error}");
+    assert!(!engine.with(|contents| contents.volumes.contains_key("half")));
 }
 
 #[tokio::test]

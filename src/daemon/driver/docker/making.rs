@@ -12,7 +12,7 @@ use rustix::fs::{CWD, RenameFlags};
 
 use super::{
     known::Docker,
-    unmaking::{Left, MADE_LABEL, filled, is_empty, remove_filled},
+    unmaking::{Left, MADE_LABEL, filled, is_empty, is_known_as, remove_filled},
     volume::{DockerVolume, Host, mark_of},
 };
 use crate::{
@@ -21,6 +21,7 @@ use crate::{
     engine::EngineVolume,
     error::{Error, ErrorKind, Result},
     files::{sync_folder, write_error},
+    sync::lock,
 };
 
 /// A volume that could not be filled.
@@ -58,6 +59,7 @@ impl Docker {
         if engine.volume(name)?.is_some() {
             return Err(taken());
         }
+        self.refuse_unseen_base(name)?;
         let made_by = new_id();
         let mut labels = labels.clone();
         labels.insert(MADE_LABEL.to_owned(), made_by.clone());
@@ -67,6 +69,22 @@ impl Docker {
             return Err(taken());
         }
         seen_here(&made)
+    }
+
+    /// Refuses to make a volume where the engine's folder of volumes can't be seen: it would stay,
+    /// empty.
+    fn refuse_unseen_base(&self, name: &str) -> Result<()> {
+        let seen = lock(&self.seen);
+        let Some(base) = seen.volumes.values().find_map(DockerVolume::base) else { return Ok(()) };
+        if fs::symlink_metadata(base).is_ok() {
+            return Ok(());
+        }
+        let shown = base.display();
+        Err(Error::new(
+            ErrorKind::Io,
+            format!("volume {name} was not made: Docker's folder of volumes can't be seen here: \"{shown}\""),
+        )
+        .with_hint(format!("in a container, mount it at the same path, and not read-only: -v {shown}:{shown}")))
     }
 
     /// Makes a volume with the files that `fill` writes into an empty folder. They appear in it all
@@ -86,6 +104,10 @@ impl Docker {
         let volume = self.make(name, labels)?;
         let beside = filled(&volume.folder);
         let made = fs::DirBuilder::new().mode(0o700).create(&beside);
+        if let Err(error) = made.as_ref().map_or(Ok(()), |()| try_exchange(&beside)) {
+            _ = fs::remove_dir(&beside);
+            return Ok(Err(NotFilled { error, left: self.remove_made(&volume) }));
+        }
         let inode = made.and_then(|()| fs::symlink_metadata(&beside)).map(|found| found.ino());
         let inode = match inode.map_err(|error| write_error(&beside, &error)) {
             Ok(inode) => inode,
@@ -128,13 +150,21 @@ impl Docker {
         if let Some(user) = users.map_err(Failed::Before)?.first() {
             return Err(Failed::Before(taken(format!("container {user} took it"))));
         }
-        let is_the_same = volume.mark.is_some() && mark_of(folder) == volume.mark;
+        let is_the_same = is_known_as(volume.mark.as_deref(), mark_of(folder).as_deref());
         if !is_the_same || !is_empty(folder) {
             return Err(Failed::Before(taken(
                 "somebody wrote files into it, or made it anew,".into(),
             )));
         }
         exchange(beside, folder).map_err(Failed::Before)?;
+        // One that came just before that has the empty folder, which would be removed below it.
+        let users = self.engine().and_then(|engine| engine.users_of(name));
+        let late = users.map(|users| users.first().map(|user| format!("container {user} took it")));
+        match late {
+            Ok(None) => {}
+            Ok(Some(late)) => return Err(Failed::After(back(beside, folder, taken(late)))),
+            Err(error) => return Err(Failed::After(back(beside, folder, error))),
+        }
         match settle(beside, folder) {
             Ok(true) => Ok(()),
             Ok(false) => Err(Failed::After(taken("a container wrote files into it".into()))),
@@ -147,6 +177,23 @@ impl Docker {
 fn exchange(one: &Path, other: &Path) -> Result<()> {
     rustix::fs::renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE)
         .map_err(|error| write_error(other, &error.into()))
+}
+
+/// Whether the file system exchanges folders: better known before files are restored than after.
+fn try_exchange(beside: &Path) -> Result<()> {
+    let trial = beside.with_extension("trial");
+    fs::create_dir(&trial).map_err(|error| write_error(&trial, &error))?;
+    let exchanged = exchange(beside, &trial);
+    _ = fs::remove_dir(&trial);
+    exchanged
+}
+
+/// Gives the empty folder its place back, because of this error.
+fn back(beside: &Path, folder: &Path, error: Error) -> Error {
+    match exchange(beside, folder) {
+        Ok(()) => error,
+        Err(failed) => error.context(format!("{failed}, so the files are in place; before that")),
+    }
 }
 
 /// Removes what was the volume's empty folder, once the filled one is in its place. Whether that one
