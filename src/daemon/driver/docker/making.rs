@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use rustix::fs::{CWD, RenameFlags};
@@ -117,7 +117,7 @@ impl Docker {
     fn put_in_place(
         &self,
         volume: &DockerVolume,
-        beside: &PathBuf,
+        beside: &Path,
     ) -> std::result::Result<(), Failed> {
         let (name, folder) = (volume.name.as_str(), volume.folder.as_path());
         let taken = |what: String| {
