@@ -37,6 +37,7 @@ pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, own_container, writers}
 pub(crate) use model::{Container, EngineVolume, Listed, Odd};
 pub(crate) use selection::{
     BINDS_LABEL, Binds, ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection,
+    asked_for_by_containers,
 };
 
 /// How long the engine may take to accept a connection. It accepts at once, unless it hangs.

@@ -92,6 +92,7 @@ pub(crate) fn builtin_options(
     progress: Arc<dyn Progress>,
 ) -> BuiltinOptions {
     let text = |secret: &Secret| secret.expose().to_owned();
+    let own = config.own_folders().into_iter().chain([root.clone()]).collect();
     BuiltinOptions {
         root,
         password: config.repository_password.as_ref().map(text),
@@ -101,9 +102,11 @@ pub(crate) fn builtin_options(
             socket: config.docker.socket.clone(),
             use_of: config.docker.use_of,
             selection: config.docker.selection.clone(),
-            own: config.own_folders(),
+            has_policy: config.docker.has_policy,
+            own,
             patience: Patience::default(),
             is_in_container: is_in_container(),
+            asks_later: false,
         },
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
         hold: hold_options(config),

@@ -136,7 +136,8 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
     }
     let socket =
         matches.get_one::<String>("socket").map_or_else(|| root.join("convoy.sock"), PathBuf::from);
-    let options = builtin_options(config, root.clone(), progress::none());
+    let mut options = builtin_options(config, root.clone(), progress::none());
+    options.docker.asks_later = true;
     in_runtime(|cancellation| async move {
         let open = move || BuiltinDaemon::open(options);
         let daemon = blocking::try_run("the built-in daemon", ErrorKind::Internal, open).await?;

@@ -3,12 +3,12 @@
 use std::{
     collections::BTreeMap,
     ffi::{OsStr, OsString},
-    os::unix::fs::FileTypeExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
 };
 
 use super::{
     docker_socket::{DockerSocket, socket},
+    given::Source,
     settings::{
         BKUP_DOCKER, BKUP_DOCKER_BINDS, BKUP_DOCKER_EXCLUDE, BKUP_DOCKER_INCLUDE,
         BKUP_DOCKER_VOLUMES,
@@ -26,10 +26,13 @@ const USUAL_SOCKET: &str = "/var/run/docker.sock";
 /// Docker's engine.
 #[derive(Debug, Clone)]
 pub(crate) struct Docker {
-    /// The socket of the engine; `None`: there is none, or it is not to be used.
+    /// The socket of the engine, which may not be there yet; `None`: it is not to be used, or is
+    /// another host's.
     pub(crate) socket: Option<PathBuf>,
     pub(crate) use_of: EngineUse,
     pub(crate) selection: Selection,
+    /// Whether the policy was set. Else the daemon's folder decides.
+    pub(crate) has_policy: bool,
 }
 
 impl Docker {
@@ -46,7 +49,8 @@ impl Docker {
                 let socket = match host {
                     // An engine of another host has none of its volumes here.
                     Some(host) => host.to_str().and_then(socket),
-                    None => Some(PathBuf::from(USUAL_SOCKET)).filter(|path| is_socket(path)),
+                    // It may come later.
+                    None => Some(PathBuf::from(USUAL_SOCKET)),
                 };
                 (EngineUse::IfThere, socket)
             }
@@ -58,10 +62,7 @@ impl Docker {
             include: patterns(&BKUP_DOCKER_INCLUDE)?,
             exclude: patterns(&BKUP_DOCKER_EXCLUDE)?,
         };
-        Ok(Self { socket, use_of, selection })
+        let has_policy = values.source(BKUP_DOCKER_VOLUMES.row.name) != Source::Default;
+        Ok(Self { socket, use_of, selection, has_policy })
     }
-}
-
-fn is_socket(path: &Path) -> bool {
-    std::fs::metadata(path).is_ok_and(|found| found.file_type().is_socket())
 }

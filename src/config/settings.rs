@@ -100,7 +100,7 @@ settings! {
     BKUP_DOCKER: DockerSocket = DOCKER, Some("auto"),
         "Docker's socket, for its own volumes: unix:///socket, off, or auto: DOCKER_HOST, else /var/run/docker.sock where there is one";
     BKUP_DOCKER_VOLUMES: Policy = DOCKER_VOLUMES, Some("all"),
-        "which of Docker's volumes the built-in daemon backs up: all that have a name, or labelled: those with convoy-backups.enable=true";
+        "which of Docker's volumes the built-in daemon backs up: all that have a name, or labelled: those with convoy-backups.enable=true; if not set, a folder of an earlier release means labelled";
     BKUP_DOCKER_BINDS: Binds = DOCKER_BINDS, Some("labelled"),
         "which folders of the host that Docker's containers mount are backed up: off, labelled: those of containers with convoy-backups.binds=true, or project: those of all compose projects";
     BKUP_DOCKER_INCLUDE: Vec<String> = PATTERNS, None,

@@ -37,6 +37,10 @@ pub(crate) const CONTAINERS: &str = "Containers";
 /// ([`NotBackedUp`]).
 pub(crate) const NOT_BACKED_UP: &str = "NotBackedUp";
 
+/// The field of the driver `docker` in the daemon's settings with why the engine is not used, though
+/// it is there.
+pub(crate) const NOTE: &str = "Note";
+
 /// What is on Docker's host and not backed up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
@@ -58,6 +62,10 @@ pub(crate) enum NotBackedUpKind {
     Wrong,
     /// A volume that the settings or a label leave out.
     LeftOut,
+    /// A volume without the label that the settings want.
+    NotLabelled,
+    /// A volume of an engine of which no folder can be seen here.
+    Unseen,
     /// A volume without a name.
     Anonymous,
     /// A volume of another driver than `local`.

@@ -36,7 +36,7 @@ pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
     CONTAINERS, Capabilities, DOCKER_DRIVER, FOLDER_DRIVER, HINT, HOLD, KIND, MOMENT, MOMENT_NOTE,
-    NOT_BACKED_UP, NotBackedUp, NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROJECT, REQUIRED,
+    NOT_BACKED_UP, NOTE, NotBackedUp, NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROJECT, REQUIRED,
     ROOT_ID, SERVICE, VOLUME_ID, route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ApiTime, BackupUrl, DOCKER_DRIVER, Extent, MomentRecord, NOT_BACKED_UP, Name, NotBackedUp,
-    PROBLEM, VOLUME_ID,
+    ApiTime, BackupUrl, DOCKER_DRIVER, Extent, MomentRecord, NOT_BACKED_UP, NOTE, Name,
+    NotBackedUp, PROBLEM, VOLUME_ID,
     extent::{DOUBT, SNAPSHOT_SIZE},
     names,
 };
@@ -53,6 +53,11 @@ impl Info {
     /// Why Docker could not be asked for its volumes.
     pub(crate) fn docker_problem(&self) -> Option<&str> {
         self.docker(PROBLEM)?.as_str()
+    }
+
+    /// Why Docker is not used, though it is there: nobody said that it should be.
+    pub(crate) fn docker_note(&self) -> Option<&str> {
+        self.docker(NOTE)?.as_str()
     }
 
     fn docker(&self, field: &str) -> Option<&Value> {

@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     convoy::{
-        ApiTime, CONTAINERS, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, NOT_BACKED_UP, PROBLEM,
-        PROJECT, SERVICE, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
+        ApiTime, CONTAINERS, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, NOT_BACKED_UP, NOTE,
+        PROBLEM, PROJECT, SERVICE, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, Result},
 };
@@ -55,6 +55,9 @@ impl ConvoyForm<'_> {
             info[Docker::NAME] = json!({ NOT_BACKED_UP: docker.left_out() });
             if let Some(problem) = docker.problem() {
                 info[Docker::NAME][PROBLEM] = json!(problem);
+            }
+            if let Some(note) = docker.note() {
+                info[Docker::NAME][NOTE] = json!(note);
             }
         }
         serde_json::from_value(info).map_err(|error| Error::internal(error.to_string()))

@@ -24,7 +24,9 @@ use crate::{
     mount_table::{at_or_below, mounts},
 };
 pub(super) use all::Drivers;
-pub(super) use docker::{Docker, DockerVolume, Finished, Found, HostFolder, Left, NotFilled};
+pub(super) use docker::{
+    Docker, DockerVolume, Finished, Found, HostFolder, Left, NotFilled, is_same_mark,
+};
 pub(crate) use docker::{DockerOptions, Patience, is_in_container};
 pub(super) use folder::Folders;
 pub(super) use overlap::{SameFolder, refuse_destination};

@@ -9,7 +9,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    driver::{Docker, DockerVolume, Driver, Drivers, Folders, Found, HostFolder},
+    driver::{Docker, DockerVolume, Driver, Drivers, Folders, Found, HostFolder, is_same_mark},
     identity::new_id,
     state::{StateFolder, VolumeState},
 };
@@ -32,13 +32,15 @@ pub(super) fn take_up(
     let mut changed = Vec::new();
     for (name, folder) in &found {
         let known = volumes.get(*name);
-        if let Some(made) = known.filter(|known| known.is_ours()) {
+        if let Some(made) = known.filter(|known| known.is_ours() || known.restoring.is_some()) {
             return Err(taken(made));
         }
         let fresh = VolumeState::found(name, driver.name(), folder, (new_id(), now));
         changed.push(match known {
             None => fresh,
-            Some(known) if known.folder.as_deref() == Some(*folder) => {
+            Some(known)
+                if known.driver == driver.name() && known.folder.as_deref() == Some(*folder) =>
+            {
                 VolumeState { forgotten: false, mark: None, ..known.clone() }
             }
             Some(known) => {
@@ -69,8 +71,13 @@ pub(super) fn take_up(
 }
 
 fn taken(made: &VolumeState) -> Error {
-    let left =
-        if made.forgotten { ", which was removed and left its files or snapshots" } else { "" };
+    let left = if made.restoring.is_some() {
+        ", whose restore has to be ended first"
+    } else if made.forgotten {
+        ", which was removed and left its files or snapshots"
+    } else {
+        ""
+    };
     Error::configuration(format!(
         "BKUP_FOLDERS can't name a folder \"{}\": a volume of this daemon has that name{left}",
         made.name
@@ -109,6 +116,7 @@ pub(super) fn docker_changes(
                 mark: volume.mark.clone().or_else(|| known.mark.clone()),
                 must_be_mounted: volume.must_be_mounted,
                 labels: volume.labels.clone(),
+                asked_for: volume.asked_for,
                 ..known.clone()
             }),
         }
@@ -117,7 +125,7 @@ pub(super) fn docker_changes(
         volume.driver == Docker::NAME
             && volume.restoring.is_none()
             && found.is_whole
-            && !found.unclear.contains(&volume.name)
+            && !found.unclear.contains_key(&volume.name)
             && !found.volumes.contains_key(&volume.name)
     };
     let gone = known.values().filter(is_gone);
@@ -187,13 +195,14 @@ pub(super) fn docker_state(volume: &DockerVolume, id: String, now: Timestamp) ->
         mark: volume.mark.clone(),
         must_be_mounted: volume.must_be_mounted,
         labels: volume.labels.clone(),
+        asked_for: volume.asked_for,
         ..found
     }
 }
 
 /// Whether two marks are of two volumes. What could not be seen tells nothing.
 fn is_another(known: Option<&str>, now: Option<&str>) -> bool {
-    known.is_some() && now.is_some() && known != now
+    known.zip(now).is_some_and(|(known, now)| !is_same_mark(known, now))
 }
 
 #[cfg(test)]
@@ -210,6 +219,7 @@ mod tests {
             services: Vec::new(),
             containers: Vec::new(),
             labels: BTreeMap::new(),
+            asked_for: false,
         };
         (name.into(), volume)
     }
@@ -250,7 +260,8 @@ mod tests {
     fn what_is_not_known_of_a_volume_of_docker_changes_nothing() {
         let mut known = BTreeMap::new();
         look(&mut known, &[("db", Some("1-1.0"))]);
-        let unclear = Found { unclear: ["db".into()].into(), is_whole: true, ..Found::default() };
+        let unclear =
+            Found { unclear: [("db".into(), None)].into(), is_whole: true, ..Found::default() };
         for found in [unclear, Found::default()] {
             assert!(docker_changes(&found, &known, Timestamp::UNIX_EPOCH).0.is_empty());
         }

@@ -66,10 +66,14 @@ impl Operations {
     ///
     /// # Errors
     /// If another process owns the root, or if the root's files can't be read or written.
-    pub(super) fn open(options: BuiltinOptions) -> Result<(Self, Vec<String>)> {
+    pub(super) fn open(mut options: BuiltinOptions) -> Result<(Self, Vec<String>)> {
         let root = Root::make(&options.root)?;
         let owned = root.own()?;
-        format::take_over(&root)?;
+        let policy = format::take_over(&root)?;
+        if !options.docker.has_policy {
+            options.docker.selection.policy = policy;
+        }
+        let asks_later = options.docker.asks_later;
         let drivers = Drivers::new(&root, options.folders, options.docker);
         let state = StateFolder(root.state());
         let mut volumes = state.load()?;
@@ -100,7 +104,9 @@ impl Operations {
             root,
             _lock: owned,
         };
-        sentences.extend(operations.look_for_volumes()?);
+        if !asks_later {
+            sentences.extend(operations.look_for_volumes());
+        }
         Ok((operations, sentences))
     }
 
@@ -128,7 +134,7 @@ impl Operations {
         view: View,
         show: impl Fn(&ConvoyForm<'_>, &VolumeState, &Seen) -> T,
     ) -> Result<BTreeMap<String, T>> {
-        self.look_for(view)?;
+        self.look_for(view);
         let (form, mut volumes) = (self.convoy_form(), self.volumes.listed());
         volumes.retain(|volume| view.shows(volume));
         let seen = see(&self.drivers, &self.moments, &volumes);
@@ -138,7 +144,7 @@ impl Operations {
 
     /// One volume.
     pub(super) fn volume(&self, view: View, name: &str) -> Result<Volume> {
-        self.look_for(view)?;
+        self.look_for(view);
         let volume = self.volumes.find(name).filter(|volume| view.shows(volume));
         let volume = volume.ok_or_else(volume_not_found)?;
         Ok(self.shown(&volume))
@@ -222,6 +228,7 @@ impl Operations {
             mark: None,
             must_be_mounted: false,
             labels: BTreeMap::new(),
+            asked_for: false,
             size: new.size.unwrap_or(0),
             id: Some(new_id()),
             created: self.clock.now(),

@@ -12,6 +12,7 @@ pub(super) mod snapshots;
 use std::{
     collections::{BTreeMap, HashSet},
     fs,
+    path::Path,
     time::Duration,
 };
 
@@ -82,11 +83,17 @@ fn forget_what_is_gone(
     volumes: &mut BTreeMap<String, VolumeState>,
     sentences: &mut Vec<String>,
 ) {
+    let is_missing = |path: &Path| fs::symlink_metadata(path).is_err();
+    let has_no_files = |volume: &VolumeState| match volume.folder.as_deref() {
+        None => volume.is_ours() && is_missing(&disk.driver.path(&volume.name)),
+        // The folder of all of Docker's volumes is seen, and this one's is not there.
+        Some(folder) => {
+            let base = folder.ancestors().nth(2).filter(|_| folder.ends_with("_data"));
+            volume.may_be_gone() && base.is_some_and(|base| !is_missing(base) && is_missing(folder))
+        }
+    };
     let is_gone = |volume: &VolumeState| {
-        volume.forgotten
-            && volume.is_ours()
-            && volume.snapshots.is_empty()
-            && fs::symlink_metadata(disk.driver.path(&volume.name)).is_err()
+        volume.forgotten && volume.snapshots.is_empty() && has_no_files(volume)
     };
     let gone: Vec<_> =
         volumes.values().filter(|v| is_gone(v)).map(|volume| volume.name.clone()).collect();

@@ -1,5 +1,7 @@
 //! What is seen of the places of volumes, of each within a limit: the share of one may not answer.
 
+use std::collections::BTreeSet;
+
 use super::{
     driver::{Drivers, LISTED_WITHIN},
     moment::{Moments, Offer},
@@ -18,7 +20,8 @@ pub(super) struct Seen {
 /// What is seen of the places of these volumes, in their order.
 pub(super) fn see(drivers: &Drivers, moments: &Moments, volumes: &[VolumeState]) -> Vec<Seen> {
     let mut problems = vec![None; volumes.len()];
-    for driver in drivers.names() {
+    let of: BTreeSet<&str> = volumes.iter().map(|volume| volume.driver.as_str()).collect();
+    for driver in of {
         let own = || volumes.iter().enumerate().filter(|(_, volume)| volume.driver == driver);
         let names: Vec<_> = own().map(|(_, volume)| volume.name.as_str()).collect();
         let checked = drivers.of(driver).check(&names, LISTED_WITHIN);

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{driver::Vfs, root::STOPS_0_1_0};
 use crate::{
-    convoy::{Extent, MomentRecord, SourceMount},
+    convoy::{DOCKER_DRIVER, Extent, MomentRecord, SourceMount},
     error::{Error, Result},
     files::{sync_folder, write_error, write_whole},
 };
@@ -38,6 +38,9 @@ pub(crate) struct VolumeState {
     /// Its labels, of the driver `docker`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) labels: BTreeMap<String, String>,
+    /// Whether a label of its containers asks for it, of the driver `docker`.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) asked_for: bool,
     /// The requested size in bytes, or 0 if none was requested. Nothing enforces the size.
     pub(crate) size: u64,
     /// Random; `None` for a volume that version 0.1.0 made.
@@ -84,6 +87,7 @@ impl VolumeState {
             mark: None,
             must_be_mounted: false,
             labels: BTreeMap::new(),
+            asked_for: false,
             size: 0,
             id: Some(id),
             created,
@@ -98,6 +102,11 @@ impl VolumeState {
     /// Whether the volume is a folder of the daemon's own, which it may move and remove.
     pub(crate) fn is_ours(&self) -> bool {
         is_vfs(&self.driver)
+    }
+
+    /// Whether it is a volume that Docker has no more, or that is not to be backed up any more.
+    pub(crate) fn may_be_gone(&self) -> bool {
+        self.forgotten && self.driver == DOCKER_DRIVER && self.restoring.is_none()
     }
 
     /// Whether the daemon shows the volume. It is neither forgotten, nor what is left of a restore

@@ -15,7 +15,7 @@ use crate::{
 /// The volumes of a root, as they are on disk.
 ///
 /// A thread that needs several of the locks takes them in the order of the fields: `busy`,
-/// `changing`, `known`, `reserved`. A volume's lock in `busy` may be held for hours, `changing`
+/// `changing`, `known`, `unwritten`, `reserved`. A volume's lock in `busy` may be held for hours, `changing`
 /// while one state file is written, the others for moments.
 pub(super) struct Volumes {
     state: StateFolder,
@@ -28,6 +28,8 @@ pub(super) struct Volumes {
     /// The volumes as they are on disk, including forgotten ones. Listings wait for this lock, so
     /// no file is looked at while it is held.
     known: Mutex<BTreeMap<String, VolumeState>>,
+    /// The volumes whose states are not on disk, because they could not be written.
+    unwritten: Mutex<HashSet<String>>,
     /// The names of snapshots and volumes that are being made. A name is reserved under the lock of
     /// `known`, so that no other volume or snapshot can take it.
     reserved: Mutex<HashSet<String>>,
@@ -57,6 +59,7 @@ impl Volumes {
             busy: Mutex::default(),
             changing: Mutex::default(),
             known: Mutex::new(known),
+            unwritten: Mutex::default(),
             reserved: Mutex::default(),
         }
     }
@@ -91,20 +94,26 @@ impl Volumes {
     }
 
     /// Makes the states fit what was found: `changes` tells which change, and has a result of its own.
-    ///
-    /// # Errors
-    /// If a state can't be written. Those before it are.
+    /// One that can't be written holds up no backup: it is known here, and written by a later call.
     pub(super) fn take_up<T>(
         &self,
         changes: impl FnOnce(&BTreeMap<String, VolumeState>) -> (Vec<VolumeState>, T),
-    ) -> Result<T> {
+    ) -> T {
         let changing = self.change();
         let known = lock(&self.known).clone();
         let (changed, told) = changes(&known);
-        for volume in changed {
-            self.record(volume, &changing)?;
+        let again = std::mem::take(&mut *lock(&self.unwritten));
+        let is_changed = |name: &String| changed.iter().any(|volume| volume.name == *name);
+        let again: Vec<_> = again.into_iter().filter(|name| !is_changed(name)).collect();
+        let again = again.iter().filter_map(|name| known.get(name).cloned());
+        for volume in changed.iter().cloned().chain(again) {
+            if let Err(error) = self.record(volume.clone(), &changing) {
+                log::warn!("the state of volume \"{}\" is not kept: {error}", volume.name);
+                lock(&self.unwritten).insert(volume.name.clone());
+                lock(&self.known).insert(volume.name.clone(), volume);
+            }
         }
-        Ok(told)
+        told
     }
 
     /// A volume, unless it is forgotten.
@@ -116,11 +125,12 @@ impl Volumes {
         lock(&self.known).get(volume).cloned()
     }
 
-    /// A snapshot and its volume, unless the volume is forgotten.
+    /// A snapshot and its volume, unless the volume is forgotten. One of Docker's may be gone for good,
+    /// and its snapshots must not stay for ever.
     pub(super) fn find_snapshot(&self, name: &str) -> Option<(VolumeState, SnapshotState)> {
         let known = lock(&self.known);
-        let mut listed = known.values().filter(|volume| volume.is_listed());
-        listed.find_map(|volume| Some((volume.clone(), volume.snapshots.get(name)?.clone())))
+        let mut shown = known.values().filter(|volume| volume.is_listed() || volume.may_be_gone());
+        shown.find_map(|volume| Some((volume.clone(), volume.snapshots.get(name)?.clone())))
     }
 
     /// Sets a volume's state, on disk first.
@@ -131,7 +141,9 @@ impl Volumes {
     /// Changes a volume's state, on disk first.
     pub(super) fn update(&self, name: &str, change: impl FnOnce(&mut VolumeState)) -> Result<()> {
         let deleting = self.change();
-        let state = self.find(name).ok_or_else(|| no_volume(name))?;
+        let state = self.find_even_forgotten(name);
+        let state = state.filter(|volume| volume.is_listed() || volume.may_be_gone());
+        let state = state.ok_or_else(|| no_volume(name))?;
         if deleting.contains(name) {
             return Err(refused(format!("volume {name} is being deleted")));
         }

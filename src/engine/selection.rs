@@ -68,6 +68,8 @@ pub(crate) enum LeftOut {
     OtherDriver(String),
     /// A label, a pattern or the policy says so.
     NotWanted(&'static str),
+    /// The policy wants a label, and it has none.
+    NotLabelled,
     /// The label on it, or on a container that has it, is neither `true` nor `false`: its value.
     BadLabel(String),
 }
@@ -124,9 +126,20 @@ impl Selection {
         if !self.include.is_empty() && !fits(&self.include) {
             return Some(LeftOut::NotWanted("BKUP_DOCKER_INCLUDE"));
         }
-        (self.policy == Policy::Labelled)
-            .then_some(LeftOut::NotWanted("no label convoy-backups.enable=true"))
+        (self.policy == Policy::Labelled).then_some(LeftOut::NotLabelled)
     }
+}
+
+/// Whether containers that have a volume ask for it, by a label that it does not have itself. `None`
+/// where no container has it, so that none can say.
+pub(crate) fn asked_for_by_containers(
+    volume: &EngineVolume,
+    containers: &[Container],
+) -> Option<bool> {
+    let has_own = volume.labels.contains_key(ENABLE_LABEL);
+    let is_used = containers.iter().any(|container| container.uses(&volume.name));
+    let asks = || enabled(volume, containers) == Ok(Some(true));
+    if has_own { Some(false) } else { is_used.then(asks) }
 }
 
 /// What the label says about a volume: its own, else that of a container that has it. One `true`

@@ -14,6 +14,16 @@ pub(crate) fn not_backed_up(all: &[NotBackedUp]) -> Option<String> {
             "volume left out by a setting or label",
             "volumes left out by settings or labels",
         ),
+        (
+            NotBackedUpKind::NotLabelled,
+            "volume without the label convoy-backups.enable=true (BKUP_DOCKER_VOLUMES=all takes it in)",
+            "volumes without the label convoy-backups.enable=true (BKUP_DOCKER_VOLUMES=all takes them in)",
+        ),
+        (
+            NotBackedUpKind::Unseen,
+            "volume whose files can't be seen here",
+            "volumes whose files can't be seen here",
+        ),
         (NotBackedUpKind::Anonymous, "volume without a name", "volumes without a name"),
         (NotBackedUpKind::OtherDriver, "volume of another driver", "volumes of other drivers"),
         (

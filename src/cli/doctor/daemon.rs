@@ -97,6 +97,9 @@ fn docker_host(info: &Info) -> Vec<Check> {
             "until Docker answers, new volumes are not seen; those that are known are backed up",
         )
     });
+    let note = info.docker_note().map(|why| {
+        warning(WHAT, why, "run as root, or as a user in the group docker; or BKUP_DOCKER=off")
+    });
     let left_out = info.not_backed_up();
     let wrong = should_be_backed_up(&left_out)
         .map(|why| failed(WHAT, why, "the others are backed up; see docs/docker.md"));
@@ -107,7 +110,7 @@ fn docker_host(info: &Info) -> Vec<Check> {
             "name folders in BKUP_FOLDERS; the label convoy-backups.enable=true takes a volume in",
         )
     });
-    problem.into_iter().chain(wrong).chain(others).collect()
+    problem.into_iter().chain(note).chain(wrong).chain(others).collect()
 }
 
 /// What the look at every volume's newest backup at a destination found.

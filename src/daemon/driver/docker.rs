@@ -19,5 +19,5 @@ pub(in crate::daemon) use known::Docker;
 pub(crate) use known::{DockerOptions, Patience};
 pub(in crate::daemon) use making::NotFilled;
 pub(in crate::daemon) use unmaking::{Finished, Left};
-pub(in crate::daemon) use volume::DockerVolume;
 pub(crate) use volume::is_in_container;
+pub(in crate::daemon) use volume::{DockerVolume, is_same_mark};

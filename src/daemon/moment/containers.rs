@@ -65,7 +65,13 @@ impl ContainerHolds {
         match self.writers_of_all(engine, std::slice::from_ref(place), ASKED_WITHIN) {
             Err(error) if self.may_be_unknown(place, &error) => {
                 let volume = &place.volume;
-                log::warn!("Docker can't tell which containers write to \"{volume}\": {error}");
+                // Where there is no Docker, that is no news.
+                let is_there = self.socket.exists();
+                let level = if is_there { log::Level::Warn } else { log::Level::Debug };
+                log::log!(
+                    level,
+                    "Docker can't tell which containers write to \"{volume}\": {error}"
+                );
                 Ok(Vec::new())
             }
             all => all?.pop().unwrap_or(Ok(Vec::new())),

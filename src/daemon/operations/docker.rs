@@ -24,6 +24,9 @@ use crate::{
 /// How often Docker is asked again, because a volume was made, restored or removed meanwhile.
 const MOST_LOOKS: usize = 3;
 
+/// How the labels begin by which compose knows what is its own.
+const OF_COMPOSE: &str = "com.docker.compose.";
+
 /// Whether a restore into this volume of Docker is noted.
 fn is_left(volume: &VolumeState) -> bool {
     volume.driver == Docker::NAME && volume.restoring.is_some()
@@ -32,13 +35,19 @@ fn is_left(volume: &VolumeState) -> bool {
 impl Operations {
     /// Asks Docker for its volumes, and makes the states fit. Where it does not answer, they stay.
     /// The result has a sentence on each restore that an earlier process left and this one ended.
-    pub(super) fn look_for_volumes(&self) -> Result<Vec<String>> {
+    pub(super) fn look_for_volumes(&self) -> Vec<String> {
+        // What ends a restore takes its time, and no other look has to wait for it.
+        if self.take_up_volumes() { self.finish_restores() } else { Vec::new() }
+    }
+
+    /// Whether the states fit now what Docker has.
+    fn take_up_volumes(&self) -> bool {
         // Two answers could arrive in another order than they were given. While Docker hangs, the
         // first call waits for it, and the others for that one.
         let _looking = crate::sync::lock(&self.looking);
         for _ in 0..MOST_LOOKS {
             let docker = &self.drivers.docker;
-            let Some(asked) = docker.ask() else { return Ok(Vec::new()) };
+            let Some(asked) = docker.ask() else { return false };
             let now = self.clock.now();
             let told = self.volumes.take_up(|known| match docker.accept(asked) {
                 Some(found) => {
@@ -49,20 +58,19 @@ impl Operations {
                     (changed, Some(sentences))
                 }
                 None => (Vec::new(), None),
-            })?;
+            });
             if let Some(sentences) = told {
                 docker.tell_once(sentences);
                 self.drivers.folders.set_binds(found::binds(&self.volumes.all()));
-                return Ok(self.finish_restores());
+                return true;
             }
         }
-        Ok(Vec::new())
+        false
     }
 
     /// As [`Operations::look_for_volumes`], for a daemon that runs.
-    pub(super) fn look_again(&self) -> Result<()> {
-        self.look_for_volumes()?.iter().for_each(|sentence| log::warn!("{sentence}"));
-        Ok(())
+    pub(super) fn look_again(&self) {
+        self.look_for_volumes().iter().for_each(|sentence| log::warn!("{sentence}"));
     }
 
     /// Ends what a crash left of restores into volumes of Docker.
@@ -154,7 +162,12 @@ impl Operations {
         let destination = url.destination();
         let repository = self.destinations.at(&destination)?;
         let url = StoredUrl::of(url, &destination)?;
-        let labels = repository.recorded(&url)?.labels;
+        let record = repository.recorded(&url)?;
+        let mut labels = record.labels;
+        if record.volume.as_str() != name {
+            // Else compose would take the copy for its own, and remove it with the project.
+            labels.retain(|label, _| !label.starts_with(OF_COMPOSE));
+        }
         let former = self.volumes.find_even_forgotten(name);
         let note = |volume: &DockerVolume, inode: u64| {
             let state = self.docker_state(volume);

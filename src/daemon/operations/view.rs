@@ -4,7 +4,6 @@ use super::{
     super::{driver::Docker, state::VolumeState},
     Operations,
 };
-use crate::error::Result;
 
 /// Which volumes a caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,7 +23,9 @@ impl View {
 
 impl Operations {
     /// Asks Docker for its volumes, unless it is Docker that asks.
-    pub(super) fn look_for(&self, view: View) -> Result<()> {
-        if view == View::Whole { self.look_again() } else { Ok(()) }
+    pub(super) fn look_for(&self, view: View) {
+        if view == View::Whole {
+            self.look_again();
+        }
     }
 }

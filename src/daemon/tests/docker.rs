@@ -15,7 +15,7 @@ use crate::{
     clock::{Clock, SystemClock},
     convoy::{BackupUrl, CONTAINERS, Daemon as _, NewVolume, PROJECT},
     daemon::{BuiltinDaemon, BuiltinOptions, DockerOptions},
-    engine::{EngineUse, Selection},
+    engine::{EngineUse, Policy, Selection},
     error::ErrorKind,
     support::engine::{Contents, FakeEngine},
 };
@@ -25,8 +25,8 @@ fn with_engine() -> (Scene, FakeEngine, PathBuf) {
     let mut scene = Scene::new();
     fs::create_dir(scene.path("docker")).unwrap();
     let engine = FakeEngine::start(&scene.path("docker"));
-    let files =
-        engine.volume("shop_db", &json!({ "com.docker.compose.project": "shop" }), &json!(null));
+    let labels = json!({ "com.docker.compose.project": "shop", "shelf": "3" });
+    let files = engine.volume("shop_db", &labels, &json!(null));
     fs::write(files.join("file"), "precious").unwrap();
     open(&mut scene, &engine);
     (scene, engine, files)
@@ -39,19 +39,26 @@ fn open(scene: &mut Scene, engine: &FakeEngine) {
 }
 
 fn open_with(scene: &mut Scene, docker: DockerOptions, clock: Arc<dyn Clock>) {
-    scene.daemon = None;
     let selection = Selection { exclude: vec!["*_cache".into()], ..Selection::default() };
-    let docker = DockerOptions { selection, own: vec![scene.path("root")], ..docker };
+    open_as(scene, DockerOptions { selection, ..docker }, clock);
+}
+
+fn open_as(scene: &mut Scene, docker: DockerOptions, clock: Arc<dyn Clock>) {
+    scene.daemon = None;
+    let docker = DockerOptions { own: vec![scene.path("root")], ..docker };
     let with_docker = BuiltinOptions { docker, clock, ..options(&scene.path("root")) };
-    let opened = loop {
+    scene.daemon = Some(opened(&with_docker));
+}
+
+fn opened(with_docker: &BuiltinOptions) -> BuiltinDaemon {
+    loop {
         // It asks Docker, which takes a thread that may block.
         let options = with_docker.clone();
         match std::thread::spawn(move || BuiltinDaemon::open(options)).join().unwrap() {
             Err(error) if error.kind == ErrorKind::Busy => std::thread::yield_now(),
-            opened => break opened,
+            opened => break opened.unwrap(),
         }
-    };
-    scene.daemon = Some(opened.unwrap());
+    }
 }
 
 /// Does this just before a request that begins so is answered.
@@ -102,7 +109,8 @@ async fn a_backup_of_a_volume_of_docker_is_restored_as_one_with_its_labels() {
     assert_eq!(fs::read_to_string(folder.join("_data/file")).unwrap(), "precious");
     assert_eq!(fs::read_dir(&folder).unwrap().count(), 1, "nothing of ours stays");
     let labels = engine.with(|contents| contents.volumes["shop_old"]["Labels"].clone());
-    assert_eq!(labels["com.docker.compose.project"], "shop");
+    assert_eq!(labels["shelf"], "3");
+    assert!(labels["com.docker.compose.project"].is_null(), "compose would remove the copy");
     // The restored one is not taken for another at the next look.
     let id = restored.told("VolumeID").map(str::to_owned);
     let again = scene.daemon().volume(&name("shop_old")).await.unwrap();
@@ -528,4 +536,174 @@ async fn a_folder_of_the_host_is_a_volume_where_its_containers_label_says_so() {
     fs::rename(&away, &engine.socket).unwrap();
     mount(&engine, "false", &site);
     assert!(!listed(&scene).await.contains(&bind.to_owned()));
+}
+
+/// Starts the daemon anew, with an engine that it found by itself.
+fn open_found(scene: &mut Scene, engine: &FakeEngine) {
+    let (socket, use_of) = (Some(engine.socket.clone()), EngineUse::IfThere);
+    let docker = DockerOptions { socket, use_of, ..DockerOptions::default() };
+    open_with(scene, docker, Arc::new(SystemClock));
+}
+
+async fn told(scene: &Scene) -> (Vec<String>, Option<String>, Option<String>) {
+    let info = scene.daemon().info().await.unwrap();
+    let left =
+        info.not_backed_up().into_iter().map(|left| format!("{:?} {}", left.kind, left.name));
+    let text = |text: Option<&str>| text.map(str::to_owned);
+    (left.collect(), text(info.docker_problem()), text(info.docker_note()))
+}
+
+#[tokio::test]
+async fn an_engine_that_comes_long_after_the_start_is_used_and_missed_by_nobody_before() {
+    let (mut scene, engine, _) = with_engine();
+    let away = scene.path("docker/away");
+    scene.restart(|root| fs::remove_file(root.join("state/shop_db.json")).unwrap());
+    fs::rename(&engine.socket, &away).unwrap();
+    open_found(&mut scene, &engine);
+    assert!(listed(&scene).await.is_empty());
+    assert_eq!(told(&scene).await, (vec![], None, None));
+    fs::rename(&away, &engine.socket).unwrap();
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+}
+
+#[tokio::test]
+async fn an_engine_whose_folders_are_never_seen_here_is_told_in_one_line_unless_it_was_asked_for() {
+    let (mut scene, engine, _) = with_engine();
+    scene.restart(|root| fs::remove_file(root.join("state/shop_db.json")).unwrap());
+    let elsewhere = |contents: &mut Contents| {
+        contents.volumes.get_mut("shop_db").unwrap()["Mountpoint"] =
+            json!("/elsewhere/shop_db/_data");
+    };
+    engine.with(elsewhere);
+    open_found(&mut scene, &engine);
+    assert!(listed(&scene).await.is_empty());
+    assert_eq!(told(&scene).await, (vec!["Unseen shop_db".to_owned()], None, None));
+    open(&mut scene, &engine);
+    let volume = scene.daemon().volume(&name("shop_db")).await.unwrap();
+    assert!(volume.told("Problem").is_some(), "it was asked for");
+}
+
+#[tokio::test]
+async fn a_known_volume_that_can_not_be_judged_fails_and_is_never_left_out_in_silence() {
+    let (scene, engine, _) = with_engine();
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    let label = |value: &str| {
+        let value = json!({ "convoy-backups.enable": value });
+        engine.with(|contents| contents.volumes.get_mut("shop_db").unwrap()["Labels"] = value);
+    };
+    label("yes");
+    let volume = scene.daemon().volume(&name("shop_db")).await.unwrap();
+    let problem = volume.told("Problem").unwrap();
+    assert!(problem.contains("must be true or false"), "{problem}");
+    let (db, snapshot) = (name("shop_db"), name("snap1"));
+    let error = scene.daemon().back_up(&db, &snapshot, &scene.destination).await.unwrap_err();
+    assert!(error.message.contains("must be true or false"), "{error}");
+    label("false");
+    assert!(listed(&scene).await.is_empty(), "that was meant");
+    label("true");
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    scene.back_up("shop_db", "snap1").await;
+}
+
+#[tokio::test]
+async fn what_containers_asked_for_holds_while_none_of_them_is_there() {
+    let (mut scene, engine, _) = with_engine();
+    let (socket, selection) = (Some(engine.socket.clone()), Policy::Labelled);
+    let labelled = DockerOptions {
+        socket,
+        has_policy: true,
+        selection: Selection { policy: selection, ..Selection::default() },
+        ..DockerOptions::default()
+    };
+    let open = |scene: &mut Scene| open_as(scene, labelled.clone(), Arc::new(SystemClock));
+    open(&mut scene);
+    assert!(listed(&scene).await.is_empty());
+    let asks = json!({ "convoy-backups.enable": "true" });
+    engine.container("db", "running", &asks, &["shop_db"]);
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    engine.with(|contents| contents.containers.clear());
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    open(&mut scene);
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    engine.container("db", "running", &json!({}), &["shop_db"]);
+    assert!(listed(&scene).await.is_empty(), "now it does not");
+}
+
+#[tokio::test]
+async fn after_an_upgrade_only_volumes_with_the_label_are_backed_up_until_somebody_says_otherwise()
+{
+    let (mut scene, engine, _) = with_engine();
+    scene.restart(|root| {
+        fs::remove_file(root.join("state/shop_db.json")).unwrap();
+        fs::remove_file(root.join("format.json")).unwrap();
+        let mut signs = fs::read_dir(root.join("state")).unwrap();
+        fs::remove_dir(signs.next().unwrap().unwrap().path()).unwrap();
+    });
+    for _ in 0..2 {
+        open(&mut scene, &engine);
+        assert!(listed(&scene).await.is_empty());
+        assert_eq!(told(&scene).await.0, ["NotLabelled shop_db"]);
+    }
+    let socket = Some(engine.socket.clone());
+    let all = DockerOptions { socket, has_policy: true, ..DockerOptions::default() };
+    open_with(&mut scene, all, Arc::new(SystemClock));
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+}
+
+#[tokio::test]
+async fn a_snapshot_of_a_volume_that_docker_has_no_more_can_be_deleted_and_nothing_of_it_stays() {
+    let (mut scene, engine, files) = with_engine();
+    scene.snapshot("shop_db", "snap1").await;
+    engine.with(|contents| contents.volumes.remove("shop_db"));
+    fs::remove_dir_all(files.parent().unwrap()).unwrap();
+    assert!(listed(&scene).await.is_empty());
+    let state = scene.path("root/state/shop_db.json");
+    open(&mut scene, &engine);
+    assert!(state.exists());
+    scene.daemon().delete_snapshot(&name("snap1")).await.unwrap();
+    open(&mut scene, &engine);
+    assert!(!state.exists());
+}
+
+#[tokio::test]
+async fn a_volume_that_the_engine_does_not_know_is_not_forgotten_while_its_folder_is_there() {
+    let (scene, engine, files) = with_engine();
+    scene.snapshot("shop_db", "snap1").await;
+    assert_eq!(listed(&scene).await, ["shop_db"]);
+    engine.with(|contents| contents.volumes.clear());
+    let error = scene.daemon().delete_volume(&name("shop_db"), false).await.unwrap_err();
+    assert!(error.message.contains("its folder is there"), "{error}");
+    assert!(files.exists() && scene.daemon().snapshot(&name("snap1")).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_state_that_can_not_be_written_stops_no_backup_and_is_written_later() {
+    let (mut scene, engine, _) = with_engine();
+    let blocks = scene.path("root/state/other.json");
+    fs::create_dir(&blocks).unwrap();
+    fs::write(engine.volume("other", &json!(null), &json!(null)).join("file"), "").unwrap();
+    assert_eq!(listed(&scene).await, ["other", "shop_db"]);
+    scene.back_up("shop_db", "snap1").await;
+    scene.back_up("other", "snap2").await;
+    fs::remove_dir(&blocks).unwrap();
+    let id =
+        scene.daemon().volume(&name("other")).await.unwrap().told("VolumeID").map(str::to_owned);
+    open(&mut scene, &engine);
+    let again = scene.daemon().volume(&name("other")).await.unwrap();
+    assert_eq!(again.told("VolumeID"), id.as_deref());
+}
+
+#[tokio::test]
+async fn a_folder_that_takes_the_name_of_a_volume_of_docker_is_a_volume_of_its_own() {
+    let (mut scene, engine, files) = with_engine();
+    let before = scene.daemon().volume(&name("shop_db")).await.unwrap();
+    scene.daemon = None;
+    let folders = vec![("shop_db".to_owned(), files)];
+    let socket = Some(engine.socket.clone());
+    let docker = DockerOptions { socket, ..DockerOptions::default() };
+    let options = BuiltinOptions { folders, docker, ..options(&scene.path("root")) };
+    scene.daemon = Some(opened(&options));
+    let now = scene.daemon().volume(&name("shop_db")).await.unwrap();
+    assert_eq!(now.driver, "folder");
+    assert_ne!(now.told("VolumeID"), before.told("VolumeID"));
 }

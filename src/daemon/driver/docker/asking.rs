@@ -1,21 +1,19 @@
 //! Asking the engine for its volumes. An answer can be late: what this daemon made, restored or
 //! removed meanwhile must not be undone by it. And an engine can hang: then all wait for it once.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
-    time::Instant,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Instant};
 
 use super::{
     host_folders::{HostFolder, host_folders},
     known::{Docker, Seen},
     sights::{See, see},
-    volume::{DockerVolume, Host},
+    volume::{DockerVolume, Host, is_of_folder},
 };
 use crate::{
-    convoy::{NotBackedUp, NotBackedUpKind},
-    engine::{BINDS_LABEL, Container, ENABLE_LABEL, EngineVolume, LeftOut},
+    convoy::{NotBackedUp, NotBackedUpKind as Kind},
+    engine::{
+        BINDS_LABEL, Container, ENABLE_LABEL, EngineVolume, LeftOut, asked_for_by_containers,
+    },
     error::Error,
     sync::lock,
 };
@@ -33,8 +31,9 @@ pub(in crate::daemon) struct Asked {
 #[derive(Debug, Default)]
 pub(in crate::daemon) struct Found {
     pub(in crate::daemon) volumes: BTreeMap<String, DockerVolume>,
-    /// Volumes of which nothing is known now: their states stay as they are.
-    pub(in crate::daemon) unclear: BTreeSet<String>,
+    /// Volumes of which it can't be told now whether they are to be backed up, or of which nothing is
+    /// known: their states stay as they are. With what is wrong, for people, if anything is.
+    pub(in crate::daemon) unclear: BTreeMap<String, Option<String>>,
     /// Whether all others are gone. Else one that can't be read may be any of them.
     pub(in crate::daemon) is_whole: bool,
     /// The folders of the host that containers mount and that are to be backed up, by name.
@@ -48,6 +47,9 @@ impl Docker {
     /// nothing is known of what came or went.
     pub(in crate::daemon) fn ask(&self) -> Option<Asked> {
         let engine = self.engine.as_ref()?;
+        if self.is_quietly_away() {
+            return None;
+        }
         let begun = Instant::now();
         if lock(&self.silent_until).is_some_and(|until| begun < until) {
             return None;
@@ -68,9 +70,9 @@ impl Docker {
         for odd in volumes.odd {
             let shown = odd.name.clone().unwrap_or_else(|| "of no name".into());
             let why = format!("what Docker tells of it makes no sense: {}", odd.why);
-            left_out.push(wrong(shown, why));
+            left_out.push(wrong(shown, why.clone()));
             found.is_whole &= odd.name.is_some();
-            found.unclear.extend(odd.name);
+            found.unclear.extend(odd.name.map(|name| (name, Some(why))));
         }
         let host = Host::look(self.is_in_container, &volumes.known);
         let users = |volume: &str| {
@@ -81,13 +83,17 @@ impl Docker {
             match self.wanted(volume, &containers.known, &host) {
                 Ok(wanted) => _ = found.volumes.insert(wanted.name.clone(), wanted),
                 Err(Some((kind, why))) => {
+                    if kind == Kind::Wrong {
+                        found.unclear.insert(volume.name.clone(), Some(why.clone()));
+                    }
                     let (name, containers) = (volume.name.clone(), users(&volume.name));
                     left_out.push(NotBackedUp { kind, name, why, containers });
                 }
                 Err(None) => {}
             }
         }
-        self.see(&mut found.volumes, &mut left_out);
+        self.see(&mut found, &mut left_out);
+        self.leave_out_unseen(&mut found, &mut left_out);
         self.sort_folders(&volumes.known, &containers.known, &host, (&mut found, &mut left_out));
         left_out.sort();
         Some(Asked { found, left_out, ended })
@@ -96,27 +102,33 @@ impl Docker {
     /// Takes the answer as what the engine has. `None` if a volume was made, restored or removed
     /// since it was asked, so that it must be asked again.
     pub(in crate::daemon) fn accept(&self, asked: Asked) -> Option<Found> {
-        let Asked { mut found, left_out, ended } = asked;
+        let Asked { mut found, mut left_out, ended } = asked;
         let doings = lock(&self.doings);
         if doings.ended != ended {
             return None;
         }
-        found.unclear.extend(doings.names.iter().cloned());
+        found.unclear.extend(doings.names.iter().map(|name| (name.clone(), None)));
         let mut seen = lock(&self.seen);
-        for name in &found.unclear {
+        for name in found.unclear.keys() {
             found.volumes.remove(name);
         }
         let mut volumes = found.volumes.clone();
         let kept = |(name, _): &(String, DockerVolume)| {
-            found.unclear.contains(name) || (!found.is_whole && !found.volumes.contains_key(name))
+            let is_unclear = found.unclear.contains_key(name);
+            is_unclear || (!found.is_whole && !found.volumes.contains_key(name))
         };
         volumes.extend(std::mem::take(&mut seen.volumes).into_iter().filter(kept));
+        // What is wrong with a known one is its own problem, and fails its backup.
+        left_out.retain(|left| left.kind != Kind::Wrong || !volumes.contains_key(&left.name));
+        let wrong_with = found.unclear.iter().filter_map(|(name, why)| Some((name, why.clone()?)));
+        let wrong_with = wrong_with.map(|(name, why)| (name.clone(), why)).collect();
         let is_new = |left: &&NotBackedUp| !seen.left_out.contains(left);
-        let wrong = left_out.iter().filter(|left| left.kind == NotBackedUpKind::Wrong);
+        let wrong = left_out.iter().filter(|left| left.kind == Kind::Wrong);
         for NotBackedUp { name, why, .. } in wrong.filter(is_new) {
             log::warn!("volume \"{name}\" of Docker is not backed up: {why}");
         }
-        *seen = Seen { volumes, binds: found.binds.clone(), problem: None, left_out };
+        let binds = found.binds.clone();
+        *seen = Seen { volumes, binds, problem: None, left_out, wrong_with, note: None };
         Some(found)
     }
 
@@ -135,10 +147,16 @@ impl Docker {
         volume: &EngineVolume,
         containers: &[Container],
         host: &Host,
-    ) -> Result<DockerVolume, Option<(NotBackedUpKind, String)>> {
-        let wrong = |why: String| Some((NotBackedUpKind::Wrong, why));
+    ) -> Result<DockerVolume, Option<(Kind, String)>> {
+        let wrong = |why: String| Some((Kind::Wrong, why));
+        // While none of its containers is there, what they asked for last holds.
+        let asked = asked_for_by_containers(volume, containers);
+        let was_asked = || self.seen(&volume.name).is_some_and(|seen| seen.asked_for);
+        let asked_for = asked.unwrap_or_else(was_asked);
         match self.selection.leaves_out(volume, containers) {
             None => {}
+            Some(LeftOut::Anonymous | LeftOut::NotWanted(_) | LeftOut::NotLabelled)
+                if asked.is_none() && asked_for => {}
             Some(LeftOut::BadLabel(value)) => {
                 let why = format!("its label {ENABLE_LABEL}=\"{value}\" must be true or false");
                 return Err(wrong(why));
@@ -149,37 +167,76 @@ impl Docker {
             Some(LeftOut::OtherDriver(driver)) if driver == "convoy" => return Err(None),
             Some(LeftOut::OtherDriver(driver)) => {
                 let why = format!("it is one of the driver {driver}");
-                return Err(Some((NotBackedUpKind::OtherDriver, why)));
+                return Err(Some((Kind::OtherDriver, why)));
             }
             Some(LeftOut::Anonymous) => {
-                return Err(Some((NotBackedUpKind::Anonymous, "it has no name".into())));
+                return Err(Some((Kind::Anonymous, "it has no name".into())));
+            }
+            Some(LeftOut::NotLabelled) => {
+                let why = format!("it has no label {ENABLE_LABEL}=true");
+                return Err(Some((Kind::NotLabelled, why)));
             }
             Some(LeftOut::NotWanted(why)) => {
-                return Err(Some((NotBackedUpKind::LeftOut, format!("left out by {why}"))));
+                return Err(Some((Kind::LeftOut, format!("left out by {why}"))));
             }
         }
         crate::convoy::Name::volume(&volume.name).map_err(|error| wrong(error.to_string()))?;
-        DockerVolume::of(volume, containers, host).map_err(wrong)
+        let of_it = DockerVolume::of(volume, containers, host).map_err(wrong)?;
+        Ok(DockerVolume { asked_for, ..of_it })
     }
 
-    /// Looks at the folders: what marks them, and which have our own files in them or around them.
-    fn see(&self, volumes: &mut BTreeMap<String, DockerVolume>, left_out: &mut Vec<NotBackedUp>) {
-        let mut seen = see(volumes.values(), &self.own);
-        volumes.retain(|name, volume| match seen.remove(name) {
-            Some(See::HasOurs) => false,
-            Some(See::IsIn(own)) => {
-                let why = format!("its folder is in \"{}\", this program's own", own.display());
-                left_out.push(wrong(name.clone(), why));
-                false
-            }
-            Some(See::Folder { mark }) => {
-                if volume.base().is_some() {
-                    volume.mark = mark;
+    /// Looks at the folders: what marks them, and which have our own files in them or around them. One
+    /// that does not answer may be any of these.
+    fn see(&self, found: &mut Found, left_out: &mut Vec<NotBackedUp>) {
+        let mut seen = see(found.volumes.values(), &self.own);
+        let Found { volumes, unclear, .. } = found;
+        volumes.retain(|name, volume| {
+            let (why, is_told) = match seen.remove(name) {
+                Some(See::Folder { mark }) => {
+                    if volume.base().is_some() {
+                        volume.mark = mark;
+                    }
+                    return true;
                 }
-                true
+                Some(See::HasOurs) => ("it has this program's own files".to_owned(), false),
+                Some(See::IsIn(own)) => {
+                    let own = own.display();
+                    (format!("its folder is in \"{own}\", this program's own"), true)
+                }
+                None => (format!("\"{}\" does not answer", volume.folder.display()), true),
+            };
+            if is_told {
+                left_out.push(wrong(name.clone(), why.clone()));
             }
-            None => true,
+            unclear.insert(name.clone(), Some(why));
+            false
         });
+    }
+
+    /// Where this program found the engine by itself, and never saw a folder of its volumes, it was
+    /// not meant to back them up: it has the socket only, or the engine is in a machine of its own.
+    fn leave_out_unseen(&self, found: &mut Found, left_out: &mut Vec<NotBackedUp>) {
+        let mut of_engine =
+            found.volumes.values().filter(|volume| volume.base().is_some()).peekable();
+        let known = lock(&self.seen);
+        let has_mark = |volume: &DockerVolume| volume.mark.as_deref().is_some_and(is_of_folder);
+        let was_seen = known.volumes.values().any(has_mark);
+        let is_any = of_engine.peek().is_some();
+        if self.must_be_there()
+            || was_seen
+            || !is_any
+            || of_engine.any(|volume| volume.mark.is_some())
+        {
+            return;
+        }
+        left_out.retain(|left| left.kind != Kind::Wrong);
+        let unseen = std::mem::take(&mut found.volumes).into_values();
+        left_out.extend(unseen.map(|DockerVolume { name, folder, containers, .. }| NotBackedUp {
+            kind: Kind::Unseen,
+            name,
+            why: format!("its folder can't be seen here: \"{}\"", folder.display()),
+            containers,
+        }));
     }
 
     /// Sorts the folders of the host that containers mount: which are backed up, and which not.
@@ -202,16 +259,16 @@ impl Docker {
                 let why = format!(
                     "the label {BINDS_LABEL}=\"{value}\" of a container that mounts it must be true or false"
                 );
-                (NotBackedUpKind::Wrong, why)
+                (Kind::Wrong, why)
             } else if !folder.is_wanted {
                 found.not_binds.push(folder.path.clone());
-                (NotBackedUpKind::Folder, "a folder of the host, and none of BKUP_FOLDERS".into())
+                (Kind::Folder, "a folder of the host, and none of BKUP_FOLDERS".into())
             } else if self.selection.leaves_out_name(&name) {
                 found.not_binds.push(folder.path.clone());
-                (NotBackedUpKind::Folder, format!("left out by its name, {name}"))
+                (Kind::Folder, format!("left out by its name, {name}"))
             } else if !host.is_the_engines(&folder.path) {
                 let why = format!("it is not mounted in this container: add -v {shown}:{shown}");
-                (NotBackedUpKind::Wrong, why)
+                (Kind::Wrong, why)
             } else {
                 found.binds.insert(name, folder);
                 continue;
@@ -223,7 +280,7 @@ impl Docker {
 }
 
 fn wrong(name: String, why: String) -> NotBackedUp {
-    NotBackedUp { kind: NotBackedUpKind::Wrong, name, why, containers: Vec::new() }
+    NotBackedUp { kind: Kind::Wrong, name, why, containers: Vec::new() }
 }
 
 #[cfg(test)]
@@ -256,7 +313,7 @@ mod tests {
         assert!(docker.begin("two").is_none() && docker.begin("three").is_some());
         assert!(docker.accept(early).is_none(), "\"three\" ended meanwhile");
         let found = docker.accept(docker.ask().unwrap()).unwrap();
-        assert!(found.unclear.contains("two") && !found.volumes.contains_key("two"));
+        assert!(found.unclear.contains_key("two") && !found.volumes.contains_key("two"));
         assert!(docker.seen("one").is_some() && docker.seen("two").is_none());
         let during = docker.ask().unwrap();
         drop(doing);
@@ -289,7 +346,7 @@ mod tests {
             contents.volumes.get_mut("two").unwrap()["Labels"] = json!([]);
         });
         let found = docker.accept(docker.ask().unwrap()).unwrap();
-        assert!(found.unclear.contains("two") && found.volumes.contains_key("one"));
+        assert!(found.unclear.contains_key("two") && found.volumes.contains_key("one"));
         assert!(docker.seen("two").is_some(), "what was known of it stays");
         fake.with(|contents| contents.volumes.insert("two".into(), json!({ "Name": null })));
         let found = docker.accept(docker.ask().unwrap()).unwrap();
@@ -328,11 +385,11 @@ mod tests {
         assert_eq!(
             left,
             [
-                (NotBackedUpKind::Wrong, "odd".to_owned()),
-                (NotBackedUpKind::LeftOut, "cache".into()),
-                (NotBackedUpKind::Anonymous, anonymous),
-                (NotBackedUpKind::OtherDriver, "other".into()),
-                (NotBackedUpKind::Folder, site),
+                (Kind::Wrong, "odd".to_owned()),
+                (Kind::LeftOut, "cache".into()),
+                (Kind::Anonymous, anonymous),
+                (Kind::OtherDriver, "other".into()),
+                (Kind::Folder, site),
             ]
         );
         assert_eq!(docker.left_out()[2].containers, ["web"]);

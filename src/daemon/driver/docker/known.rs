@@ -2,9 +2,15 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    fs,
     path::PathBuf,
     sync::Mutex,
     time::{Duration, Instant},
+};
+
+use rustix::{
+    fs::{Access, access},
+    io::Errno,
 };
 
 use super::{host_folders::HostFolder, volume::DockerVolume};
@@ -62,12 +68,16 @@ pub(crate) struct DockerOptions {
     pub(crate) socket: Option<PathBuf>,
     pub(crate) use_of: EngineUse,
     pub(crate) selection: Selection,
+    /// Whether the policy of the selection was asked for. Else the root decides.
+    pub(crate) has_policy: bool,
     /// Folders of this program's own: a volume that has one of them in it is left out, else each
     /// backup would have all former ones.
     pub(crate) own: Vec<PathBuf>,
     pub(crate) patience: Patience,
     /// As [`is_in_container`].
     pub(crate) is_in_container: bool,
+    /// Whether a start does not ask it: it may wait for this very daemon, which is its plugin.
+    pub(crate) asks_later: bool,
 }
 
 /// Who uses a volume.
@@ -82,6 +92,7 @@ pub(in crate::daemon) struct Users {
 #[derive(Debug)]
 pub(in crate::daemon) struct Docker {
     pub(super) engine: Option<Engine>,
+    socket: Option<PathBuf>,
     use_of: EngineUse,
     pub(super) selection: Selection,
     pub(super) own: Vec<PathBuf>,
@@ -107,6 +118,10 @@ pub(super) struct Seen {
     pub(super) problem: Option<String>,
     /// What is not backed up.
     pub(super) left_out: Vec<NotBackedUp>,
+    /// What is wrong with volumes that are known, and so fails their backups.
+    pub(super) wrong_with: BTreeMap<String, String>,
+    /// Why the engine is not used, where it need not be.
+    pub(super) note: Option<String>,
 }
 
 impl Docker {
@@ -115,9 +130,11 @@ impl Docker {
     /// The engine's volumes. Nothing is asked yet.
     pub(in crate::daemon) fn new(options: DockerOptions) -> Self {
         let engine = options.socket.as_deref().map(Engine::at);
-        let DockerOptions { use_of, selection, own, patience, is_in_container, .. } = options;
+        let DockerOptions { socket, use_of, selection, own, patience, is_in_container, .. } =
+            options;
         Self {
             engine,
+            socket,
             use_of,
             selection,
             own,
@@ -156,7 +173,12 @@ impl Docker {
 
     /// Whether folders of the host that containers mount are volumes at all.
     pub(in crate::daemon) fn has_binds(&self) -> bool {
-        self.is_used() && self.selection.binds != Binds::Off
+        !self.is_off() && self.selection.binds != Binds::Off
+    }
+
+    /// What is wrong with a volume that is known.
+    pub(super) fn wrong_with(&self, volume: &str) -> Option<String> {
+        lock(&self.seen).wrong_with.get(volume).cloned()
     }
 
     /// What is not backed up, by what the engine said last.
@@ -167,6 +189,11 @@ impl Docker {
     /// Why the engine said nothing at the last try.
     pub(in crate::daemon) fn problem(&self) -> Option<String> {
         lock(&self.seen).problem.clone()
+    }
+
+    /// Why the engine is not used, though it is there, where it need not be used.
+    pub(in crate::daemon) fn note(&self) -> Option<String> {
+        lock(&self.seen).note.clone()
     }
 
     /// Takes the folders of volumes that an earlier process saw, for as long as the engine does not
@@ -183,8 +210,42 @@ impl Docker {
         self.use_of == EngineUse::Off
     }
 
+    /// Whether it is a mistake if it is not there.
+    pub(super) fn must_be_there(&self) -> bool {
+        self.use_of == EngineUse::Always
+    }
+
     pub(in crate::daemon) fn is_used(&self) -> bool {
-        self.engine.is_some()
+        self.engine.is_some() && (self.must_be_there() || !self.is_away())
+    }
+
+    fn is_away(&self) -> bool {
+        let is_there = |socket: &PathBuf| fs::symlink_metadata(socket).is_ok();
+        !self.socket.as_ref().is_some_and(is_there)
+    }
+
+    /// Whether the engine is not asked where it need not be: its socket is not there, or is not for
+    /// this user. It may come at any time, also long after this process was started.
+    pub(super) fn is_quietly_away(&self) -> bool {
+        if self.must_be_there() {
+            return false;
+        }
+        let Some(socket) = self.socket.as_ref().filter(|_| !self.is_away()) else {
+            let mut seen = lock(&self.seen);
+            (seen.problem, seen.note) = (None, None);
+            return true;
+        };
+        if !matches!(access(socket, Access::WRITE_OK), Err(Errno::ACCESS)) {
+            return false;
+        }
+        let note = format!(
+            "Docker's volumes are not backed up: no permission to use its socket \"{}\"",
+            socket.display()
+        );
+        log::debug!("{note}");
+        let mut seen = lock(&self.seen);
+        (seen.problem, seen.note) = (None, Some(note));
+        true
     }
 
     pub(in crate::daemon) fn engine(&self) -> Result<&Engine> {

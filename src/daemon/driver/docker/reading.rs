@@ -11,7 +11,8 @@ use super::{
     super::{Driver, unanswered},
     known::Docker,
     sights::look_at_all,
-    volume::{DockerVolume, is_of_folder, mark, mark_of},
+    unmaking::is_known_as,
+    volume::{DockerVolume, is_of_folder, is_same_mark, mark, mark_of},
 };
 use crate::{
     daemon::{moment::Place, state::VolumeState},
@@ -29,7 +30,7 @@ impl Docker {
             Some(seen) if is_of_folder(known) => mark_of(&seen.folder),
             _ => None,
         };
-        if now.is_none_or(|now| now == *known) {
+        if now.is_none_or(|now| is_same_mark(&now, known)) {
             return Ok(());
         }
         let message = format!("volume \"{}\" of Docker was made anew just now", state.name);
@@ -47,11 +48,17 @@ impl Docker {
                 "look at `docker volume ls`, and at BKUP_DOCKER_VOLUMES",
             );
         };
+        if let Some(why) = self.wrong_with(volume) {
+            return wrong(
+                format!("volume \"{volume}\" of Docker can't be backed up: {why}"),
+                "see docs/docker.md",
+            );
+        }
         let shown = seen.folder.display();
         match found {
             Ok(metadata) if metadata.is_dir() => {
                 let known = seen.mark.as_deref().filter(|mark| is_of_folder(mark));
-                if known.is_some() && mark(&metadata).as_deref() != known {
+                if known.is_some() && !is_known_as(mark(&metadata).as_deref(), known) {
                     return wrong(
                         format!(
                             "\"{shown}\" of volume \"{volume}\" is another folder than Docker told of"

@@ -41,7 +41,10 @@ pub(super) fn see<'a>(
     own: &[PathBuf],
 ) -> HashMap<String, See> {
     let own: Vec<_> = own.iter().map(|path| (path, begin_own(path))).collect();
-    let own: Vec<_> = own.into_iter().filter_map(|(_, look)| look.found().ok()).collect();
+    // Of one that does not answer, its path alone tells.
+    let silent = |path: &PathBuf| Own { path: path.clone(), identity: None, upwards: Vec::new() };
+    let own = own.into_iter().map(|(path, look)| look.found().unwrap_or_else(|_| silent(path)));
+    let own: Vec<_> = own.collect();
     let each = move |folder: &Path| see_one(folder, &own);
     look_at_all(volumes, LISTED_WITHIN, each)
         .into_iter()
@@ -59,6 +62,12 @@ fn begin_own(path: &Path) -> Look<Own> {
 }
 
 fn see_one(folder: &Path, own: &[Own]) -> See {
+    if own.iter().any(|own| own.path.starts_with(folder)) {
+        return See::HasOurs;
+    }
+    if let Some(own) = own.iter().find(|own| folder.starts_with(&own.path)) {
+        return See::IsIn(own.path.clone());
+    }
     if let Ok(identity) = Identity::of(folder) {
         if own.iter().any(|own| own.upwards.contains(&identity)) {
             return See::HasOurs;
@@ -88,16 +97,19 @@ pub(super) fn look_at_all<'a, T: Send + 'static>(
         places.entry(place).or_default().push((volume.name.clone(), volume.folder.clone()));
     }
     let begin = |(place, all): (PathBuf, Vec<(String, PathBuf)>)| {
-        let names: Vec<_> = all.iter().map(|(name, _)| name.clone()).collect();
-        let find_out = find_out.clone();
-        let each = move || all.iter().map(|(_, folder)| find_out(folder)).collect::<Vec<_>>();
-        (names, Look::begin(&place, within, each))
+        let (find_out, folders) = (find_out.clone(), all.clone());
+        let each = move || folders.iter().map(|(_, folder)| find_out(folder)).collect::<Vec<_>>();
+        (all, Look::begin(&place, within, each))
     };
     let begun: Vec<_> = places.into_iter().map(begin).collect();
     let mut answers = Vec::new();
-    for (names, look) in begun {
+    let mut alone = Vec::new();
+    for (all, look) in begun {
+        let names: Vec<_> = all.iter().map(|(name, _)| name.clone()).collect();
         match look.found() {
             Ok(found) => answers.extend(names.into_iter().zip(found.into_iter().map(Ok))),
+            // One of them may hang all.
+            Err(Unanswered::Silent) if all.len() > 1 => alone.extend(all),
             Err(why) => {
                 let again = || match &why {
                     Unanswered::Silent => Unanswered::Silent,
@@ -109,5 +121,11 @@ pub(super) fn look_at_all<'a, T: Send + 'static>(
             }
         }
     }
+    let begin = |(name, folder): (String, PathBuf)| {
+        let (find_out, path) = (find_out.clone(), folder.clone());
+        (name, Look::begin(&folder, within, move || find_out(&path)))
+    };
+    let begun: Vec<_> = alone.into_iter().map(begin).collect();
+    answers.extend(begun.into_iter().map(|(name, look)| (name, look.found())));
     answers
 }

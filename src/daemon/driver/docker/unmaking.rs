@@ -10,7 +10,7 @@ use std::{
 
 use super::{
     known::Docker,
-    volume::{DockerVolume, Host, mark_of},
+    volume::{DockerVolume, Host, is_same_mark, mark_of},
 };
 use crate::{
     convoy::refusal::refused,
@@ -83,7 +83,7 @@ impl Docker {
         if let Some(user) = engine.users_of(&made.name)?.first() {
             return stays(&format!("container {user} has it"));
         }
-        if made.mark.is_none() || mark_of(&made.folder) != made.mark {
+        if !is_known_as(made.mark.as_deref(), mark_of(&made.folder).as_deref()) {
             return stays("its folder is another one now");
         }
         if fs::symlink_metadata(filled(&made.folder)).is_ok() {
@@ -121,7 +121,14 @@ impl Docker {
         let name = known.name.as_str();
         let engine = self.engine()?;
         let cannot = |why: &str| refused(format!("Cannot delete volume {name}. {why}"));
-        let Some(there) = engine.volume(name)? else { return Ok(()) };
+        let Some(there) = engine.volume(name)? else {
+            let is_there = |folder: &PathBuf| fs::symlink_metadata(folder).is_ok();
+            if known.folder.as_ref().is_some_and(is_there) {
+                return Err(cannot("Docker does not know it, but its folder is there")
+                    .with_hint("is this the right engine? BKUP_DOCKER says which one is asked"));
+            }
+            return Ok(());
+        };
         if there.driver != "local" {
             return Err(cannot(&format!("It is one of the driver {} now", there.driver)));
         }
@@ -129,7 +136,7 @@ impl Docker {
         let there = DockerVolume::of(&there, &[], &host);
         let there = there.map_err(|why| cannot(&why))?;
         let mark = if there.base().is_some() { mark_of(&there.folder) } else { there.mark };
-        if mark.is_none() || mark != known.mark {
+        if !is_known_as(known.mark.as_deref(), mark.as_deref()) {
             return Err(cannot("It is not known to be the volume that was backed up")
                 .with_hint("it was made anew, or its folder can't be seen here; back it up, or use docker volume rm"));
         }
@@ -140,6 +147,11 @@ impl Docker {
             removed => removed,
         }
     }
+}
+
+/// Whether both marks are known, and are one.
+pub(super) fn is_known_as(one: Option<&str>, other: Option<&str>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| is_same_mark(one, other))
 }
 
 /// The folder that is filled beside a volume's.

@@ -5,14 +5,16 @@ use std::{
     fs,
     os::unix::fs::MetadataExt as _,
     path::{Component, Path, PathBuf},
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use sha2::{Digest as _, Sha256};
 
+use super::super::LISTED_WITHIN;
 use crate::{
     daemon::state::VolumeState,
     engine::{Container, EngineVolume},
+    files::{Look, real_path},
     mount_table::{MountPoint, holding, mounts},
 };
 
@@ -33,6 +35,8 @@ pub(in crate::daemon) struct DockerVolume {
     /// The names of the containers that have it, in alphabetical order.
     pub(in crate::daemon) containers: Vec<String>,
     pub(in crate::daemon) labels: BTreeMap<String, String>,
+    /// Whether a label of its containers asks for it.
+    pub(in crate::daemon) asked_for: bool,
 }
 
 /// What decides where the files of a volume are.
@@ -45,6 +49,9 @@ enum Place<'a> {
     /// On what the engine mounts there.
     Mount,
 }
+
+/// File systems that a container has of its own: none of them is the host's folder of that path.
+const OF_CONTAINERS: [&str; 6] = ["overlay", "tmpfs", "proc", "sysfs", "devtmpfs", "cgroup2"];
 
 /// What a driver must know of the host to say where the files of volumes are.
 #[derive(Debug, Default)]
@@ -78,8 +85,17 @@ impl Host {
     /// Whether this path leads to the engine's folder of that path: on the host, or where something
     /// of the host is mounted there.
     pub(super) fn is_the_engines(&self, folder: &Path) -> bool {
-        let is_root = |mount: &MountPoint| mount.path == Path::new("/");
-        !self.is_container || holding(&self.mounts, folder).is_some_and(|mount| !is_root(mount))
+        let is_of_the_container = |mount: &MountPoint| {
+            mount.path == Path::new("/") || OF_CONTAINERS.contains(&mount.file_system.as_str())
+        };
+        if !self.is_container {
+            return true;
+        }
+        // A link may lead out of what is mounted.
+        let path = folder.to_owned();
+        let real = Look::begin(folder, LISTED_WITHIN, move || real_path(&path)).found();
+        let real = real.unwrap_or_else(|_| folder.to_owned());
+        holding(&self.mounts, &real).is_some_and(|mount| !is_of_the_container(mount))
     }
 }
 
@@ -133,6 +149,7 @@ impl DockerVolume {
             services: texts(services),
             containers: texts(containers),
             labels: volume.labels.clone(),
+            asked_for: false,
         })
     }
 
@@ -147,6 +164,7 @@ impl DockerVolume {
             services: Vec::new(),
             containers: Vec::new(),
             labels: state.labels.clone(),
+            asked_for: state.asked_for,
         })
     }
 
@@ -195,12 +213,27 @@ pub(super) fn is_of_folder(mark: &str) -> bool {
     !mark.starts_with(OF_OPTIONS)
 }
 
-/// The mark of a folder of the engine's own: its inode and its birth. The engine's time of creation
-/// is no help: it is that of the folder's last change.
+/// The mark of a folder of the engine's own: its inode and its birth, or the inode alone where the
+/// file system keeps no births. The engine's time of creation is no help: it is that of the folder's
+/// last change.
 pub(super) fn mark(metadata: &fs::Metadata) -> Option<String> {
-    let born = metadata.created().ok()?.duration_since(UNIX_EPOCH).ok()?;
-    let (inode, seconds, nanoseconds) = (metadata.ino(), born.as_secs(), born.subsec_nanos());
-    metadata.is_dir().then(|| format!("{inode}-{seconds}.{nanoseconds:09}"))
+    let born = metadata.created().ok().and_then(|born| born.duration_since(UNIX_EPOCH).ok());
+    metadata.is_dir().then(|| mark_of_parts(metadata.ino(), born))
+}
+
+fn mark_of_parts(inode: u64, born: Option<Duration>) -> String {
+    born.map_or_else(
+        || inode.to_string(),
+        |born| format!("{inode}-{}.{:09}", born.as_secs(), born.subsec_nanos()),
+    )
+}
+
+/// Whether two marks are of one folder or of the same options. One without a birth tells less.
+pub(in crate::daemon) fn is_same_mark(one: &str, other: &str) -> bool {
+    let is_without_birth = |mark: &str| !mark.contains('-');
+    let inode = |mark: &str| mark.split('-').next().map(str::to_owned);
+    one == other
+        || ((is_without_birth(one) || is_without_birth(other)) && inode(one) == inode(other))
 }
 
 /// The mark of the folder that is there now; `None` where none can be seen.
@@ -253,6 +286,42 @@ mod tests {
             assert!(folder(&bind, &container(vec![mount("/"), mount(at)])).is_ok(), "{at}");
         }
         assert!(folder(&bind, &Host::default()).is_ok());
+    }
+
+    #[test]
+    fn in_a_container_a_folder_of_its_own_is_never_taken_for_the_hosts() {
+        let mount = |path: &Path, kind: &str| MountPoint {
+            path: path.into(),
+            file_system: kind.into(),
+            source: String::new(),
+        };
+        let scratch = tempfile::tempdir().unwrap();
+        let scratch = scratch.path().canonicalize().unwrap();
+        let (host, own) = (scratch.join("host"), scratch.join("own"));
+        fs::create_dir_all(&host).unwrap();
+        fs::create_dir_all(own.join("files")).unwrap();
+        std::os::unix::fs::symlink(own.join("files"), host.join("link")).unwrap();
+        let bind = |device: PathBuf| {
+            volume("/d/db/_data", &json!({ "type": "none", "o": "bind", "device": device }))
+        };
+        let on = |kind: &str| Host {
+            mounts: vec![mount(Path::new("/"), "overlay"), mount(&host, kind)],
+            is_container: true,
+        };
+        assert!(folder(&bind(host.join("shop")), &on("ext4")).is_ok());
+        assert!(folder(&bind(host.join("shop")), &on("tmpfs")).is_err());
+        assert!(folder(&bind(host.join("link")), &on("ext4")).is_err(), "it leads out of there");
+    }
+
+    #[test]
+    fn a_folder_without_a_time_of_birth_is_known_by_its_inode() {
+        let born = Some(Duration::new(5, 7));
+        let (with, without) = (mark_of_parts(12, born), mark_of_parts(12, None));
+        assert_eq!((with.as_str(), without.as_str()), ("12-5.000000007", "12"));
+        assert!(is_same_mark(&with, &without) && is_same_mark(&without, &without));
+        assert!(!is_same_mark(&without, &mark_of_parts(13, born)));
+        assert!(!is_same_mark(&with, &mark_of_parts(12, Some(Duration::new(6, 7)))));
+        assert!(!is_same_mark("options-1", "options-2"));
     }
 
     #[test]
