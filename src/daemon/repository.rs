@@ -1,7 +1,7 @@
 //! Restic-format repositories: opening one ([`open`]), the password and names it is opened with
 //! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
-//! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]), what it has
-//! ([`index`]), and reading that ([`reader`]).
+//! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
+//! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
@@ -11,6 +11,7 @@ mod cipher;
 mod index;
 mod key_file;
 mod open;
+mod opened_blob;
 mod packing;
 mod reader;
 mod spool;

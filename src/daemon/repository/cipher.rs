@@ -8,10 +8,14 @@ use aes256ctr_poly1305aes::{
     aead::{AeadInPlace as _, generic_array::GenericArray},
 };
 use rustic_core::repofile::{BlobType, MasterKey};
+use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 use zstd::{bulk::Decompressor, zstd_safe::compress_bound};
 
-use super::packing::Packing;
+use super::{
+    opened_blob::{LARGE, OpenedBlob, is_packed},
+    packing::Packing,
+};
 use crate::error::{Error, ErrorKind, Result};
 
 /// The SHA-256 of a blob or a file.
@@ -67,6 +71,15 @@ impl Cipher {
     }
 }
 
+fn not_unpacked() -> Error {
+    damaged("it can't be decompressed")
+}
+
+/// The length of a blob that is better read piece by piece, in bytes.
+fn large(raw_length: Option<NonZeroU32>) -> Option<usize> {
+    raw_length.map(|length| length.get() as usize).filter(|length| *length > LARGE)
+}
+
 fn damaged(why: &str) -> Error {
     Error::new(ErrorKind::Repository, format!("content of the repository can't be read: {why}"))
         .with_hint("\"restic check\" tells how far the damage goes")
@@ -119,7 +132,8 @@ impl Coder {
         let length = u32::try_from(raw.len()).map_err(too_long)?;
         let space = compress_bound(raw.len()) + OVERHEAD;
         if self.sealed.len() < space {
-            self.sealed.resize(space, 0);
+            // Fresh zeros, which need no memory until they are written to: most of the space is not.
+            self.sealed = vec![0; space];
         }
         let (used, raw_length) = match &mut self.packing {
             Some(packing) => {
@@ -150,15 +164,17 @@ impl Coder {
         self.opened.clear();
         self.opened.extend_from_slice(&self.sealed[..end]);
         let opened = self.cipher.open(&mut self.opened)?;
-        let same = if self.packing.is_some() {
+        let same = if self.packing.is_none() {
+            opened == raw
+        } else if raw.len() > LARGE {
+            is_packed(opened, raw)
+        } else {
             if self.unpacked.len() < raw.len() {
                 self.unpacked.resize(raw.len(), 0);
             }
             let unpacked = &mut self.unpacked[..raw.len()];
             let length = self.decompressor.decompress_to_buffer(opened, unpacked);
             length.is_ok_and(|length| length == raw.len()) && unpacked == raw
-        } else {
-            opened == raw
         };
         if same {
             return Ok(());
@@ -184,7 +200,7 @@ impl Coder {
         unpacked
             .ok()
             .filter(|unpacked| unpacked.len() == length.get() as usize)
-            .ok_or_else(|| damaged("it can't be decompressed"))
+            .ok_or_else(not_unpacked)
     }
 
     /// As [`Coder::open_blob`], without a copy. What was sealed is lost.
@@ -205,7 +221,49 @@ impl Coder {
         let unpacked = &mut self.unpacked[..length];
         match self.decompressor.decompress_to_buffer(&*opened, unpacked) {
             Ok(used) if used == length => Ok(unpacked),
-            _ => Err(damaged("it can't be decompressed")),
+            _ => Err(not_unpacked()),
+        }
+    }
+
+    /// The hash of a blob's content. What was sealed is lost.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is damaged.
+    pub(super) fn hash_blob(
+        &mut self,
+        sealed: &mut [u8],
+        raw_length: Option<NonZeroU32>,
+    ) -> Result<Hash> {
+        match large(raw_length) {
+            None => self.open_blob_in_place(sealed, raw_length).map(hash),
+            Some(length) => {
+                let opened = self.cipher.open(sealed)?;
+                let hash = OpenedBlob::packed(opened, length).and_then(OpenedBlob::hash);
+                hash.ok().flatten().ok_or_else(not_unpacked)
+            }
+        }
+    }
+
+    /// The hash of a blob's content, and the JSON that it is. What was sealed is lost.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is damaged.
+    pub(crate) fn parse_blob<T: DeserializeOwned>(
+        &mut self,
+        sealed: &mut [u8],
+        raw_length: Option<NonZeroU32>,
+    ) -> Result<(Hash, serde_json::Result<T>)> {
+        match large(raw_length) {
+            None => {
+                let content = self.open_blob_in_place(sealed, raw_length)?;
+                Ok((hash(content), serde_json::from_slice(content)))
+            }
+            Some(length) => {
+                let opened = self.cipher.open(sealed)?;
+                let read = OpenedBlob::packed(opened, length).and_then(OpenedBlob::json);
+                let (hash, parsed) = read.map_err(|_| not_unpacked())?;
+                Ok((hash.ok_or_else(not_unpacked)?, parsed))
+            }
         }
     }
 
@@ -243,9 +301,7 @@ impl Coder {
         let opened = self.cipher.open(&mut sealed)?;
         match opened {
             [b'{' | b'[', ..] => Ok(opened.to_vec()),
-            [2, packed @ ..] => {
-                zstd::decode_all(&*packed).map_err(|_| damaged("it can't be decompressed"))
-            }
+            [2, packed @ ..] => zstd::decode_all(&*packed).map_err(|_| not_unpacked()),
             _ => Err(damaged("its form is not known")),
         }
     }

@@ -58,15 +58,13 @@ impl<'a> BlobReader<'a> {
 
     /// Whether a sealed tree can be opened, and is what was backed up.
     pub(crate) fn is_tree(&mut self, sealed: &mut [u8], id: &Hash, at: &Location) -> bool {
-        let opened = self.coder.open_blob_in_place(sealed, at.raw_length);
-        opened.is_ok_and(|text| hash(text) == *id)
+        self.coder.hash_blob(sealed, at.raw_length).is_ok_and(|hash| hash == *id)
     }
 
     /// Whether a tree that lies there can be read, and is what was backed up.
     pub(crate) fn has_tree(&mut self, id: &Hash, at: &Location) -> bool {
         let sealed = self.repository.backend().read_tree(&at.pack, at.offset, at.length);
-        let opened = sealed.and_then(|sealed| self.coder.open_blob(&sealed, at.raw_length));
-        opened.is_ok_and(|text| hash(&text) == *id)
+        sealed.is_ok_and(|sealed| self.is_tree(&mut Vec::from(sealed), id, at))
     }
 
     /// Reads the tree of a folder, and checks that it is what was backed up.
@@ -79,7 +77,13 @@ impl<'a> BlobReader<'a> {
         id: &Hash,
         what: &dyn Fn() -> String,
     ) -> Result<Tree> {
-        self.tree_with_text(index, id, what).map(|(_, tree)| tree)
+        let (at, mut sealed) = self.sealed_tree(index, id, what)?;
+        let opened = self.coder.parse_blob(&mut sealed, at.raw_length);
+        let (hash, tree) = opened.map_err(|error| damaged(&what(), &at.pack, &error))?;
+        if hash != *id {
+            return Err(changed(&what()));
+        }
+        tree.map_err(|error| no_folder(&what(), &error))
     }
 
     /// As [`BlobReader::tree`], with the text of which the tree was read.
@@ -92,22 +96,33 @@ impl<'a> BlobReader<'a> {
         id: &Hash,
         what: &dyn Fn() -> String,
     ) -> Result<(Vec<u8>, Tree)> {
-        let Some(at) = index.find(BlobType::Tree, id) else {
-            let message = format!("{}: it is missing in the index", what());
-            return Err(Error::new(ErrorKind::Repository, message));
-        };
-        let sealed = self.repository.backend().read_tree(&at.pack, at.offset, at.length)?;
+        let (at, sealed) = self.sealed_tree(index, id, what)?;
         let opened = self.coder.open_blob(&sealed, at.raw_length);
         let text = opened.map_err(|error| damaged(&what(), &at.pack, &error))?;
         if hash(&text) != *id {
             return Err(changed(&what()));
         }
-        let tree = serde_json::from_slice(&text).map_err(|error| {
-            let message = format!("{}: it is no folder: {error}", what());
-            Error::new(ErrorKind::Repository, message)
-        })?;
+        let tree = serde_json::from_slice(&text).map_err(|error| no_folder(&what(), &error))?;
         Ok((text, tree))
     }
+
+    fn sealed_tree(
+        &self,
+        index: &Index,
+        id: &Hash,
+        what: &dyn Fn() -> String,
+    ) -> Result<(Location, Vec<u8>)> {
+        let Some(at) = index.find(BlobType::Tree, id) else {
+            let message = format!("{}: it is missing in the index", what());
+            return Err(Error::new(ErrorKind::Repository, message));
+        };
+        let sealed = self.repository.backend().read_tree(&at.pack, at.offset, at.length)?;
+        Ok((at, sealed.into()))
+    }
+}
+
+fn no_folder(what: &str, error: &serde_json::Error) -> Error {
+    Error::new(ErrorKind::Repository, format!("{what}: it is no folder: {error}"))
 }
 
 fn changed(what: &str) -> Error {

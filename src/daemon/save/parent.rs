@@ -7,10 +7,10 @@ use rustic_core::{
     TreeId,
     repofile::{BlobType, Metadata, Node},
 };
-use serde::{Deserialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
 use crate::{
-    daemon::repository::{Backend, Coder, Hash, HexHash, Index, hash},
+    daemon::repository::{Backend, Coder, Hash, HexHash, Index},
     error::{Error, ErrorKind, Result},
 };
 
@@ -46,7 +46,7 @@ pub(super) struct ParentEntry {
     device: u64,
     size: u64,
     chunks: Box<[Hash]>,
-    subtree: Option<Hash>,
+    subtree: Option<Box<Hash>>,
     pub(super) has_attributes: bool,
 }
 
@@ -68,7 +68,7 @@ impl ParentEntry {
 
     /// The folder's tree, if it is one.
     pub(super) fn subtree(&self) -> Option<Hash> {
-        self.subtree
+        self.subtree.as_deref().copied()
     }
 }
 
@@ -87,23 +87,21 @@ impl ParentFolder {
         let at = index
             .find(BlobType::Tree, tree)
             .ok_or_else(|| wrong("it is missing in the index".to_owned()))?;
-        let sealed = backend.read_pack(&at.pack, at.offset, at.length)?;
-        let text = coder.open_blob(&sealed, at.raw_length)?;
+        let mut sealed = Vec::from(backend.read_pack(&at.pack, at.offset, at.length)?);
+        let (hash, parsed) = coder.parse_blob(&mut sealed, at.raw_length)?;
         // Any member of the repository can write an index that says otherwise.
-        if hash(&text) != *tree {
+        if hash != *tree {
             return Err(wrong("it is not what was backed up".to_owned()));
         }
-        Self::parse(&text).map_err(|error| wrong(format!("it is no tree: {error}")))
+        parsed.map(Self::of).map_err(|error| wrong(format!("it is no tree: {error}")))
     }
 
-    fn parse(text: &[u8]) -> serde_json::Result<Self> {
-        let Entries { nodes } = serde_json::from_slice(text)?;
-        let mut known: Vec<_> =
-            nodes.unwrap_or_default().into_iter().map(ParentEntry::from).collect();
+    fn of(entries: Entries) -> Self {
+        let mut known = entries.nodes.unwrap_or_default();
         if !known.is_sorted_by(|one, other| one.name <= other.name) {
             known.sort_by(|one, other| one.name.cmp(&other.name));
         }
-        Ok(Self(known))
+        Self(known)
     }
 
     /// What the parent knows under this name.
@@ -115,9 +113,14 @@ impl ParentFolder {
 
 /// A tree. What is not needed here is not read.
 #[derive(Deserialize)]
-struct Entries<'a> {
-    #[serde(borrow)]
-    nodes: Option<Vec<Entry<'a>>>,
+struct Entries {
+    nodes: Option<Vec<ParentEntry>>,
+}
+
+impl<'de> Deserialize<'de> for ParentEntry {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        Entry::deserialize(from).map(Self::from)
+    }
 }
 
 #[derive(Deserialize)]
@@ -157,7 +160,7 @@ impl From<Entry<'_>> for ParentEntry {
             size: entry.size,
             chunks: entry.content.into_iter().flatten().map(|chunk| chunk.0).collect(),
             has_attributes: entry.extended_attributes.is_some(),
-            subtree: entry.subtree.map(|tree| tree.0),
+            subtree: entry.subtree.map(|tree| Box::new(tree.0)),
         }
     }
 }
@@ -180,7 +183,7 @@ mod tests {
             "inode":5,"device_id":{device},"size":3,"content":["{}"]}},{{"name":"a","type":"dir","content":null}}]}}"#,
             "07".repeat(32)
         );
-        let mut folder = ParentFolder::parse(text.as_bytes()).unwrap();
+        let mut folder = ParentFolder::of(serde_json::from_str(&text).unwrap());
         assert!(folder.find(b"a").is_some_and(|known| !known.is_file));
         assert!(folder.find(b"b").is_none());
         assert!(folder.find(b"b\xff").is_some());

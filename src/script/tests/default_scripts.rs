@@ -60,6 +60,18 @@ fn snapshot_takes_one_of_each_volume() {
 }
 
 #[test]
+fn each_result_says_of_which_volume_it_is() {
+    let (daemon, host) = memory(&["vol1", "vol2"]);
+    daemon.fault("create_snapshot", refused());
+    let outcome = run_default(host, "backup", "--create-snapshot").unwrap();
+    let failed = json!({"VolumeName": "vol1", "Error": "device is busy"});
+    assert!(outcome.result[0] == failed && outcome.result[1]["URL"].is_string());
+    assert_eq!(outcome.result[1]["VolumeName"], "vol2");
+    let outcome = run_default(again(&daemon), "backup", "--volume vol1").unwrap();
+    assert_eq!(outcome.result[0]["VolumeName"], "vol1");
+}
+
+#[test]
 fn the_snapshots_of_the_default_crontab_are_taken_only_where_none_is_a_copy() {
     for (driver, count) in
         [("docker", 0), ("vfs", 0), ("folder", 0), ("a new one", 0), ("devicemapper", 1)]

@@ -134,11 +134,12 @@ function rowOf(volume) {
   return h(
     "tr",
     { role: "row", class: kind, "data-volume": volume.name, "data-words": `${volume.name} ${word} ${volume.problems.join(" ")}`.toLowerCase() },
-    h("th", { scope: "row", role: "rowheader" }, h("span.state", icon(kind), h("span.unseen", word), h("a", { href: volumeLink(volume.name) }, volume.name)), kind !== "good" && !volume.problems.length && h("span.remark", { title: volume.backup_sentence }, word), volume.problems.map((text) => h("span.remark", withRun(text)))),
+    h("th", { scope: "row", role: "rowheader" }, h("span.state", icon(kind), h("span.unseen", word), h("a", { href: volumeLink(volume.name) }, volume.name)), kind !== "good" && !volume.problems.length && h("span.remark", { title: volume.backup_sentence }, word)),
     cell("Last snapshot", timeElement(volume.last_snapshot)),
     cell("Last good backup", made ? timeElement(made.made ?? made.snapshot_time) : h("span.faint", "none"), age(volume)),
     cell("Next backup", timeElement(volume.next_backup, "not scheduled")),
     cell("Backup size", sizes.length ? [spark(sizes), h("span.number", bytes(sizes.at(-1).bytes))] : made?.bytes ? h("span.number", bytes(made.bytes)) : h("span.faint", "–")),
+    volume.problems.length > 0 && h("td.row-remarks", { role: "cell" }, volume.problems.map((text) => h("span.remark", withRun(text)))),
   );
 }
 

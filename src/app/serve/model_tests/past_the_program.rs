@@ -41,6 +41,9 @@ impl World {
     /// The list of volumes lacks one for some hours, and `serve` looks meanwhile. The first backup of
     /// the volume is not awaited any longer for that.
     pub(super) fn list_short(&mut self, host: usize, name: &str, hours: i64) {
+        if self.model.named(host, name).is_none() {
+            self.appear(host, name);
+        }
         let before = self.due_by(host, name);
         self.hosts[host].leave_out(Some(name));
         self.pass(SignedDuration::from_hours(hours));

@@ -42,7 +42,7 @@ pub(super) enum Step {
     Lose { host: usize, volume: String },
     /// A volume comes past the program, as Docker makes it.
     Appear { host: usize, volume: String },
-    /// A list of volumes lacks one for so many hours.
+    /// A list of volumes lacks one for so many hours. It may have come just before, past the program.
     ListShort { host: usize, volume: String, hours: i64 },
     /// cron(8) backs a volume up each week, and people do so now and then.
     BackUpWeekly { host: usize, volume: String },
@@ -93,8 +93,12 @@ pub(super) fn choose(world: &mut World) -> Step {
             appearance(world, host)
         }
         (110..116, Some(_)) if world.kind == Kind::Convoy && world.wrong_by[host].is_zero() => {
-            // One that no run has seen is the newest, if there is one.
-            let volume = volumes[volumes.len() - 1].clone();
+            // Only looks have seen a volume that comes right now; no run has.
+            let comes = world.random.percent(50) && !world.hosts[host].is_silent();
+            let volume = match comes {
+                true => format!("docker{}", world.model.volumes.len()),
+                false => volumes[volumes.len() - 1].clone(),
+            };
             Step::ListShort { host, volume, hours: 1 + world.random.below(40) as i64 }
         }
         (116..118, Some(volume)) if is_weekly(world, host) => Step::BackUpWeekly { host, volume },
