@@ -176,6 +176,8 @@ impl Engine {
 
     /// Whether an error says that the engine did not do what was asked, and will not.
     pub(crate) fn has_refused(error: &Error) -> bool {
-        error.status.is_some() || error.kind == ErrorKind::Unreachable
+        // What it says with 5xx, or what a proxy says in its place, does not tell what became of it.
+        let is_refused = |status: u16| (400..500).contains(&status) && status != 408;
+        error.status.is_some_and(is_refused) || error.kind == ErrorKind::Unreachable
     }
 }

@@ -103,7 +103,7 @@ fn label(
             "the label {HOLD_LABEL}=\"{value}\" of {} must be pause, stop or none",
             of()
         ))
-        .with_hint("make it anew with another label")
+        .with_hint("correct the label of a container; a volume keeps its labels: BKUP_DOCKER_UNHELD=live backs it up without a hold")
     })
 }
 
@@ -167,6 +167,6 @@ fn container_of(mounts: &str) -> Option<String> {
     mounts.lines().find_map(|line| {
         let mut fields = line.split(' ').skip(3);
         let (root, at) = (fields.next()?, fields.next()?);
-        own.contains(&at).then(|| root.split('/').find(is_id)).flatten().map(str::to_owned)
+        own.contains(&at).then(|| root.split('/').rfind(is_id)).flatten().map(str::to_owned)
     })
 }

@@ -227,7 +227,7 @@ fn a_line_that_is_wrong_is_pointed_at() {
     assert_eq!(
         render(&checked.errors[0], false),
         "error: \"backup\" has no argument \"--volumes\"\n --> crontab:1:18\n  |\n1 | 0 0 * * * backup --volumes v1\n  |                  ^\n\
-         hint: did you mean \"--volume\"? usage: backup [--volume VOLUME] [--create-snapshot]\n"
+         hint: did you mean \"--volume\"? usage: backup [--volume VOLUME] [--project STRING] [--create-snapshot]\n"
     );
     assert_eq!(checked.errors[0].exit_code(), 2);
 }

@@ -157,5 +157,6 @@ fn wrong_json_says_what_is_wrong() {
     }
     let nothing =
         from_json(&Library::new(None).unwrap().load("volumes").unwrap(), &Map::new()).unwrap();
-    assert!(nothing.values().is_empty());
+    let defaults = json!({"project": null, "not_backed_up": false});
+    assert_eq!(json!(nothing.values()), defaults);
 }
