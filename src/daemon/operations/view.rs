@@ -1,9 +1,6 @@
 //! Who asks, and what of the volumes is shown then.
 
-use super::{
-    super::{driver::Docker, state::VolumeState},
-    Operations,
-};
+use super::super::{driver::Docker, state::VolumeState};
 
 /// Which volumes a caller sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,14 +15,5 @@ pub(in crate::daemon) enum View {
 impl View {
     pub(super) fn shows(self, volume: &VolumeState) -> bool {
         self == Self::Whole || volume.driver != Docker::NAME
-    }
-}
-
-impl Operations {
-    /// Asks Docker for its volumes, unless it is Docker that asks.
-    pub(super) fn look_for(&self, view: View) {
-        if view == View::Whole {
-            self.look_again();
-        }
     }
 }
