@@ -168,6 +168,12 @@ fn a_disk_that_fails_or_has_no_room_but_its_reserve_is_no_reason_to_fail() {
     fs::remove_dir(&scene.spool.folder).unwrap();
     scene.write(FileType::Pack, 1).unwrap();
     assert_eq!(scene.written().len(), 1);
+    // There is room, and the file can't be made.
+    fs::create_dir(&scene.spool.folder).unwrap();
+    let id = Id::new(hash(&[2; PACK]));
+    fs::create_dir(scene.spool.file(&id)).unwrap();
+    scene.write(FileType::Pack, 2).unwrap();
+    assert_eq!((scene.written().len(), lock(&scene.spool.state).used), (2, 0));
     scene.open();
     scene.spool.flush().unwrap();
     scene.spool.close();

@@ -30,7 +30,7 @@ use super::{Changed, Parent, Saved, Source, run::LISTED, save, save_watched};
 use crate::{
     clock::{Clock, SystemClock},
     daemon::{
-        moment::{Files, Moments, Place},
+        moment::{Files, Moments, Place, TICK},
         repository::{Backend, OpenRepository},
         root::Root,
         threads::tests::with_threads,
@@ -359,6 +359,26 @@ fn a_file_that_changes_alone_after_it_was_read_is_of_the_moment_of_all() {
     assert_eq!(told_after(&|scene| scene.write("1", b"after")), [] as [PathBuf; 0]);
     assert_eq!(told_after(&|scene| scene.write("3", b"after")), [] as [PathBuf; 0]);
     assert_eq!(told_after(&|scene| scene.write("new", b"new")), [] as [PathBuf; 0]);
+}
+
+#[test]
+fn a_file_that_changes_after_all_that_was_saved_is_of_the_moment_of_all() {
+    let scene = Scene::new();
+    for name in ["1", "2", "3"] {
+        scene.write(name, b"before");
+    }
+    scene.save(None);
+    let saved = scene.watched(&|name| match name.to_bytes() {
+        b"1" => {
+            scene.write("2", b"new, so that there is a second look");
+            // What is read later than a tick after that is known to be.
+            let read = Timestamp::now() + 4 * TICK;
+            while Timestamp::now() < read {}
+        }
+        b"3" => scene.write("2", b"newer than all that was saved"),
+        _ => {}
+    });
+    assert_eq!(saved.changed, Changed::default());
 }
 
 #[test]
