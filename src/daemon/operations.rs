@@ -142,13 +142,6 @@ impl Operations {
         Ok(all.map(|(volume, seen)| (volume.name.clone(), show(&form, volume, seen))).collect())
     }
 
-    /// Asks Docker for its volumes, unless it is Docker that asks.
-    fn look_for(&self, view: View) {
-        if view == View::Whole {
-            self.look_again();
-        }
-    }
-
     /// One volume.
     pub(super) fn volume(&self, view: View, name: &str) -> Result<Volume> {
         self.look_for(view);

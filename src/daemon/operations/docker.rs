@@ -12,6 +12,7 @@ use super::{
         state::VolumeState,
     },
     Operations,
+    view::View,
 };
 use crate::{
     convoy::{
@@ -68,8 +69,15 @@ impl Operations {
         false
     }
 
+    /// Asks Docker for its volumes, unless it is Docker that asks.
+    pub(super) fn look_for(&self, view: View) {
+        if view == View::Whole {
+            self.look_again();
+        }
+    }
+
     /// As [`Operations::look_for_volumes`], for a daemon that runs.
-    pub(super) fn look_again(&self) {
+    fn look_again(&self) {
         self.look_for_volumes().iter().for_each(|sentence| log::warn!("{sentence}"));
     }
 
