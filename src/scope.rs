@@ -59,7 +59,12 @@ pub(crate) fn goes_on(what: &str) -> Result<()> {
     if !is_ended() {
         return Ok(());
     }
-    Err(Error::new(ErrorKind::Cancelled, format!("the run was cancelled while {what}")))
+    Err(cancelled_while(what))
+}
+
+/// The error of a run that was cancelled while it did this.
+pub(crate) fn cancelled_while(what: &str) -> Error {
+    Error::new(ErrorKind::Cancelled, format!("the run was cancelled while {what}"))
 }
 
 /// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it

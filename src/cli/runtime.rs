@@ -11,8 +11,9 @@ use crate::{
     logging,
 };
 
-/// Runs the work in a new runtime. Ctrl-C, SIGTERM and the end of the terminal cancel the token. Threads that still block at
-/// the end are left behind: the daemon finishes their work or cleans up at its next start.
+/// Runs the work in a new runtime. Ctrl-C, SIGTERM and the end of the terminal cancel the token.
+/// Threads that still block at the end are left behind: the daemon finishes their work or cleans up
+/// at its next start.
 pub(super) fn in_runtime<F: Future<Output = Result<u8>>>(
     work: impl FnOnce(CancellationToken) -> F,
 ) -> Result<u8> {

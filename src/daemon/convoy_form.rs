@@ -79,7 +79,7 @@ impl ConvoyForm<'_> {
             (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
         ];
-        let of_docker = self.drivers.docker.users(&volume.name).filter(|_| !volume.is_ours());
+        let of_docker = (!volume.is_ours()).then(|| self.drivers.docker.users(volume));
         let of_docker = of_docker.map(|volume| {
             let joined =
                 |field, names: Vec<String>| (!names.is_empty()).then(|| (field, names.join(", ")));

@@ -159,13 +159,22 @@ pub(super) fn bind_changes(
     let mut changed = Vec::new();
     for (name, folder) in &found.binds {
         let path = folder.path.as_path();
+        let is_it =
+            |volume: &&VolumeState| is_bind(volume) && volume.folder.as_deref() == Some(path);
+        // The first container tells the project in the name; a folder that is known keeps its name.
+        let named = known.values().filter(is_it).find(|volume| volume.is_listed());
+        let name = named.map_or(name, |volume| &volume.name);
         match known.get(name) {
             None => {
                 let fresh = VolumeState::found(name, Folders::NAME, path, (new_id(), now));
-                changed.push(VolumeState { mark: Some(BIND.into()), ..fresh });
+                let labels = folder.project_labels();
+                changed.push(VolumeState { mark: Some(BIND.into()), labels, ..fresh });
             }
-            Some(known) if is_bind(known) && known.folder.as_deref() == Some(path) => {
-                changed.push(VolumeState { forgotten: false, ..known.clone() });
+            Some(known) if is_it(&known) => {
+                // A project that is taken down keeps its folders.
+                let mut labels = known.labels.clone();
+                labels.extend(folder.project_labels());
+                changed.push(VolumeState { forgotten: false, labels, ..known.clone() });
             }
             Some(known) => sentences.push(format!(
                 "the folder \"{}\" is not backed up as \"{name}\": this daemon has another volume of that name, of the driver {}",

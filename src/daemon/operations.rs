@@ -189,8 +189,8 @@ impl Operations {
             });
         }
         self.volumes.exclusively(name, || {
-            if may_ask {
-                self.finish_restore_of(name);
+            if may_ask && let Some(told) = self.finish_restore_of(name) {
+                log::warn!("{told}");
             }
             match self.volumes.find_even_forgotten(name) {
                 Some(gone) if gone.driver == Docker::NAME && gone.forgotten => {}

@@ -8,6 +8,7 @@
 //!   complete folders: trees         [`worker`]      index files, as packs are on disk
 //! ```
 //!
+//! - What a repository has already is copied into another one blob by blob ([`copy`]), with the same writers.
 //! - Any worker does what is next ([`queue`]): the chunks of a large file first, then the entries of
 //!   a folder, then the folders in it. So all cores work on one large file, and one folder is
 //!   finished before the next is begun.

@@ -10,7 +10,7 @@ const ANONYMOUS_NAME_LENGTH: usize = 64;
 /// What newer engines write on volumes that got no name.
 const ANONYMOUS_LABEL: &str = "com.docker.volume.anonymous";
 /// The compose project that a volume or container belongs to.
-const PROJECT_LABEL: &str = "com.docker.compose.project";
+pub(crate) const PROJECT_LABEL: &str = "com.docker.compose.project";
 /// The service of that project that a container belongs to.
 const SERVICE_LABEL: &str = "com.docker.compose.service";
 /// The services that a container waits for, with commas between them.

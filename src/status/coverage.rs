@@ -122,7 +122,13 @@ impl Coverage {
     fn concerns(&self, line: &Line, volume: &str) -> bool {
         let is_of = |project: &str| match self.projects.get(volume) {
             Some(own) => own == project,
-            None => volume.strip_prefix(project).is_some_and(|rest| rest.starts_with('_')),
+            None => {
+                let (volume, separator) = match volume.strip_prefix("bind.") {
+                    Some(of_folder) => (of_folder, '.'),
+                    None => (volume, '_'),
+                };
+                volume.strip_prefix(project).is_some_and(|rest| rest.starts_with(separator))
+            }
         };
         line.volume.as_deref().is_none_or(|named| named == volume)
             && line.project.as_deref().is_none_or(is_of)

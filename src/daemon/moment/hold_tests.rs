@@ -36,7 +36,7 @@ impl Scene {
 
     /// Moments with these commands, which run in the scene's folder.
     fn moments(&self, hold: &str, release: &str, limit: Duration) -> Moments {
-        let cd = format!("cd '{}'", self.folder.path().display());
+        let cd = format!("cd '{}' || exit", self.folder.path().display());
         let root = Root::make(&self.folder.path().join("root")).unwrap();
         root.make_folders().unwrap();
         let commands = HoldCommands {

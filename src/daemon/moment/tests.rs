@@ -198,7 +198,7 @@ impl Commanded {
 
     /// Commands in a folder with the volume: `log` has what they were given.
     fn moments(&self, take: &str) -> Moments {
-        let cd = format!("cd '{}'", self.folder.path().display());
+        let cd = format!("cd '{}' || exit", self.folder.path().display());
         let drop = format!("{cd}; echo drop $VOLUME $FOLDER ${{MOMENT:-none}} >> log; rm -rf copy");
         let commands = MomentCommands::new(format!("{cd}; {take}"), drop);
         moments(self.folder.path(), Some(commands.within(Duration::from_secs(5))))

@@ -188,20 +188,29 @@ impl Operations {
                 Err(not_filled) => not_filled,
             };
         let noted = self.volumes.find_even_forgotten(name).filter(is_left);
-        match (left, noted) {
-            (Ok(Left::Stays(why)), noted) => {
-                log::warn!("volume \"{name}\" of Docker was made, and stays: {why}");
-                noted.map_or(Ok(()), |noted| self.has_left(noted, &Left::Stays(why)))?;
+        let noted_anew = match (left, noted) {
+            (Ok(left @ Left::Stays(_)), noted) => {
+                if let Left::Stays(why) = &left {
+                    log::warn!("volume \"{name}\" of Docker was made, and stays: {why}");
+                }
+                noted.map_or(Ok(()), |noted| self.has_left(noted, &left))
             }
             (Ok(Left::Nothing), Some(noted)) => match former {
-                Some(former) => self.volumes.insert(former)?,
-                None => self.has_left(noted, &Left::Nothing)?,
+                Some(former) => self.volumes.insert(former),
+                None => self.has_left(noted, &Left::Nothing),
             },
-            (Ok(Left::Nothing), None) => {}
+            (Ok(Left::Nothing), None) => Ok(()),
             // It stays noted, for the next look.
-            (Err(unknown), _) => log::warn!(
-                "volume \"{name}\" of Docker was made, and it is not known what is left of it: {unknown}"
-            ),
+            (Err(unknown), _) => {
+                log::warn!(
+                    "volume \"{name}\" of Docker was made, and it is not known what is left of it: {unknown}"
+                );
+                Ok(())
+            }
+        };
+        // Why the restore failed is what its caller is told.
+        if let Err(unwritten) = noted_anew {
+            log::warn!("what is left of the restore of \"{name}\" can't be noted: {unwritten}");
         }
         Err(error)
     }

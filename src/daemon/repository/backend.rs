@@ -264,12 +264,14 @@ impl ReadBackend for Backend {
     fn list(&self, kind: FileType) -> RusticResult<Vec<Id>> {
         if kind == FileType::Config {
             // One request instead of two, each time that the library opens the repository.
-            let config = self.storage.read(kind, &Id::default()).ok();
-            let is_there = config.is_some();
-            *lock(&self.listed_config) = config;
-            if is_there {
-                return Ok(vec![Id::default()]);
-            }
+            let config = match self.storage.read(kind, &Id::default()) {
+                Ok(config) => Ok(Some(config)),
+                Err(error) if error.kind == ErrorKind::Repository => Ok(None),
+                Err(error) => Err(error),
+            };
+            let config = self.told("the repository can't be listed", config)?;
+            lock(&self.listed_config).clone_from(&config);
+            return Ok(config.map(|_| Id::default()).into_iter().collect());
         }
         self.told("the repository can't be listed", self.storage.names(kind))
     }

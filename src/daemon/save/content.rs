@@ -21,8 +21,9 @@ use super::{
 };
 use crate::{
     daemon::repository::{Coder, Hash},
-    error::{Error, ErrorKind, Result},
+    error::{Error, Result},
     progress::Piece,
+    scope,
     sync::lock,
 };
 
@@ -163,8 +164,7 @@ impl<'a> ContentReader<'a> {
         if !(self.cancelled)() {
             return Ok(());
         }
-        let message = "the run was cancelled while the volume was read";
-        Err(Error::new(ErrorKind::Cancelled, message))
+        Err(scope::cancelled_while("the volume was read"))
     }
 
     /// Reads a file up to the size that it had when it was opened (`stat`), so that a file that

@@ -55,7 +55,7 @@ pub(super) struct UnlistedFolder {
 /// with [`LISTED`] for each folder. An error is as one of reading.
 pub(super) type AfterReading<'a> = dyn Fn(&CStr) -> Result<(), Errno> + Sync + 'a;
 
-/// No file has this name.
+/// Given in place of a file's name after a folder was listed; no file has this name.
 pub(super) const LISTED: &CStr = c"";
 
 /// What the workers of one run share.

@@ -104,7 +104,7 @@ impl SecondLook {
     }
 
     /// Something in this folder vanished before it was read, or the folder changed while it was listed:
-    /// what is saved is as if that had been done already.
+    /// what is saved may have been read after that change.
     pub(super) fn doubts(&self, folder: FolderId) {
         let mut seen = lock(&self.seen);
         seen.newest = Some(Timestamp::now());

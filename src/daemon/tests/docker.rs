@@ -527,6 +527,23 @@ async fn a_folder_of_the_host_is_a_volume_where_its_containers_label_says_so() {
 
     // A project that is taken down has no containers, and keeps its folder; so it is while Docker is away.
     engine.with(|contents| contents.containers.clear());
+    let volume = scene.daemon().volume(&name(bind)).await.unwrap();
+    assert_eq!(volume.told(PROJECT), Some("shop"), "of a project that is taken down");
+    // Nor is it another volume where another project's container mounts it.
+    engine.container(
+        "other",
+        "running",
+        &json!({ "convoy-backups.binds": "true", "com.docker.compose.project": "blog" }),
+        &[],
+    );
+    engine.with(|contents| {
+        contents.containers[0]["Mounts"] = json!([{ "Type": "bind", "Source": site }]);
+    });
+    assert_eq!(
+        of_the_host(listed(&scene).await).iter().filter(|it| it.starts_with("bind.")).count(),
+        1
+    );
+    engine.with(|contents| contents.containers.clear());
     assert!(listed(&scene).await.contains(&bind.to_owned()));
     let away = scene.path("docker/away");
     fs::rename(&engine.socket, &away).unwrap();

@@ -12,7 +12,7 @@ use sha2::{Digest as _, Sha256};
 use super::super::LISTED_WITHIN;
 use crate::{
     convoy::Name,
-    engine::{Container, Selection},
+    engine::{Container, PROJECT_LABEL, Selection},
     files::{Look, Unanswered},
 };
 
@@ -73,6 +73,12 @@ impl HostFolder {
             Ok(is_wanted) => self.is_wanted |= is_wanted,
             Err(odd) => self.odd_label = Some(odd),
         }
+    }
+
+    /// What tells its project in the state of a volume, as the labels of a volume of Docker do.
+    pub(in crate::daemon) fn project_labels(&self) -> BTreeMap<String, String> {
+        let project = self.project.iter();
+        project.map(|project| (PROJECT_LABEL.to_owned(), project.clone())).collect()
     }
 
     /// Its name as a volume: whose it is, and its path. It is the same as long as these are.

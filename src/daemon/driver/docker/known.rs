@@ -17,7 +17,7 @@ use super::{host_folders::HostFolder, volume::DockerVolume};
 use crate::{
     convoy::{DOCKER_DRIVER, NotBackedUp},
     daemon::state::VolumeState,
-    engine::{Binds, Engine, EngineUse, Selection},
+    engine::{Binds, Engine, EngineUse, PROJECT_LABEL, Selection},
     error::{Error, Result},
     sync::lock,
 };
@@ -81,7 +81,7 @@ pub(crate) struct DockerOptions {
 }
 
 /// Who uses a volume.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(in crate::daemon) struct Users {
     pub(in crate::daemon) project: Option<String>,
     pub(in crate::daemon) services: Vec<String>,
@@ -155,7 +155,7 @@ impl Docker {
 
     /// The compose project, services and containers of a volume, or of a folder of the host that
     /// containers mount, by what the engine said last.
-    pub(in crate::daemon) fn users(&self, volume: &str) -> Option<Users> {
+    pub(in crate::daemon) fn users(&self, state: &VolumeState) -> Users {
         let seen = lock(&self.seen);
         let of_volume = |volume: &DockerVolume| Users {
             project: volume.project.clone(),
@@ -167,8 +167,13 @@ impl Docker {
             services: folder.services.iter().cloned().collect(),
             containers: folder.containers.iter().cloned().collect(),
         };
-        let volumes = seen.volumes.get(volume).map(of_volume);
-        volumes.or_else(|| seen.binds.get(volume).map(of_folder))
+        let is_it = |folder: &&HostFolder| state.folder.as_ref() == Some(&folder.path);
+        let volumes = seen.volumes.get(&state.name).map(of_volume);
+        let users = volumes.or_else(|| seen.binds.values().find(is_it).map(of_folder));
+        let users = users.unwrap_or_default();
+        // What is taken down has no containers that tell it.
+        let project = users.project.or_else(|| state.labels.get(PROJECT_LABEL).cloned());
+        Users { project, ..users }
     }
 
     /// Whether folders of the host that containers mount are volumes at all.
