@@ -55,7 +55,7 @@ pub(super) fn take_up(
     let is_gone = |volume: &&VolumeState| match volume.driver.as_str() {
         Docker::NAME => drivers.docker.is_off() && volume.restoring.is_none(),
         of => {
-            let may_stay = is_bind(volume) && drivers.docker.has_binds();
+            let may_stay = is_bind(volume) && drivers.docker.may_have_bind(&volume.name);
             of == driver.name() && !found.contains_key(volume.name.as_str()) && !may_stay
         }
     };

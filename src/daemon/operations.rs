@@ -137,7 +137,7 @@ impl Operations {
         self.look_for(view);
         let (form, mut volumes) = (self.convoy_form(), self.volumes.listed());
         volumes.retain(|volume| view.shows(volume));
-        let seen = see(&self.drivers, &self.moments, &volumes);
+        let seen = see(&self.drivers, &self.moments, &volumes, view == View::Whole);
         let all = volumes.iter().zip(&seen);
         Ok(all.map(|(volume, seen)| (volume.name.clone(), show(&form, volume, seen))).collect())
     }
@@ -147,11 +147,12 @@ impl Operations {
         self.look_for(view);
         let volume = self.volumes.find(name).filter(|volume| view.shows(volume));
         let volume = volume.ok_or_else(volume_not_found)?;
-        Ok(self.shown(&volume))
+        Ok(self.shown(view, &volume))
     }
 
-    fn shown(&self, volume: &VolumeState) -> Volume {
-        let seen = see(&self.drivers, &self.moments, std::slice::from_ref(volume));
+    fn shown(&self, view: View, volume: &VolumeState) -> Volume {
+        let volumes = std::slice::from_ref(volume);
+        let seen = see(&self.drivers, &self.moments, volumes, view == View::Whole);
         self.convoy_form().volume(volume, &seen[0])
     }
 
@@ -208,13 +209,13 @@ impl Operations {
                     .with_hint("choose another name"));
             };
             if may_ask && self.is_for_docker(new)? {
-                return self.make_docker_volume(new).map(|made| self.shown(&made));
+                return self.make_docker_volume(new).map(|made| self.shown(view, &made));
             }
-            self.make_volume(new)
+            self.make_volume(view, new)
         })
     }
 
-    fn make_volume(&self, new: &NewVolume) -> Result<Volume> {
+    fn make_volume(&self, view: View, new: &NewVolume) -> Result<Volume> {
         let name = new.name.as_str();
         // A forgotten volume of that name left its snapshots, and may have left its files.
         let former = self.volumes.find_even_forgotten(name);
@@ -247,7 +248,7 @@ impl Operations {
             }
         }
         volume.forgotten = false;
-        let shown = self.shown(&volume);
+        let shown = self.shown(view, &volume);
         self.volumes.insert(volume)?;
         Ok(shown)
     }

@@ -17,8 +17,14 @@ pub(super) struct Seen {
     pub(super) problem: Option<String>,
 }
 
-/// What is seen of the places of these volumes, in their order.
-pub(super) fn see(drivers: &Drivers, moments: &Moments, volumes: &[VolumeState]) -> Vec<Seen> {
+/// What is seen of the places of these volumes, in their order. How they are held is asked of Docker,
+/// unless it is Docker that waits for this.
+pub(super) fn see(
+    drivers: &Drivers,
+    moments: &Moments,
+    volumes: &[VolumeState],
+    may_ask_docker: bool,
+) -> Vec<Seen> {
     let mut problems = vec![None; volumes.len()];
     let of: BTreeSet<&str> = volumes.iter().map(|volume| volume.driver.as_str()).collect();
     for driver in of {
@@ -32,7 +38,8 @@ pub(super) fn see(drivers: &Drivers, moments: &Moments, volumes: &[VolumeState])
     let place = |volume: &VolumeState| drivers.place(&volume.driver, &volume.name);
     let places: Vec<_> = volumes.iter().map(place).collect();
     let offers = moments.offered_all(&places, LISTED_WITHIN).into_iter();
-    let all = offers.zip(problems).zip(moments.held(&places));
+    let held = if may_ask_docker { moments.held(&places) } else { vec![Ok(None); places.len()] };
+    let all = offers.zip(problems).zip(held);
     all.map(|((offer, problem), held)| {
         let (held, unheld) = held.map_or_else(|why| (None, Some(why)), |held| (held, None));
         Seen { offer, held, problem: problem.or(unheld) }

@@ -218,7 +218,7 @@ impl Driver for Folders {
             folder,
             beside,
             is_of_the_host: true,
-            is_of_the_engine: false,
+            is_of_the_engine: lock(&self.binds).contains_key(volume),
         }
     }
 

@@ -36,6 +36,6 @@ pub(in crate::daemon) struct Place {
     pub(in crate::daemon) beside: Option<PathBuf>,
     /// Whether it is a folder of the host, and none of the daemon's own.
     pub(in crate::daemon) is_of_the_host: bool,
-    /// Whether it is a volume of Docker's.
+    /// Whether Docker told of it: a volume of its own, or a folder that containers mount.
     pub(in crate::daemon) is_of_the_engine: bool,
 }

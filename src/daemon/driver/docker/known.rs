@@ -176,9 +176,10 @@ impl Docker {
         Users { project, ..users }
     }
 
-    /// Whether folders of the host that containers mount are volumes at all.
-    pub(in crate::daemon) fn has_binds(&self) -> bool {
-        !self.is_off() && self.selection.binds != Binds::Off
+    /// Whether a folder of the host that containers mount may be a volume of this name.
+    pub(in crate::daemon) fn may_have_bind(&self, name: &str) -> bool {
+        let has_binds = !self.is_off() && self.selection.binds != Binds::Off;
+        has_binds && !self.selection.leaves_out_name(name)
     }
 
     /// What is wrong with a volume that is known.
