@@ -6,6 +6,7 @@
 //! needs.
 
 use std::{
+    convert::Infallible,
     ffi::{OsStr, OsString},
     io,
     os::{
@@ -67,20 +68,36 @@ impl ServiceManager {
         ));
     }
 
-    /// Sends signs of life until dropped, and notifies when the program is told to end, by
-    /// [`Self::ending`].
-    pub(crate) async fn until_the_end(self, cancellation: CancellationToken, within: Duration) {
-        tokio::select! {
-            () = self.keep_alive() => {}
-            () = cancellation.cancelled() => self.ending(within),
+    /// Runs the program's `work` to its end, with signs of life all the time. The service manager is
+    /// notified of the end by [`Self::ending`]: when the program is told to end, or when the work has
+    /// ended by itself.
+    pub(crate) async fn during<T>(
+        self,
+        work: impl Future<Output = T>,
+        cancellation: &CancellationToken,
+        within: Duration,
+    ) -> T {
+        let mut work = std::pin::pin!(work);
+        let ended = tokio::select! {
+            biased;
+            () = cancellation.cancelled() => None,
+            never = self.keep_alive() => match never {},
+            output = &mut work => Some(output),
+        };
+        self.ending(within);
+        if let Some(output) = ended {
+            return output;
         }
         // Runs have time to end. The watchdog goes on until then.
-        self.keep_alive().await;
+        tokio::select! {
+            never = self.keep_alive() => match never {},
+            output = &mut work => output,
+        }
     }
 
     /// Sends signs of life until dropped, twice as often as needed. They come from the runtime that
     /// does the work, so they stop if the runtime hangs.
-    async fn keep_alive(&self) {
+    async fn keep_alive(&self) -> Infallible {
         let (Some(_), Some(watchdog)) = (&self.socket, self.watchdog) else {
             return std::future::pending().await;
         };
@@ -144,6 +161,19 @@ mod tests {
         manager.ready("2 entries\nWATCHDOG=trigger");
         assert_eq!(received(&socket), "READY=1\nSTATUS=2 entries WATCHDOG=trigger");
         manager.ending(Duration::from_secs(40));
+        assert_eq!(received(&socket), "STOPPING=1\nSTATUS=ending\nEXTEND_TIMEOUT_USEC=40000000");
+    }
+
+    /// Also if the work ends in the same poll as the program is told to end.
+    #[tokio::test]
+    async fn an_end_is_told_before_it_is_over_however_fast_the_work_ends() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        let cancellation = CancellationToken::new();
+        let work = async { cancellation.cancel() };
+        let manager = found(&[("NOTIFY_SOCKET", path.as_os_str())]);
+        manager.during(work, &cancellation, Duration::from_secs(40)).await;
         assert_eq!(received(&socket), "STOPPING=1\nSTATUS=ending\nEXTEND_TIMEOUT_USEC=40000000");
     }
 

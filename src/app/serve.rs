@@ -121,23 +121,27 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
 
     let manager = ServiceManager::of_this_process();
     manager.ready(&what);
-    tokio::spawn(manager.until_the_end(cancellation.clone(), config.shutdown_grace + END_TIMEOUT));
     let read = Arc::new(move || find().check(&surroundings));
-    let (ended, http_ended) =
-        tokio::join!(scheduler.run(read, reload, cancellation.clone()), http::end_runs(&program));
-    shared.hub.close();
-    stop.cancel();
-    if let Some(answering) = answering {
-        let _ = answering.await;
-    }
-    let _ = delivering.await;
-    notifier.deliver_within(FINAL_DELIVERY_TIMEOUT).await;
-    if ended.left_behind.is_empty() && http_ended.left_behind == 0 {
-        drop(connection);
-        shared.daemons.close().await;
-    }
+    let work = async {
+        let (ended, http_ended) = tokio::join!(
+            scheduler.run(read, reload, cancellation.clone()),
+            http::end_runs(&program)
+        );
+        shared.hub.close();
+        stop.cancel();
+        if let Some(answering) = answering {
+            let _ = answering.await;
+        }
+        let _ = delivering.await;
+        notifier.deliver_within(FINAL_DELIVERY_TIMEOUT).await;
+        if ended.left_behind.is_empty() && http_ended.left_behind == 0 {
+            drop(connection);
+            shared.daemons.close().await;
+        }
+        ended.cut_off.len() + http_ended.cut_off
+    };
+    let cut_off = manager.during(work, &cancellation, config.shutdown_grace + END_TIMEOUT).await;
     presence::withdraw(config);
-    let cut_off = ended.cut_off.len() + http_ended.cut_off;
     log::info!("ended; {} cut off", counted(cut_off, "run was", "runs were"));
     Ok(())
 }

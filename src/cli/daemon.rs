@@ -177,12 +177,6 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
             }
             Ok(0)
         };
-        tokio::select! {
-            // This branch comes first, so that the service manager hears of the end before it is
-            // over.
-            biased;
-            () = manager.until_the_end(cancellation, SHUTDOWN_TIMEOUT) => Ok(0),
-            served = serving => served,
-        }
+        manager.during(serving, &cancellation, SHUTDOWN_TIMEOUT).await
     })
 }
