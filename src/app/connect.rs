@@ -19,7 +19,7 @@ use crate::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
         guards::DataLook,
-        server::{Mounts, Server},
+        server::Server,
     },
     daemon::{
         BuiltinDaemon, BuiltinOptions, ContainerHolds, DockerOptions, HoldCommands, HoldOptions,
@@ -267,11 +267,9 @@ async fn open(builtin: &Builtin) -> Result<Arc<BuiltinDaemon>> {
 /// Serves the root's socket to other processes. This process works without it, so a failure is only
 /// logged.
 fn serve(daemon: &Arc<BuiltinDaemon>, builtin: &Builtin, socket: &Path) {
-    match Server::bind(socket, daemon.clone()) {
+    match Server::bind(socket, daemon.clone(), daemon.for_the_plugin()) {
         Ok(server) => {
             let (stop, mut stopped) = watch::channel(());
-            let mounts = Arc::new(Mounts::kept_in(&builtin.options.root));
-            let server = server.with_plugin(daemon.for_the_plugin(), mounts);
             let served = tokio::spawn(server.run(async move {
                 let _ = stopped.changed().await;
             }));

@@ -13,6 +13,8 @@ use crate::{
 
 /// How long a look at a container, and letting it go on, may take.
 const GO_ON_TIME: Duration = Duration::from_secs(20);
+/// For how long an engine that could not freeze the processes of a container is asked again.
+const FREEZE_TIME: Duration = Duration::from_secs(10);
 /// How often is looked whether to give up waiting for an answer.
 const LOOK: Duration = Duration::from_millis(50);
 /// The engine's own grace before it kills a container that is to stop, in seconds.
@@ -151,7 +153,23 @@ impl Engine {
     ) -> Result<Answered> {
         let route = format!("/containers/{id}/{}", how.as_str());
         let within = if how == How::Pause { within.min(ANSWER_TIME) } else { within };
-        self.done(&route, within, stopped)
+        let begun = Instant::now();
+        loop {
+            let held = self.done(&route, within.saturating_sub(begun.elapsed()), stopped);
+            let Err(error) = &held else { return held };
+            let may_freeze_later = how == How::Pause && error.status == Some(500);
+            let is_time = begun.elapsed() < FREEZE_TIME.min(within) && !stopped();
+            if !may_freeze_later || !is_time || !self.runs(id) {
+                return held;
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+
+    /// Whether it is known that a container runs. With control groups of version 1, processes that wait
+    /// for a disk can't be frozen for that time: the engine gives up after a moment, and lets them go on.
+    fn runs(&self, id: &str) -> bool {
+        matches!(self.container(id), Ok(Some(state)) if state.runs && !state.is_paused)
     }
 
     /// Lets a container go on that stood still in this way.
