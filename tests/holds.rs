@@ -221,17 +221,20 @@ fn a_hold_that_hangs_is_stopped_and_released() {
     assert!(Path::new(&site.path("held")).exists());
 }
 
-/// A volume on S3 with one backup, much that is new, and a service that takes no packs until what is
-/// returned here is dropped.
-fn with_a_slow_service() -> (Site, S3, Sender<()>) {
+/// A volume on S3 with one backup, in which this many bytes are new once it is held, and a service that
+/// takes no packs from then on until what is returned here is dropped.
+fn with_a_slow_service(bytes: usize) -> (Site, S3, Sender<()>) {
     let s3 = S3::start();
-    let site = on_s3(holding(LOGGED[0], LOGGED[1]), &s3);
+    let hold = format!("test -e $SITE/new && mv $SITE/new $FOLDER/table; {}", LOGGED[0]);
+    let site = on_s3(holding(&hold, LOGGED[1]), &s3);
     site.create("db", &[("state", "new\n")]);
     site.run(BACKUP).ok();
-    fs::write(site.volume("db").join("table"), noise(20_000_000)).unwrap();
+    let (new, log) = (site.path("new"), site.path("log"));
+    fs::write(new, noise(bytes)).unwrap();
     let (open, gate) = channel::<()>();
     s3.fault(move |request| {
-        if request.method == "PUT" && request.object.contains("/data/") {
+        let is_held = fs::read_to_string(&log).is_ok_and(|log| log.matches("hold").count() == 2);
+        if is_held && request.method == "PUT" && request.object.contains("/data/") {
             _ = gate.recv();
         }
         None
@@ -255,7 +258,7 @@ fn spooled(site: &Site) -> Vec<std::path::PathBuf> {
 
 #[test]
 fn what_writes_goes_on_before_the_upload_and_what_a_kill_left_of_it_is_removed() {
-    let (site, s3, open) = with_a_slow_service();
+    let (site, s3, open) = with_a_slow_service(20_000_000);
     in_the_middle_of_the_upload(&site).kill();
     drop(open);
     s3.mend();
@@ -272,7 +275,7 @@ fn what_writes_goes_on_before_the_upload_and_what_a_kill_left_of_it_is_removed()
 
 #[test]
 fn an_upload_from_the_spool_ends_well_once_the_service_takes_it() {
-    let (site, _s3, open) = with_a_slow_service();
+    let (site, _s3, open) = with_a_slow_service(20_000_000);
     let mut running = in_the_middle_of_the_upload(&site);
     drop(open);
     assert!(running.wait().success(), "{}", running.log());
@@ -284,9 +287,7 @@ fn an_upload_from_the_spool_ends_well_once_the_service_takes_it() {
 
 #[test]
 fn a_hold_that_lasts_as_long_as_the_upload_ends_at_its_limit() {
-    let (site, _s3, open) = with_a_slow_service();
-    let table = site.volume("db").join("table");
-    fs::write(&table, noise(120_000_000)).unwrap();
+    let (site, _s3, open) = with_a_slow_service(120_000_000);
     let site = site.with("BKUP_SPOOL_MAX", "0").with("BKUP_HOLD_MAX", "2s");
     let mut command = site.command();
     command.args(BACKUP.split(' '));

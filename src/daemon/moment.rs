@@ -281,6 +281,21 @@ impl<'a> Beginning<'a> {
         self.offer.kind
     }
 
+    /// Takes the moment, while what writes to the files is held. A live one has no other moment than that
+    /// in which it is read, so nothing is held when this returns.
+    ///
+    /// # Errors
+    /// As [`Beginning::take`]; if it can't be held, or was let go on too early.
+    pub(in crate::daemon) fn take_held(self, still: &Still<'_>) -> Result<Moment<'a>> {
+        if self.kind() != Kind::Live {
+            still.hold()?;
+        }
+        let moment = self.take()?;
+        // Also where it became a live one: all of that is read without a hold first.
+        still.release()?;
+        Ok(moment)
+    }
+
     /// Takes the moment. Where it can't be taken, the next kind is, with a warning; but the
     /// operator's own commands are not passed over.
     ///

@@ -56,13 +56,7 @@ impl Reader<'_> {
         let seen = SameFolder::of(&place.folder);
         let mounts = source_mounts(&place.folder, place.is_of_the_host);
         let still = self.moments.still(&place);
-        let beginning = self.moments.begin(&place);
-        if beginning.kind() != Kind::Live {
-            still.hold()?;
-        }
-        let moment = beginning.take()?;
-        // Also where it became a live one: what is read first of that is read without a hold.
-        still.release()?;
+        let moment = self.moments.begin(&place).take_held(&still)?;
         // A volume that came meanwhile, in the place of this one, is never taken for it.
         seen.still_there().and_then(|()| self.drivers.check(volume))?;
         log::debug!(

@@ -47,20 +47,25 @@ mod parent;
 mod queue;
 mod run;
 mod second_look;
+mod shelf;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod unfinished_folder;
 mod work;
 mod worker;
 
-use std::sync::Mutex;
 #[cfg(test)]
 use std::thread;
+use std::{
+    sync::{Mutex, OnceLock},
+    time::{Duration, Instant},
+};
 
 use jiff::Zoned;
 use rustic_core::{
     Id, TreeId,
-    repofile::{BlobType, ConfigFile, SnapshotSummary},
+    repofile::{ConfigFile, SnapshotSummary},
 };
 
 use self::{
@@ -90,6 +95,7 @@ pub(in crate::daemon) use copy::copy;
 pub(in crate::daemon) use counts::Changed;
 pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
+pub(in crate::daemon) use shelf::Shelf;
 
 /// What is saved.
 #[derive(Clone, Copy)]
@@ -99,6 +105,20 @@ pub(in crate::daemon) struct Source<'a> {
     pub(in crate::daemon) volume: &'a str,
     /// The newest snapshot of this volume in the same repository.
     pub(in crate::daemon) parent: Option<Parent>,
+}
+
+/// One of several readings of a volume, of which the last counts.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::daemon) struct Reading<'a> {
+    /// Trees of an earlier one, and for a later one.
+    pub(in crate::daemon) shelf: Option<&'a Shelf>,
+    /// Whether it may be the last, so that it is told what changed meanwhile.
+    pub(in crate::daemon) may_count: bool,
+}
+
+impl Reading<'_> {
+    /// The only one.
+    const ONLY: Self = Self { shelf: None, may_count: true };
 }
 
 /// What was saved.
@@ -119,12 +139,25 @@ pub(in crate::daemon) struct Saved {
     /// Files and folders that vanished before they could be read.
     pub(in crate::daemon) vanished: u64,
     pub(in crate::daemon) changed: Changed,
+    /// How long the reading took, without the upload of what waits in the spool.
+    pub(in crate::daemon) read_for: Duration,
     pub(in crate::daemon) needs: Needs,
     /// The same in restic's words.
     pub(in crate::daemon) summary: Box<SnapshotSummary>,
 }
 
 impl Saved {
+    /// With what earlier readings of the same run wrote, and found new or changed.
+    pub(in crate::daemon) fn after(mut self, earlier: &[Self]) -> Self {
+        for one in earlier {
+            self.bytes_read += one.bytes_read;
+            self.bytes_added += one.bytes_added;
+            self.vanished += one.vanished;
+            summary::add(&mut self.summary, &one.summary);
+        }
+        self
+    }
+
     /// Logs what was done, and what was not as usual, of `what`. Which files changed is for the caller to tell.
     pub(in crate::daemon) fn log(&self, what: &str) {
         log::debug!(
@@ -159,12 +192,34 @@ pub(in crate::daemon) fn save(
     save_watched(repository, source, (piece, cancelled), &|_| Ok(()))
 }
 
+/// [`save`], as one of several readings.
+///
+/// # Errors
+/// As [`save`].
+pub(in crate::daemon) fn save_again(
+    repository: &OpenRepository,
+    source: Source<'_>,
+    (piece, cancelled): (&dyn Piece, &(dyn Fn() -> bool + Sync)),
+    reading: Reading<'_>,
+) -> Result<Saved> {
+    save_as(repository, source, (piece, cancelled), (&|_| Ok(()), reading))
+}
+
 /// [`save`], with a call for each file between reading it and looking whether it changed.
 fn save_watched(
     repository: &OpenRepository,
     source: Source<'_>,
     (piece, cancelled): (&dyn Piece, &(dyn Fn() -> bool + Sync)),
     after_reading: &AfterReading<'_>,
+) -> Result<Saved> {
+    save_as(repository, source, (piece, cancelled), (after_reading, Reading::ONLY))
+}
+
+fn save_as(
+    repository: &OpenRepository,
+    source: Source<'_>,
+    (piece, cancelled): (&dyn Piece, &(dyn Fn() -> bool + Sync)),
+    (after_reading, reading): (&AfterReading<'_>, Reading<'_>),
 ) -> Result<Saved> {
     let started = Zoned::now();
     let still = source.files.still;
@@ -174,11 +229,12 @@ fn save_watched(
     let backend = repository.backend();
     let index = repository.index()?;
     let writer = PackWriter::new(backend);
-    let blobs = BlobWriter::new(&index, &config, &writer);
+    let blobs = BlobWriter::new(&index, &config, &writer).with_shelf(reading.shelf);
     let workers = workers();
-    let known = source
-        .parent
-        .and_then(|parent| known_trees(&parent, source.volume, &index, repository, &config));
+    let known = source.parent.and_then(|parent| {
+        let of = (source.volume, reading.shelf);
+        known_trees(&parent, of, &index, repository, &config)
+    });
     let (parent_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
     let is_held = still.map_or(Ok(false), Still::hold)?;
     let is_of_all = is_held && still.is_some_and(Still::is_of_all);
@@ -188,6 +244,9 @@ fn save_watched(
         backend,
         index: &index,
         blobs: &blobs,
+        shelf: reading.shelf,
+        begun: Instant::now(),
+        read_for: OnceLock::new(),
         content: ContentReader::new(&blobs, Chunks::new(&config)?, piece, cancelled),
         piece,
         folders: FolderHandles::default(),
@@ -209,7 +268,7 @@ fn save_watched(
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
-    if let Some(look) = &run.second_look {
+    if let Some(look) = run.second_look.as_ref().filter(|_| reading.may_count) {
         let volume = (&run.folders, source.files.folder);
         look.look(volume, &run.counts, || run.content.is_wanted())?;
     }
@@ -231,7 +290,8 @@ pub(in crate::daemon) fn keep_trees(
     let kept = thread::scope(|threads| {
         let [own, writers] = &mut coders;
         let writing = threads.spawn(|| writer.run(writers));
-        let keep = |tree: &String| blobs.keep(own, BlobType::Tree, tree.as_bytes());
+        let keep =
+            |tree: &String| blobs.keep(own, rustic_core::repofile::BlobType::Tree, tree.as_bytes());
         let kept: Result<Vec<_>> = trees.iter().map(keep).collect();
         let finished = blobs.finish();
         writer.end();
@@ -247,7 +307,7 @@ pub(in crate::daemon) fn keep_trees(
 /// none.
 fn known_trees(
     parent: &Parent,
-    volume: &str,
+    (volume, shelf): (&str, Option<&Shelf>),
     index: &Index,
     repository: &OpenRepository,
     config: &ConfigFile,
@@ -255,7 +315,8 @@ fn known_trees(
     let read = || {
         let tree = HexHash::parse(parent.tree.to_hex().as_str())?.0;
         let mut coder = repository.coder(config).ok()?;
-        let top = ParentFolder::read(&tree, index, repository.backend(), &mut coder);
+        let from = (&**repository.backend(), shelf);
+        let top = ParentFolder::read(&tree, index, from, &mut coder);
         let top = top.inspect_err(|error| {
             log::warn!("volume \"{volume}\": all files are read, because the last snapshot can't be: {error}");
         });
@@ -280,7 +341,7 @@ fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved
             counted(counts.capped.get() as usize, "file has", "files have")
         );
     }
-    let summary = Box::new(summary(run, started));
+    let summary = Box::new(summary::of(run, started));
     Ok(Saved {
         tree: TreeId::from(Id::new(tree)),
         files: counts.files.all(),
@@ -290,43 +351,8 @@ fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved
         bytes_added: summary.data_added_packed,
         vanished: run.failures.vanished(),
         changed: counts.take_changed(),
+        read_for: run.read_for.get().copied().unwrap_or_default(),
         needs: Needs::of(run.index, run.blobs, writer),
         summary,
     })
-}
-
-/// What restic tells of a snapshot.
-fn summary(run: &Run<'_>, started: Zoned) -> SnapshotSummary {
-    let (files, folders) = (&run.counts.files, &run.counts.folders);
-    let number =
-        |kind, of: fn(&blob_writer::Added) -> &counts::Counter| of(run.blobs.added(kind)).get();
-    let [data, trees] = [BlobType::Data, BlobType::Tree];
-    let (raw, packed) = (number(data, |it| &it.raw), number(data, |it| &it.packed));
-    let (raw_trees, packed_trees) = (number(trees, |it| &it.raw), number(trees, |it| &it.packed));
-    let ended = Zoned::now();
-    let seconds = ended.duration_since(&started).as_secs_f64();
-    let mut told = SnapshotSummary::default();
-    told.files_new = files.new.get();
-    told.files_changed = files.changed.get();
-    told.files_unmodified = files.unchanged.get();
-    told.total_files_processed = files.all();
-    told.total_bytes_processed = run.counts.bytes.get();
-    told.dirs_new = folders.new.get();
-    told.dirs_changed = folders.changed.get();
-    told.dirs_unmodified = folders.unchanged.get();
-    told.total_dirs_processed = folders.all();
-    told.total_dirsize_processed = run.counts.bytes_of_folders.get();
-    told.data_blobs = number(data, |it| &it.blobs);
-    told.tree_blobs = number(trees, |it| &it.blobs);
-    told.data_added = raw + raw_trees;
-    told.data_added_packed = packed + packed_trees;
-    told.data_added_files = raw;
-    told.data_added_files_packed = packed;
-    told.data_added_trees = raw_trees;
-    told.data_added_trees_packed = packed_trees;
-    told.backup_start = started;
-    told.backup_end = ended;
-    told.backup_duration = seconds;
-    told.total_duration = seconds;
-    told
 }

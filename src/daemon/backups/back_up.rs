@@ -19,13 +19,12 @@ use crate::{
         moment::{Files, Stood},
         reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
-        save::{self, Changed, Needs, Parent, Source},
+        save::{Changed, Needs, Parent, Source},
         state::VolumeState,
         tree::read,
-        unheld::first_without_a_hold,
+        unheld::save_held,
     },
     error::{ErrorKind, Result},
-    scope,
 };
 
 /// A volume's files that were written, and no backup yet.
@@ -170,11 +169,7 @@ impl DestinationRepository {
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
         let piece = self.access.progress.begin(&format!("backup {name}"), before);
         let source = Source { files, volume: name, parent };
-        let source = first_without_a_hold(repository, source, &*piece)?;
-        // Files of a live moment are to be read in a short time.
-        let is_live = files.still.is_some();
-        let _spooling = is_live.then(|| repository.backend().spool(&self.spool)).flatten();
-        let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
+        let saved = save_held(repository, source, &*piece, Some(&self.spool))?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {

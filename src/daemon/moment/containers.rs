@@ -202,6 +202,10 @@ impl Writers for ContainerHolds {
         Ok(Some(Note { is_all, ..note }))
     }
 
+    fn reading_limit(&self, _: Duration) -> Duration {
+        self.limit
+    }
+
     fn limit(&self, note: &Note, _: Duration) -> Duration {
         self.limit + Self::graces(&note.containers)
     }

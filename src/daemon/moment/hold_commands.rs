@@ -52,6 +52,10 @@ impl Writers for HoldCommands {
         Ok(Some(Note::hold(place)))
     }
 
+    fn reading_limit(&self, usual: Duration) -> Duration {
+        usual
+    }
+
     fn limit(&self, _: &Note, usual: Duration) -> Duration {
         usual
     }

@@ -295,3 +295,17 @@ fn the_end_of_the_program_waits_a_short_time_for_a_release_that_hangs_and_its_no
     hold.release_at_the_end(HOUR);
     assert_eq!(scene.notes(), 0);
 }
+
+#[test]
+fn where_a_snapshot_fails_nothing_is_held_any_more_when_the_files_are_read_instead() {
+    let scene = Scene::new();
+    let moments = scene.moments("true", "true", HOUR);
+    let still = moments.still(&scene.place);
+    // No folder of a test is a subvolume.
+    let offer = Offer { kind: Kind::Btrfs, why: None, snapshot_place: None };
+    let beginning = Beginning { moments: &moments, place: &scene.place, offer };
+    let moment = beginning.take_held(&still).unwrap();
+    assert!(moment.kind() != Kind::Btrfs);
+    assert_eq!((scene.log().as_str(), scene.notes()), ("hold vol1, release vol1, ", 0));
+    moment.end().unwrap();
+}

@@ -69,6 +69,12 @@ impl Holds {
         unheld && !by_commands
     }
 
+    /// How long what writes to this place may be held while it is read, and the setting that says so.
+    pub(super) fn limit_of(&self, place: &Place) -> (Duration, &'static str) {
+        let writers = self.writers_of(place);
+        writers.map_or((self.limit, ""), |it| (it.reading_limit(self.limit), it.limit_setting()))
+    }
+
     /// Whether something that writes to this place may have to be held.
     pub(super) fn may_hold(&self, place: &Place) -> bool {
         self.writers_of(place).is_some_and(|writers| writers.may_hold(place))

@@ -3,11 +3,13 @@
 use std::{
     collections::BTreeMap,
     sync::{Mutex, OnceLock},
+    time::Duration,
 };
 
 use super::{
     hold::{Hold, HoldEnded, NotHeld},
     holds::Holds,
+    live,
     place::Place,
 };
 use crate::{
@@ -51,6 +53,31 @@ impl<'a> Still<'a> {
     /// Whether anything may have to be held.
     pub(in crate::daemon) fn is_wanted(&self) -> bool {
         *self.is_wanted.get_or_init(|| self.holds.may_hold(self.place))
+    }
+
+    /// The name of the volume.
+    pub(in crate::daemon) fn volume(&self) -> &str {
+        &self.place.volume
+    }
+
+    /// How long the files may be read while it is held.
+    pub(in crate::daemon) fn limit(&self) -> Duration {
+        self.holds.limit_of(self.place).0
+    }
+
+    /// The setting that says so.
+    pub(in crate::daemon) fn limit_setting(&self) -> &'static str {
+        self.holds.limit_of(self.place).1
+    }
+
+    /// Whether the files are read as they are where what writes to them can't be held.
+    pub(in crate::daemon) fn reads_unheld(&self) -> bool {
+        self.holds.reads_unheld(self.place)
+    }
+
+    /// Makes writes through memory maps visible ([`live::write_out`]).
+    pub(in crate::daemon) fn write_out(&self) {
+        live::write_out(&self.place.folder);
     }
 
     /// Holds, unless that was done. The result is whether anything is held.

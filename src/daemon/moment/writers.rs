@@ -24,6 +24,10 @@ pub(super) trait Writers: fmt::Debug + Send + Sync {
     /// If that can't be told.
     fn note(&self, place: &Place) -> Result<Option<Note>>;
 
+    /// How long files may be read while what writes to them is held, if `usual` is how long the operator's
+    /// commands may hold.
+    fn reading_limit(&self, usual: Duration) -> Duration;
+
     /// How long what the note says may be held, if `usual` is how long the operator's commands may hold.
     fn limit(&self, note: &Note, usual: Duration) -> Duration;
 

@@ -153,9 +153,10 @@ impl Backend {
     }
 
     /// Lets packs and index files wait at this place until a slow storage has them, from now until
-    /// the guard is dropped. `None` if that is no use, or not possible.
-    pub(crate) fn spool(&self, place: &SpoolPlace) -> Option<Spooling<'_>> {
-        if place.most == 0 || !self.storage.is_slow() {
+    /// the guard is dropped. `None` if that is no use, or not possible. Where writers are held meanwhile,
+    /// every storage is slow: a disk that is busy, or none of the best, takes its time to sync.
+    pub(crate) fn spool(&self, place: &SpoolPlace, is_held: bool) -> Option<Spooling<'_>> {
+        if place.most == 0 || !(is_held || self.storage.is_slow()) {
             return None;
         }
         let spool = Spool::new(Arc::clone(&self.storage), place).inspect_err(|error| {

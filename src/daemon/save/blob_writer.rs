@@ -13,7 +13,7 @@ use rustic_core::{
     repofile::{BlobType, ConfigFile},
 };
 
-use super::{counts::Counter, pack_filler::PackFiller, pack_writer::PackWriter};
+use super::{counts::Counter, pack_filler::PackFiller, pack_writer::PackWriter, shelf::Shelf};
 use crate::{
     daemon::repository::{Coder, Hash, Index, hash},
     error::Result,
@@ -50,6 +50,8 @@ pub(super) struct BlobWriter<'a> {
     needed: Vec<AtomicBool>,
     /// Trees that were kept, are in the index, and were not read in this run.
     unread: Mutex<HashSet<Hash>>,
+    /// Where trees are kept for another reading.
+    shelf: Option<&'a Shelf>,
 }
 
 impl<'a> BlobWriter<'a> {
@@ -61,7 +63,12 @@ impl<'a> BlobWriter<'a> {
         };
         let needed = index.packs().iter().map(|_| AtomicBool::new(false)).collect();
         let (data, trees) = (kind(BlobType::Data), kind(BlobType::Tree));
-        Self { index, data, trees, needed, unread: Mutex::default() }
+        Self { index, data, trees, needed, unread: Mutex::default(), shelf: None }
+    }
+
+    /// The same, and trees are also kept for another reading.
+    pub(super) fn with_shelf(self, shelf: Option<&'a Shelf>) -> Self {
+        Self { shelf, ..self }
     }
 
     fn kind(&self, kind: BlobType) -> &Kind<'a> {
@@ -86,6 +93,9 @@ impl<'a> BlobWriter<'a> {
             return Ok(id);
         }
         let blob = coder.seal_blob(kind, raw)?;
+        if let Some(shelf) = self.shelf.filter(|_| kind == BlobType::Tree) {
+            shelf.keep(id, &blob.sealed);
+        }
         let added = &of_kind.added;
         added.blobs.add(1);
         added.raw.add(raw.len() as u64);

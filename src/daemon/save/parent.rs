@@ -9,6 +9,7 @@ use rustic_core::{
 };
 use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
+use super::shelf::Shelf;
 use crate::{
     daemon::repository::{Backend, Coder, Hash, HexHash, Index},
     error::{Error, ErrorKind, Result},
@@ -80,14 +81,20 @@ impl ParentFolder {
     pub(super) fn read(
         tree: &Hash,
         index: &Index,
-        backend: &Backend,
+        (backend, shelf): (&Backend, Option<&Shelf>),
         coder: &mut Coder,
     ) -> Result<Self> {
         let wrong = |why: String| Error::new(ErrorKind::Repository, why);
         let at = index
             .find(BlobType::Tree, tree)
             .ok_or_else(|| wrong("it is missing in the index".to_owned()))?;
-        let mut sealed = Vec::from(backend.read_pack(&at.pack, at.offset, at.length)?);
+        let mut sealed = match shelf.and_then(|shelf| shelf.find(tree)) {
+            Some(sealed) => sealed,
+            None => Vec::from(backend.read_pack(&at.pack, at.offset, at.length)?),
+        };
+        if let Some(shelf) = shelf {
+            shelf.keep(*tree, &sealed);
+        }
         let (hash, parsed) = coder.parse_blob(&mut sealed, at.raw_length)?;
         // Any member of the repository can write an index that says otherwise.
         if hash != *tree {

@@ -4,7 +4,8 @@ use std::{
     ffi::CStr,
     io,
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, OnceLock},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -17,6 +18,7 @@ use super::{
     listing::Listing,
     queue::Queue,
     second_look::SecondLook,
+    shelf::Shelf,
     unfinished_folder::UnfinishedFolder,
 };
 use crate::{
@@ -64,6 +66,11 @@ pub(super) struct Run<'a> {
     pub(super) backend: &'a Backend,
     pub(super) index: &'a Index,
     pub(super) blobs: &'a BlobWriter<'a>,
+    /// Trees of an earlier reading, and for a later one.
+    pub(super) shelf: Option<&'a Shelf>,
+    pub(super) begun: Instant,
+    /// How long the reading took, once it is over.
+    pub(super) read_for: OnceLock<Duration>,
     pub(super) content: ContentReader<'a>,
     pub(super) piece: &'a dyn Piece,
     pub(super) folders: FolderHandles,
@@ -90,6 +97,7 @@ pub(super) struct Run<'a> {
 impl Run<'_> {
     /// Lets what writes to the files go on. If it went on too early, that is why the run fails.
     pub(super) fn release(&self) {
+        self.read_for.get_or_init(|| self.begun.elapsed());
         if let Err(error) = self.still.map_or(Ok(()), Still::release) {
             *lock(&self.failure) = Some(error);
         }

@@ -200,7 +200,8 @@ impl<'a> Worker<'a> {
     /// one.
     fn known(&mut self, folder: &TreeFolder, tree: &Hash) -> Option<ParentFolder> {
         let (index, backend) = (self.run.index, self.run.backend);
-        let known = ParentFolder::read(tree, index, backend, &mut self.coder);
+        let from = (backend, self.run.shelf);
+        let known = ParentFolder::read(tree, index, from, &mut self.coder);
         known
             .inspect_err(|error| {
                 log::warn!(

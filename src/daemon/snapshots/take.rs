@@ -14,12 +14,11 @@ use crate::{
     daemon::{
         moment::Files,
         repository::{OpenRepository, guarded, tags},
-        save::{self, Parent, Source},
+        save::{Parent, Source},
         state::SnapshotState,
-        unheld::first_without_a_hold,
+        unheld::save_held,
     },
     error::Result,
-    scope,
 };
 
 /// The turn of one snapshot: no other one is taken, and nothing is pruned, until it is dropped.
@@ -64,8 +63,7 @@ impl Turn<'_> {
             .progress
             .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
         let source = Source { files, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
-        let source = first_without_a_hold(repository, source, &*piece)?;
-        let saved = save::save(repository, source, &*piece, &scope::is_ended)?;
+        let saved = save_held(repository, source, &*piece, None)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
         let mut file = local.new_file(volume, snapshot, time);
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));

@@ -1,0 +1,150 @@
+//! A volume is read before its writers are held, and they are not held for nothing.
+
+use std::{fs, path::Path, sync::Arc};
+
+use rustic_core::repofile::Chunker;
+use serde_json::json;
+
+use super::*;
+use crate::{
+    clock::SystemClock,
+    daemon::{
+        moment::{ContainerHolds, HoldOptions, Moments, Place},
+        repository::Backend,
+        root::Root,
+    },
+    engine::HoldPolicy,
+    support::engine::FakeEngine,
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+
+fn seconds(took: &[u64]) -> Vec<Duration> {
+    took.iter().copied().map(Duration::from_secs).collect()
+}
+
+#[test]
+fn it_is_held_once_a_reading_took_half_of_the_limit_and_never_if_that_does_not_come() {
+    let next = |took: &[u64]| next(&seconds(took), Duration::from_secs(30));
+    assert_eq!(next(&[3]), Next::Hold);
+    assert_eq!(next(&[15]), Next::Hold);
+    assert_eq!(next(&[16]), Next::Read);
+    assert_eq!(next(&[7200, 300]), Next::Read);
+    assert_eq!(next(&[7200, 300, 12]), Next::Hold);
+    assert_eq!(next(&[7200, 300, 290]), Next::GiveUp);
+    assert_eq!(next(&[7200, 300, 100, 40]), Next::GiveUp);
+}
+
+struct Scene {
+    folder: tempfile::TempDir,
+    engine: FakeEngine,
+    place: Place,
+    repository: OpenRepository,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = FakeEngine::start(&folder.path().join("docker"));
+        let files = engine.volume("db", &json!(null), &json!(null));
+        fs::write(files.join("table"), "rows").unwrap();
+        engine.container("one", "running", &json!({}), &["db"]);
+        let place = Place {
+            volume: "db".into(),
+            folder: files,
+            beside: None,
+            is_of_the_host: true,
+            is_of_the_engine: true,
+        };
+        fs::create_dir(folder.path().join("repository")).unwrap();
+        let backend = Backend::in_folder(&folder.path().join("repository"), "host1");
+        let repository = OpenRepository::create(backend, "secret", true, Chunker::Rabin).unwrap();
+        Self { folder, engine, place, repository }
+    }
+
+    fn moments(&self, limit: Duration, reads_unheld: bool) -> Moments {
+        let root = Root::make(&self.folder.path().join("root")).unwrap();
+        root.make_folders().unwrap();
+        let policy = HoldPolicy::Pause;
+        let at = ContainerHolds::at(&self.engine.socket);
+        let containers = Some(ContainerHolds { policy, reads_unheld, limit, ..at });
+        let options = HoldOptions { commands: None, containers, limit: HOUR };
+        Moments::new(&root, None, Arc::new(SystemClock)).holding(options)
+    }
+
+    fn save(&self, moments: &Moments, parent: Option<Parent>) -> Result<Saved> {
+        let still = moments.still(&self.place);
+        let files = Files { folder: &self.place.folder, copies: None, still: Some(&still) };
+        let source = Source { files, volume: "db", parent };
+        save_held(&self.repository, source, &NoProgress, None)
+    }
+}
+
+fn packs(repository: &Path) -> usize {
+    let folders = fs::read_dir(repository.join("data")).unwrap().flatten();
+    folders.map(|folder| fs::read_dir(folder.path()).unwrap().count()).sum()
+}
+
+#[test]
+fn all_that_changed_since_the_last_backup_is_read_before_anything_is_held() {
+    let scene = Scene::new();
+    let moments = scene.moments(HOUR, false);
+    let begun = Timestamp::now();
+    let tree = scene.save(&moments, None).unwrap().tree;
+    let noise: Vec<u8> =
+        (0..3_000_000_u32).flat_map(|it| it.wrapping_mul(it).to_le_bytes()).collect();
+    fs::write(scene.place.folder.join("new"), noise).unwrap();
+    let repository = scene.folder.path().join("repository");
+    let before = packs(&repository);
+    let (seen, counted) = std::sync::mpsc::channel();
+    let folder = repository.clone();
+    let pause = move |_: &mut crate::support::engine::Contents| {
+        _ = seen.send(packs(&folder));
+    };
+    let call = format!("POST /containers/{:064x}/pause", 1);
+    scene.engine.with(|contents| contents.before.push((call, Box::new(pause))));
+    let saved = scene.save(&moments, Some(Parent { tree, begun })).unwrap();
+    assert!(counted.recv().unwrap() > before);
+    assert_eq!(scene.engine.acts(), "pause one, unpause one, pause one, unpause one");
+    // All readings count in what is told of it.
+    assert_eq!((saved.summary.files_new, saved.summary.total_files_processed), (1, 2));
+    assert!(saved.summary.data_added > 10_000_000 && saved.bytes_added > 0);
+}
+
+#[test]
+fn what_cant_be_read_in_time_fails_or_is_read_as_it_is_before_anything_is_held() {
+    let scene = Scene::new();
+    let instant = Duration::from_nanos(1);
+    let error = scene.save(&scene.moments(instant, false), None).unwrap_err();
+    assert!(error.message.contains("volume \"db\": what changes in it can't be read"), "{error}");
+    assert!(error.hint.unwrap().contains("raise BKUP_DOCKER_HOLD_MAX"));
+    let moments = scene.moments(instant, true);
+    let still = moments.still(&scene.place);
+    let files = Files { folder: &scene.place.folder, copies: None, still: Some(&still) };
+    let source = Source { files, volume: "db", parent: None };
+    let saved = save_held(&scene.repository, source, &NoProgress, None).unwrap();
+    assert!(saved.files == 1 && still.stood().is_none());
+    assert_eq!(scene.engine.acts(), "");
+}
+
+#[test]
+fn trees_of_a_reading_are_not_read_from_the_repository_by_the_next_one() {
+    let scene = Scene::new();
+    fs::create_dir(scene.place.folder.join("below")).unwrap();
+    fs::write(scene.place.folder.join("below/row"), "row").unwrap();
+    let shelf = Shelf::new(&scene.folder.path().join("shelves")).unwrap();
+    let files = Files { folder: &scene.place.folder, copies: None, still: None };
+    let reading = Reading { shelf: Some(&shelf), may_count: true };
+    let read = |parent| {
+        let source = Source { files, volume: "db", parent };
+        save::save_again(&scene.repository, source, (&NoProgress, &|| false), reading).unwrap()
+    };
+    let tree = read(None).tree;
+    for folder in fs::read_dir(scene.folder.path().join("repository/data")).unwrap().flatten() {
+        fs::remove_dir_all(folder.path()).unwrap();
+    }
+    // Later than the files, so that they need not be read.
+    let begun = Timestamp::now().saturating_add(HOUR).unwrap();
+    let summary = read(Some(Parent { tree, begun })).summary;
+    assert_eq!((summary.files_unmodified, summary.files_new), (2, 0));
+}
