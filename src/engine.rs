@@ -34,7 +34,7 @@ use crate::{
 };
 pub(crate) use containers::{ContainerState, How};
 pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, own_container, writers};
-pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL};
+pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL, is_anonymous_name};
 pub(crate) use selection::{
     BINDS_LABEL, Binds, ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection,
     asked_for_by_containers,
