@@ -69,6 +69,9 @@ impl Engine {
             return Ok(known);
         }
         let answer = self.exchange(&Method::GET, "/_ping", None, until)?;
+        if answer.header("api-version").is_none() && !answer.status.is_success() {
+            return Err(failure::no_answer(&self.socket, answer.status).with_request("GET /_ping"));
+        }
         let version = answer.header("api-version").filter(|_| answer.status.is_success());
         let is_version = |text: &String| {
             text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
