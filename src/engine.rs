@@ -4,9 +4,11 @@
 //! version of the API that the engine has, because engines drop old ones. Every method blocks.
 
 mod containers;
+mod events;
 mod failure;
 mod holding;
 mod model;
+mod own;
 mod selection;
 #[cfg(test)]
 mod tests;
@@ -32,9 +34,11 @@ use crate::{
     sync::lock,
     unix_http::{self, Answer, Failure, Times},
 };
-pub(crate) use containers::{ContainerState, How};
-pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, own_container, writers};
+pub(crate) use containers::{Answered, ContainerState, How};
+pub(crate) use events::Event;
+pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, Writing, Written, writing};
 pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL, is_anonymous_name};
+pub(crate) use own::Own;
 pub(crate) use selection::{
     BINDS_LABEL, Binds, ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection,
     asked_for_by_containers,
@@ -69,6 +73,9 @@ impl Engine {
             return Ok(known);
         }
         let answer = self.exchange(&Method::GET, "/_ping", None, until)?;
+        if answer.header("api-version").is_none() && !answer.status.is_success() {
+            return Err(failure::no_answer(&self.socket, answer.status).with_request("GET /_ping"));
+        }
         let version = answer.header("api-version").filter(|_| answer.status.is_success());
         let is_version = |text: &String| {
             text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
