@@ -11,7 +11,7 @@ use super::{
     host_folders::{HostFolder, host_folders},
     known::{Docker, Having, Seen},
     sights::{See, see},
-    volume::{DockerVolume, Host, is_of_folder},
+    volume::{DockerVolume, Host, folder_of, is_of_folder},
 };
 use crate::{
     convoy::{NotBackedUp, NotBackedUpKind as Kind},
@@ -196,6 +196,10 @@ impl Docker {
             Some(LeftOut::NotWanted(why)) => {
                 return Err(Some((Kind::LeftOut, format!("left out by {why}"))));
             }
+        }
+        // This daemon has it as its own, whether or not the engine's host has that folder here.
+        if self.of_own(folder_of(volume)).is_some() {
+            return Err(None);
         }
         crate::convoy::Name::volume(&volume.name).map_err(|error| wrong(error.to_string()))?;
         let of_it = DockerVolume::of(volume, containers, host).map_err(wrong)?;
