@@ -46,6 +46,14 @@ fn restart(contents: &mut Contents) {
     change(contents, "StartedAt", json!(jiff::Timestamp::now().to_string()));
 }
 
+/// What somebody else does: a container with this id and this volume runs for a moment, and is removed
+/// again.
+fn ran(contents: &mut Contents, id: &str, volume: &str, labels: Value) {
+    let mounted = json!({ "container": id, "driver": "local", "read/write": "true" });
+    contents.happened("volume", "mount", volume, mounted, "");
+    contents.happened("container", "start", id, labels, "job");
+}
+
 #[test]
 fn a_container_that_was_started_anew_just_before_it_is_held_goes_on() {
     for (policy, acts) in [(PAUSES, "pause one, unpause one"), (STOPS, "stop one, start one")] {
@@ -208,15 +216,15 @@ fn what_wrote_only_while_others_stood_still_spoils_the_copy() {
     let gone = "c".repeat(64);
     for (meanwhile, why) in [
         (
-            &(|contents: &mut Contents, gone: &str| contents.ran(gone, "db", json!({})))
+            &(|contents: &mut Contents, gone: &str| ran(contents, gone, "db", json!({})))
                 as &dyn Fn(&mut Contents, &str),
             Some("container \"job\" was started"),
         ),
         (
-            &|contents, gone| contents.ran(gone, "db", json!({ "convoy-backups.hold": "none" })),
+            &|contents, gone| ran(contents, gone, "db", json!({ "convoy-backups.hold": "none" })),
             None,
         ),
-        (&|contents, gone| contents.ran(gone, "other", json!({})), None),
+        (&|contents, gone| ran(contents, gone, "other", json!({})), None),
         (
             &|contents, _| {
                 let id = contents.containers[0]["Id"].as_str().unwrap().to_owned();
@@ -227,7 +235,7 @@ fn what_wrote_only_while_others_stood_still_spoils_the_copy() {
         (
             &|contents, gone| {
                 contents.faults.no_events = true;
-                contents.ran(gone, "db", json!({}));
+                ran(contents, gone, "db", json!({}));
             },
             None,
         ),
@@ -235,7 +243,7 @@ fn what_wrote_only_while_others_stood_still_spoils_the_copy() {
         let scene = Scene::with_one();
         let moments = scene.moments();
         // What happened before is no matter.
-        scene.engine.with(|contents| contents.ran(&gone, "db", json!({})));
+        scene.engine.with(|contents| ran(contents, &gone, "db", json!({})));
         let still = moments.still(&scene.place);
         assert!(still.hold().unwrap());
         scene.engine.with(|contents| meanwhile(contents, &gone));

@@ -21,14 +21,6 @@ impl Contents {
         let event = json!({ "Type": kind, "Action": action, "Actor": actor });
         self.events.push((Timestamp::now(), event));
     }
-
-    /// What somebody else does: a container with this id and this volume runs for a moment, and is
-    /// removed again.
-    pub fn ran(&mut self, id: &str, volume: &str, labels: Value) {
-        let mounted = json!({ "container": id, "driver": "local", "read/write": "true" });
-        self.happened("volume", "mount", volume, mounted, "");
-        self.happened("container", "start", id, labels, "job");
-    }
 }
 
 /// What happened between two times, one JSON object after another.
