@@ -8,7 +8,7 @@ mod uptime;
 mod fixed;
 #[cfg(test)]
 pub(crate) use fixed::FixedClock;
-pub(crate) use uptime::Uptime;
+pub(crate) use uptime::{Uptime, boot};
 
 /// The source of the current time and of the local time zone.
 pub(crate) trait Clock: Send + Sync + std::fmt::Debug {

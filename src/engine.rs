@@ -4,9 +4,11 @@
 //! version of the API that the engine has, because engines drop old ones. Every method blocks.
 
 mod containers;
+mod events;
 mod failure;
 mod holding;
 mod model;
+mod own;
 mod selection;
 #[cfg(test)]
 mod tests;
@@ -32,9 +34,11 @@ use crate::{
     sync::lock,
     unix_http::{self, Answer, Failure, Times},
 };
-pub(crate) use containers::{ContainerState, How};
-pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, own_container, writers};
+pub(crate) use containers::{Answered, ContainerState, How};
+pub(crate) use events::Event;
+pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, Writing, Written, writing};
 pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL};
+pub(crate) use own::Own;
 pub(crate) use selection::{
     BINDS_LABEL, Binds, ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection,
     asked_for_by_containers,

@@ -154,7 +154,7 @@ fn a_run_goes_on_without_its_terminal_where_it_was_told_to() {
 fn what_a_hold_that_is_too_long_held_runs_again_and_the_copy_is_thrown_away() {
     let (site, engine) = shop();
     engine.with(|contents| contents.faults.slow = Duration::from_millis(600));
-    site.with("BKUP_HOLD_MAX", "1s")
+    site.with("BKUP_DOCKER_HOLD_MAX", "1s")
         .run(BACKUP)
         .fails(1, &["cannot pause container \"shop-db-1\""]);
     assert!(are_as_before(&engine));

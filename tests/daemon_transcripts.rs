@@ -84,6 +84,7 @@ fn without_our_fields(text: &str) -> String {
     for field in [
         "VolumeID",
         "BackupSize",
+        "CreatedAt",
         "FileCount",
         "Host",
         "Moment",

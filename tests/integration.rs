@@ -28,6 +28,7 @@ mod main_job;
 mod notify;
 mod owners;
 mod places;
+mod plugin;
 mod progress;
 mod promises;
 mod releases;

@@ -14,12 +14,12 @@ use super::handover::Handover;
 use crate::{
     blocking,
     clock::SystemClock,
-    config::{Config, DaemonChoice, DaemonDecision, Hold, Secret, Unheld},
+    config::{Config, DaemonChoice, DaemonDecision, Secret, Unheld},
     convoy::{
         Daemon,
         client::{Client, ClientOptions, Deadlines},
         guards::DataLook,
-        server::{Mounts, Server},
+        server::Server,
     },
     daemon::{
         BuiltinDaemon, BuiltinOptions, ContainerHolds, DockerOptions, HoldCommands, HoldOptions,
@@ -118,11 +118,17 @@ pub(crate) fn builtin_options(
 }
 
 fn hold_options(config: &Config) -> HoldOptions {
-    let Hold { commands, containers, unheld, limit } = config.hold.clone();
-    let commands = commands.map(|(hold, release, volumes)| HoldCommands { hold, release, volumes });
-    let reads_unheld = unheld == Unheld::Live;
-    let by_containers = |socket| ContainerHolds { socket, policy: containers, reads_unheld };
-    HoldOptions { commands, containers: config.docker.socket.clone().map(by_containers), limit }
+    let hold = config.hold.clone();
+    let commands =
+        hold.commands.map(|(hold, release, volumes)| HoldCommands { hold, release, volumes });
+    let containers = config.docker.socket.as_deref().map(|socket| ContainerHolds {
+        policy: hold.containers,
+        is_chosen: hold.is_chosen,
+        reads_unheld: hold.unheld == Unheld::Live,
+        limit: hold.containers_limit,
+        ..ContainerHolds::at(socket)
+    });
+    HoldOptions { commands, containers, limit: hold.limit }
 }
 
 /// The built-in daemon, in this process or in the owner of its root.
@@ -261,11 +267,9 @@ async fn open(builtin: &Builtin) -> Result<Arc<BuiltinDaemon>> {
 /// Serves the root's socket to other processes. This process works without it, so a failure is only
 /// logged.
 fn serve(daemon: &Arc<BuiltinDaemon>, builtin: &Builtin, socket: &Path) {
-    match Server::bind(socket, daemon.clone()) {
+    match Server::bind(socket, daemon.clone(), daemon.for_the_plugin()) {
         Ok(server) => {
             let (stop, mut stopped) = watch::channel(());
-            let mounts = Arc::new(Mounts::kept_in(&builtin.options.root));
-            let server = server.with_plugin(daemon.for_the_plugin(), mounts);
             let served = tokio::spawn(server.run(async move {
                 let _ = stopped.changed().await;
             }));

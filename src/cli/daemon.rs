@@ -13,10 +13,7 @@ use crate::{
     app::builtin_options,
     blocking,
     config::{DaemonChoice, RememberedDaemon, Settled},
-    convoy::{
-        guards::KnownBackups as _,
-        server::{Mounts, Server},
-    },
+    convoy::{guards::KnownBackups as _, server::Server},
     daemon::{BuiltinDaemon, settle_moved},
     error::{Error, ErrorKind, Result},
     logging, progress,
@@ -145,13 +142,10 @@ pub(super) fn daemon(context: &Context, matches: &ArgMatches) -> Result<u8> {
         // The daemon also listens on the root's socket, so that a process that names the root finds
         // this daemon.
         let own_socket = root.join("convoy.sock");
-        let mounts = Arc::new(Mounts::kept_in(daemon.root()));
-        let plugin = || daemon.for_the_plugin();
-        let mut servers =
-            vec![Server::bind(&socket, daemon.clone())?.with_plugin(plugin(), mounts.clone())];
+        let bind = |socket: &Path| Server::bind(socket, daemon.clone(), daemon.for_the_plugin());
+        let mut servers = vec![bind(&socket)?];
         if socket != own_socket {
-            let server = Server::bind(&own_socket, daemon.clone())?;
-            servers.push(server.with_plugin(plugin(), mounts));
+            servers.push(bind(&own_socket)?);
         }
         logging::on_hangup(|| {});
         let manager = ServiceManager::of_this_process();

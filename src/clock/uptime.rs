@@ -1,6 +1,6 @@
 //! How long the system has run: a clock that nobody sets.
 
-use std::{fs, time::Duration};
+use std::{fs, sync::OnceLock, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +28,15 @@ impl Uptime {
         let seconds = self.seconds.checked_sub(earlier.seconds)?;
         (self.boot == earlier.boot).then(|| Duration::from_secs(seconds))
     }
+}
+
+/// Linux's id of this boot of the machine; empty where the system does not tell it.
+pub(crate) fn boot() -> String {
+    static BOOT: OnceLock<String> = OnceLock::new();
+    let read = || {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned()
+    };
+    BOOT.get_or_init(read).clone()
 }
 
 #[cfg(test)]

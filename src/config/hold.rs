@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use super::{
     choice::Unheld,
+    given::Source,
     settings::{
-        BKUP_DOCKER_HOLD, BKUP_DOCKER_UNHELD, BKUP_HOLD, BKUP_HOLD_MAX, BKUP_HOLD_VOLUMES,
-        BKUP_RELEASE,
+        BKUP_DOCKER_HOLD, BKUP_DOCKER_HOLD_MAX, BKUP_DOCKER_UNHELD, BKUP_HOLD, BKUP_HOLD_MAX,
+        BKUP_HOLD_VOLUMES, BKUP_RELEASE,
     },
     values::Values,
 };
@@ -23,8 +24,12 @@ pub(crate) struct Hold {
     pub(crate) commands: Option<(String, String, Option<Vec<String>>)>,
     /// How containers are held where no label says so.
     pub(crate) containers: HoldPolicy,
+    /// Whether that was set, and is not the default.
+    pub(crate) is_chosen: bool,
     pub(crate) unheld: Unheld,
-    /// How long it may stand still.
+    /// How long containers may stand still.
+    pub(crate) containers_limit: Duration,
+    /// How long the commands may hold.
     pub(crate) limit: Duration,
 }
 
@@ -44,6 +49,8 @@ impl Hold {
         Ok(Self {
             commands: commands.map(|(hold, release)| (hold, release, volumes)),
             containers: values.require(&BKUP_DOCKER_HOLD)?,
+            is_chosen: values.source(BKUP_DOCKER_HOLD.row.name) != Source::Default,
+            containers_limit: values.require(&BKUP_DOCKER_HOLD_MAX)?,
             unheld: values.require(&BKUP_DOCKER_UNHELD)?,
             limit: values.require(&BKUP_HOLD_MAX)?,
         })

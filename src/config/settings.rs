@@ -108,7 +108,9 @@ settings! {
     BKUP_DOCKER_EXCLUDE: Vec<String> = PATTERNS, None,
         "names of Docker's volumes to leave out: *_cache,tmp_*";
     BKUP_DOCKER_HOLD: HoldPolicy = Kind::choice("a way to hold containers"), Some("pause"),
-        "how containers that write to a volume are held still while its moment is taken, or while it is read where there is none, where no label convoy-backups.hold says so: {choices}";
+        "how containers that write to one of Docker's volumes are held still while its moment is taken, or while what changed is read where there is none, where no label convoy-backups.hold says so: {choices}; if it is set, also those that write to folders and volumes of the daemon's own";
+    BKUP_DOCKER_HOLD_MAX: Duration = POSITIVE_DURATION, Some("30s"),
+        "how long containers may stand still for a volume, beside the time that they get to stop; then they go on, and its backup fails. What would take longer fails, or is read as it is, before anything stands still";
     BKUP_DOCKER_UNHELD: Unheld = Kind::choice("a choice for what can't be held"), Some("fail"),
         "what becomes of a backup whose containers can't be held still: fail, or live: the files are read as they are";
     BKUP_MOMENT_TAKE: String = TEXT, None,

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::{
     ApiTime, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, HOLD, Info,
-    MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE,
+    MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE, refusal,
     url::DestinationKind,
 };
 use crate::{
@@ -323,8 +323,7 @@ impl Daemon for DryRun {
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
         let volume = self.volume(name).await?;
         if !volume.mount_point.is_empty() {
-            let message = format!("Cannot delete volume {name}. It is still mounted");
-            return Err(Error::new(ErrorKind::Daemon, message).with_status(400));
+            return Err(refusal::still_mounted(name.as_str()));
         }
         let mut pretended = self.pretended();
         let text = if reference_only {

@@ -14,8 +14,8 @@ use async_trait::async_trait;
 
 use super::{
     ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, Extent, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin, SNAPSHOT_SIZE,
-    Snapshot, VOLUME_ID, Volume,
+    DriverInfo, Extent, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin, Plugin,
+    SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
     refusal::required_is_missing,
 };
@@ -477,6 +477,21 @@ impl KnownBackups for NothingKnown {
 
     fn sources(&self, _daemon: &str) -> Result<KnownSources> {
         Ok(KnownSources::default())
+    }
+}
+
+#[async_trait]
+impl Plugin for MemoryDaemon {
+    async fn mount_for(&self, name: &Name, _user: &str) -> Result<Mount> {
+        self.mount_volume(name, None).await
+    }
+
+    async fn unmount_for(&self, name: &Name, _user: &str) -> Result<()> {
+        self.unmount_volume(name).await
+    }
+
+    async fn remove_for_docker(&self, name: &Name) -> Result<()> {
+        self.delete_volume(name, true).await
     }
 }
 

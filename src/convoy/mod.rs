@@ -2,7 +2,8 @@
 //!
 //! [`Daemon`] is the one trait. The [`client`] implements it over Convoy's unix socket, the
 //! built-in daemon (`crate::daemon`) over a folder, and [`dry_run`] over either without writing.
-//! [`server`] serves any daemon on a socket in Convoy's protocol, and [`refusal`] has Convoy's
+//! [`server`] serves any daemon on a socket in Convoy's protocol, and each [`Plugin`] to Docker;
+//! [`refusal`] has Convoy's
 //! words for errors. [`ebs`] knows Convoy's one driver whose snapshots are the backups. [`guards`] stand in front of every daemon: scripts reach a daemon only through
 //! them. The [`model`] keeps the daemon's own field names, so that a script returns the daemon's
 //! native JSON. [`names`], [`url`] and [`time`] parse what the daemon writes, in one place.
@@ -26,6 +27,7 @@ mod model;
 mod moment_record;
 pub(crate) mod names;
 pub(crate) mod object_store;
+mod plugin;
 pub(crate) mod refusal;
 pub(crate) mod server;
 mod source_mounts;
@@ -45,6 +47,7 @@ pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use moment_record::MomentRecord;
 pub(crate) use names::{Name, snapshot_time};
+pub(crate) use plugin::Plugin;
 pub(crate) use source_mounts::source_mounts;
 pub use time::ApiTime;
 pub(crate) use url::{BackupUrl, Destination};

@@ -28,6 +28,30 @@ pub(crate) fn no_snapshot(name: &str) -> Error {
     missing(format!("cannot find volume for snapshot {name}"))
 }
 
+/// The refusal to delete a volume that is mounted.
+pub(crate) fn still_mounted(name: &str) -> Error {
+    refused(format!("Cannot delete volume {name}. It is still mounted"))
+        .with_hint(unmount_hint(name))
+}
+
+/// How to be rid of the mark of a volume that is mounted.
+pub(crate) fn unmount_hint(name: &str) -> String {
+    format!(
+        "stop the containers that use it first; if none does any more: convoy-backups unmount --volume {name}"
+    )
+}
+
+/// The refusal to unmount a volume that containers have.
+pub(crate) fn containers_have(name: &str, containers: &[String]) -> Error {
+    refused(format!("Cannot unmount volume {name}. Containers have it: {}", containers.join(", ")))
+        .with_hint("remove these containers first (docker rm); stopped ones have it, too")
+}
+
+/// The refusal to forget a volume for Docker while its files are read or written.
+pub(crate) fn in_use_by_a_run(name: &str) -> Error {
+    refused(format!("volume {name} is being backed up or restored; try again in a moment"))
+}
+
 /// What to do about a mount in a volume that is to be deleted.
 pub(crate) const UNMOUNT_HINT: &str = "unmount it first, and keep it from being mounted again; what is mounted there is not the volume's, and would be deleted with it";
 

@@ -1,11 +1,10 @@
-//! Serves any [`Daemon`] on a socket as Convoy does, byte for byte: Convoy's API ([`routes`]) and
-//! Docker's volume plugin protocol ([`docker`]).
+//! Serves any [`Daemon`] on a socket as Convoy does, byte for byte: Convoy's API ([`routes`]) and,
+//! where it is a [`Plugin`], Docker's volume plugin protocol ([`docker`]).
 
 mod answer;
 mod calls;
 mod docker;
 mod go_json;
-mod mounts;
 mod request;
 mod routes;
 mod socket;
@@ -36,10 +35,8 @@ use tokio::{
     sync::{mpsc, watch},
 };
 
-pub(crate) use mounts::Mounts;
-
 use crate::{
-    convoy::Daemon,
+    convoy::{Daemon, Plugin},
     error::{Error, Result},
 };
 use answer::Answer;
@@ -65,30 +62,25 @@ pub(crate) struct Server {
 struct Shared {
     daemon: Arc<dyn Daemon>,
     /// The daemon as Docker sees it.
-    plugin: Arc<dyn Daemon>,
-    mounts: Arc<Mounts>,
+    plugin: Arc<dyn Plugin>,
 }
 
 impl Server {
     /// Listens on `socket`, which only this user may use. A socket on which no process listens any
-    /// more is replaced. [`Server::run`] answers the connections.
+    /// more is replaced. [`Server::run`] answers the connections, and Docker's plugin protocol with
+    /// `plugin`.
     ///
     /// # Errors
     /// - [`crate::error::ErrorKind::Busy`] if another daemon listens there.
     /// - A configuration error if the path holds something else than a socket.
     /// - An I/O error if the socket can't be made.
-    pub(crate) fn bind(socket: &Path, daemon: Arc<dyn Daemon>) -> Result<Self> {
+    pub(crate) fn bind(
+        socket: &Path,
+        daemon: Arc<dyn Daemon>,
+        plugin: Arc<dyn Plugin>,
+    ) -> Result<Self> {
         let (listener, file) = socket::listen(socket)?;
-        let shared = Shared { plugin: daemon.clone(), daemon, mounts: Arc::default() };
-        Ok(Self { listener, file, shared: Arc::new(shared) })
-    }
-
-    /// Answers Docker's plugin protocol with this view of the daemon, which must never ask Docker:
-    /// while Docker asks, it may not answer. All servers of one daemon share the record of the
-    /// containers that use volumes.
-    pub(crate) fn with_plugin(mut self, plugin: Arc<dyn Daemon>, mounts: Arc<Mounts>) -> Self {
-        self.shared = Arc::new(Shared { daemon: self.shared.daemon.clone(), plugin, mounts });
-        self
+        Ok(Self { listener, file, shared: Arc::new(Shared { daemon, plugin }) })
     }
 
     /// Serves until `shutdown` completes. Then the server removes the socket and refuses new
@@ -249,7 +241,7 @@ async fn serve(
         let _working = working;
         match asked {
             Asked::Api(route) => route.answer(&*shared.daemon, &body).await,
-            Asked::Docker(call) => call.answer(&*shared.plugin, &shared.mounts, &body).await,
+            Asked::Docker(call) => call.answer(&*shared.plugin, &body).await,
         }
     });
     work.await.unwrap_or_else(|error| {

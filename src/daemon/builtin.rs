@@ -6,14 +6,14 @@ use async_trait::async_trait;
 
 use super::{
     backups::StoredUrl,
-    operations::{Operations, View},
+    operations::{Operations, User, View},
     options::BuiltinOptions,
 };
 use crate::{
     blocking,
     convoy::{
         Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
-        Name, NewVolume, Snapshot, Volume, identity, refusal::refused,
+        Name, NewVolume, Plugin, Snapshot, Volume, identity, refusal::refused,
     },
     error::{ErrorKind, Result},
 };
@@ -55,7 +55,7 @@ impl BuiltinDaemon {
 
     /// This daemon as Docker sees it, whose plugin it is: without Docker's own volumes, and without
     /// a question to Docker.
-    pub(crate) fn for_the_plugin(&self) -> Arc<dyn Daemon> {
+    pub(crate) fn for_the_plugin(&self) -> Arc<dyn Plugin> {
         Arc::new(Self {
             operations: self.operations.clone(),
             view: View::Plugin,
@@ -73,6 +73,11 @@ impl BuiltinDaemon {
     /// The daemon's root folder.
     pub(crate) fn root(&self) -> &Path {
         self.operations.root().path()
+    }
+
+    #[cfg(test)]
+    pub(super) fn operations(&self) -> &Operations {
+        &self.operations
     }
 
     /// The repository of the root, for tests that damage it.
@@ -175,7 +180,10 @@ impl Daemon for BuiltinDaemon {
                 .with_hint("leave the mount point out; the answer says where the files are"));
         }
         let name = name.to_string();
-        self.run("mounting the volume", move |operations| operations.mount_volume(name)).await
+        self.run("mounting the volume", move |operations| {
+            operations.mount_volume(name, User::Client)
+        })
+        .await
     }
 
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
@@ -279,6 +287,31 @@ impl Daemon for BuiltinDaemon {
             repository.delete(&StoredUrl::of(&url, &destination)?, &required)
         })
         .await
+    }
+}
+
+#[async_trait]
+impl Plugin for BuiltinDaemon {
+    async fn mount_for(&self, name: &Name, user: &str) -> Result<Mount> {
+        let (name, user) = (name.to_string(), user.to_owned());
+        self.run("mounting the volume", move |operations| {
+            operations.mount_volume(name, User::Docker(&user))
+        })
+        .await
+    }
+
+    async fn unmount_for(&self, name: &Name, user: &str) -> Result<()> {
+        let (name, user) = (name.to_string(), user.to_owned());
+        self.run("unmounting the volume", move |operations| {
+            operations.unmount_for_docker(&name, &user)
+        })
+        .await
+    }
+
+    async fn remove_for_docker(&self, name: &Name) -> Result<()> {
+        let name = name.to_string();
+        self.run("forgetting the volume", move |operations| operations.remove_for_docker(&name))
+            .await
     }
 }
 

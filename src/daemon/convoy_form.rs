@@ -71,7 +71,7 @@ impl ConvoyForm<'_> {
         let always = [
             ("Driver", volume.driver.clone()),
             (MOMENT, seen.offer.kind.as_str().to_owned()),
-            ("MountPoint", if volume.mounted { path.clone() } else { String::new() }),
+            ("MountPoint", if volume.mounted.is_mounted() { path.clone() } else { String::new() }),
             ("Path", path),
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
             ("Size", volume.size.to_string()),

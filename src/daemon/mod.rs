@@ -41,7 +41,7 @@
 //! - [`identity`]: the root's id, and what becomes of it where a root is moved or copied.
 //! - [`moment`]: one point in time of a folder's files. Each kind of moment has a file.
 //! - [`driver`]: where the files of a volume are. Each driver has a file.
-//! - [`state`]: the state files. [`volumes`]: the volumes in memory, and the order of their locks.
+//! - [`state`]: the state files. [`mounted`]: who has a volume mounted. [`volumes`]: the volumes in memory, and the order of their locks.
 //! - [`found`]: volumes that a driver finds by itself. [`seen`]: what is seen of volumes' places.
 //! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
 //! - [`repository`]: a restic-format repository, and the storage of its files.
@@ -61,6 +61,7 @@ mod format;
 mod found;
 mod identity;
 mod moment;
+mod mounted;
 mod operations;
 mod options;
 mod reading;

@@ -13,7 +13,7 @@
 //! let beginning = moments.begin(&place)?;
 //! still.hold()?;                           (unless the moment is live)
 //! let moment = beginning.take()?;
-//! still.release()?;                        (unless the moment is live)
+//! still.release()?;
 //! (read moment.files(), if it is live between still.hold() and still.release())
 //! moment.end()?;
 //! ```
@@ -22,6 +22,12 @@ mod btrfs;
 mod btrfs_calls;
 mod commands;
 mod containers;
+mod containers_hold;
+#[cfg(test)]
+mod containers_races_tests;
+mod containers_release;
+#[cfg(test)]
+mod containers_scene;
 #[cfg(test)]
 mod containers_tests;
 mod facts;
@@ -30,6 +36,7 @@ mod hold;
 mod hold_commands;
 #[cfg(test)]
 mod hold_tests;
+mod holds;
 #[cfg(test)]
 mod left_tests;
 mod live;
@@ -66,8 +73,8 @@ pub(crate) use containers::ContainerHolds;
 use facts::Facts;
 pub(in crate::daemon) use files::Files;
 pub(crate) use hold::release_all;
-use hold::{AGAIN, Holds, with_its_hint};
 pub(crate) use hold_commands::HoldCommands;
+use holds::{AGAIN, Holds, with_its_hint};
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;

@@ -2,6 +2,7 @@
 //! methods read and write files, so they must run on threads that may block.
 
 mod docker;
+mod plugin;
 mod view;
 
 use std::{
@@ -21,6 +22,7 @@ use super::{
     format, found,
     identity::{Identity, new_id},
     moment::Moments,
+    mounted::{self, Mounted},
     options::BuiltinOptions,
     reading::Reader,
     recovery::{self, OnDisk, removal, restore, snapshots},
@@ -43,6 +45,7 @@ use crate::{
     error::Result,
 };
 
+pub(super) use plugin::User;
 pub(super) use view::View;
 
 /// The parts of the daemon.
@@ -77,6 +80,7 @@ impl Operations {
         let drivers = Drivers::new(&root, options.folders, options.docker);
         let state = StateFolder(root.state());
         let mut volumes = state.load()?;
+        mounted::take_over(&root, &state, &mut volumes);
         let access =
             Access { password: options.password, host: options.host, progress: options.progress };
         let local = LocalRepository::new(root.clone(), access.clone());
@@ -233,7 +237,7 @@ impl Operations {
             size: new.size.unwrap_or(0),
             id: Some(new_id()),
             created: self.clock.now(),
-            mounted: false,
+            mounted: Mounted::default(),
             prepare_for_vm: new.prepare_for_vm,
             restoring: None,
             forgotten: former.is_some(),
@@ -273,38 +277,39 @@ impl Operations {
         })
     }
 
-    pub(super) fn mount_volume(&self, name: String) -> Result<Mount> {
+    pub(super) fn mount_volume(&self, name: String, user: User<'_>) -> Result<Mount> {
         let volume = self.volumes.find(&name).ok_or_else(|| no_volume(&name))?;
         let driver = self.drivers.of(&volume.driver);
         // Docker may mount a volume of ours before its share is.
         if !volume.is_ours() {
             self.drivers.check(&volume)?;
         }
-        self.volumes.update(&name, |volume| volume.mounted = true)?;
+        self.volumes.update(&name, |volume| match user {
+            User::Client => volume.mounted.add_client(),
+            User::Docker(id) => volume.mounted.add_docker(id),
+        })?;
         Ok(Mount { mount_point: driver.path(&name).display().to_string(), name })
     }
 
-    pub(super) fn unmount_volume(&self, name: &str) -> Result<()> {
-        self.volumes.update(name, |volume| volume.mounted = false)
+    pub(super) fn delete_volume(&self, name: &str, reference_only: bool) -> Result<()> {
+        self.volumes.exclusively(name, || self.delete(name, reference_only))
     }
 
-    pub(super) fn delete_volume(&self, name: &str, reference_only: bool) -> Result<()> {
-        self.volumes.exclusively(name, || {
-            let (volume, _deleting) = self.volumes.begin_deletion(name)?;
-            if volume.driver == Docker::NAME {
-                return self.remove_docker_volume(volume, reference_only);
-            }
-            if let Some(folder) = &volume.folder {
-                return Err(folder_stays(name, folder));
-            }
-            if reference_only {
-                self.volumes.insert(VolumeState { forgotten: true, ..volume })
-            } else {
-                answers(name, &self.drivers.vfs.path(name))?;
-                removal::refuse_mounts(self.disk(), name)?;
-                removal::remove(self.disk(), &self.volumes, &self.local, volume)
-            }
-        })
+    /// As [`Operations::delete_volume`], while no other call works on the volume's files.
+    fn delete(&self, name: &str, reference_only: bool) -> Result<()> {
+        let (volume, _deleting) = self.volumes.begin_deletion(name)?;
+        if volume.driver == Docker::NAME {
+            return self.remove_docker_volume(volume, reference_only);
+        }
+        if let Some(folder) = &volume.folder {
+            return Err(folder_stays(name, folder));
+        }
+        if reference_only {
+            return self.volumes.insert(VolumeState { forgotten: true, ..volume });
+        }
+        answers(name, &self.drivers.vfs.path(name))?;
+        removal::refuse_mounts(self.disk(), name)?;
+        removal::remove(self.disk(), &self.volumes, &self.local, volume)
     }
 
     /// Whether a volume's files are still those of a backup. Unknown without that backup.

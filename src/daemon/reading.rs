@@ -61,9 +61,8 @@ impl Reader<'_> {
             still.hold()?;
         }
         let moment = beginning.take()?;
-        if moment.kind() != Kind::Live {
-            still.release()?;
-        }
+        // Also where it became a live one: what is read first of that is read without a hold.
+        still.release()?;
         // A volume that came meanwhile, in the place of this one, is never taken for it.
         seen.still_there().and_then(|()| self.drivers.check(volume))?;
         log::debug!(

@@ -154,6 +154,11 @@ impl Root {
         self.volumes().join(".staging")
     }
 
+    /// The file in which older versions kept which containers use which volumes.
+    pub(super) fn docker_mounts(&self) -> PathBuf {
+        self.path.join("docker-mounts.json")
+    }
+
     /// The folder with the notes on moments that are held.
     pub(super) fn moments(&self) -> PathBuf {
         self.path.join("moments")

@@ -179,7 +179,8 @@ fn save_watched(
         source.parent.and_then(|parent| known_trees(&parent, source.volume, &index, repository));
     let (parent_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
     let is_held = still.map_or(Ok(false), Still::hold)?;
-    let is_of_a_moment = is_held || source.files.copies.is_some();
+    let is_of_all = is_held && still.is_some_and(Still::is_of_all);
+    let is_of_a_moment = is_of_all || source.files.copies.is_some();
     let run = Run {
         volume: source.volume,
         backend,

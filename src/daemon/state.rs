@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{driver::Vfs, root::STOPS_0_1_0};
+use super::{driver::Vfs, mounted::Mounted, root::STOPS_0_1_0};
 use crate::{
     convoy::{DOCKER_DRIVER, Extent, MomentRecord, SourceMount},
     error::{Error, Result},
@@ -48,8 +48,8 @@ pub(crate) struct VolumeState {
     pub(crate) id: Option<String>,
     /// With nanoseconds, because the id of a volume without a random one is made from it.
     pub(crate) created: Timestamp,
-    /// Whether a client mounted the volume, and has not unmounted it.
-    pub(crate) mounted: bool,
+    /// Who has it mounted.
+    pub(crate) mounted: Mounted,
     /// As requested when the volume was created. Nothing depends on it.
     pub(crate) prepare_for_vm: bool,
     /// Set while a restore puts the volume's folder in place: the inode of that folder. A start
@@ -91,7 +91,7 @@ impl VolumeState {
             size: 0,
             id: Some(id),
             created,
-            mounted: false,
+            mounted: Mounted::default(),
             prepare_for_vm: false,
             restoring: None,
             forgotten: false,

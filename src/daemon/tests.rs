@@ -9,6 +9,7 @@ mod docker;
 mod files;
 mod forgery;
 mod identity;
+mod plugin;
 mod recovery;
 mod root;
 mod scene;

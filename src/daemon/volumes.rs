@@ -2,15 +2,20 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{Arc, Mutex, MutexGuard, TryLockError},
+    thread,
+    time::{Duration, Instant},
 };
 
 use super::state::{SnapshotState, StateFolder, VolumeState};
 use crate::{
-    convoy::refusal::{no_volume, refused, volume_not_found},
+    convoy::refusal::{no_volume, refused, still_mounted, volume_not_found},
     error::Result,
     sync::lock,
 };
+
+/// How often is looked whether the files of a volume are free.
+const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The volumes of a root, as they are on disk.
 ///
@@ -79,6 +84,28 @@ impl Volumes {
         let mutex = lock(&self.busy).entry(volume.to_owned()).or_default().clone();
         let _busy = lock(&mutex);
         act()
+    }
+
+    /// As [`Volumes::exclusively`]; `None` if another call works on the files for longer than `within`.
+    pub(super) fn exclusively_within<T>(
+        &self,
+        volume: &str,
+        within: Duration,
+        act: impl FnOnce() -> Result<T>,
+    ) -> Option<Result<T>> {
+        let mutex = lock(&self.busy).entry(volume.to_owned()).or_default().clone();
+        let until = Instant::now() + within;
+        loop {
+            match mutex.try_lock() {
+                Ok(_busy) => return Some(act()),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    let _busy = poisoned.into_inner();
+                    return Some(act());
+                }
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => return None,
+                Err(TryLockError::WouldBlock) => thread::sleep(LOOK_AGAIN),
+            }
+        }
     }
 
     /// All volumes in the order of their names, without the forgotten ones. What is done with them
@@ -167,8 +194,8 @@ impl Volumes {
     pub(super) fn begin_deletion(&self, name: &str) -> Result<(VolumeState, Deletion<'_>)> {
         let mut deleting = self.change();
         let volume = self.find(name).ok_or_else(volume_not_found)?;
-        if volume.mounted {
-            return Err(refused(format!("Cannot delete volume {name}. It is still mounted")));
+        if volume.mounted.is_mounted() {
+            return Err(still_mounted(name));
         }
         deleting.insert(name.to_owned());
         Ok((volume, Deletion { volumes: self, name: name.to_owned() }))

@@ -1,9 +1,8 @@
-//! Which containers write to a folder, and how each is made to stand still. Pure, but for
-//! [`own_container`].
+//! Which containers write to a folder, and how each is made to stand still. Pure.
 
-use std::{fs, path::Path};
+use std::path::Path;
 
-use super::{Container, EngineVolume, How, model::ContainerMount};
+use super::{Container, EngineVolume, How, model::ContainerMount, own::Own};
 use crate::error::{Error, Result};
 
 /// The label that says how a container is made to stand still: `pause`, `stop` or `none`. That of a
@@ -41,41 +40,71 @@ pub(crate) struct Writer {
     pub(crate) runs: bool,
 }
 
-/// The containers that write to a folder and are to stand still, in that order: what depends on
-/// another comes before it. Those that do not run now are among them.
+/// What writes to a folder.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Writing {
+    /// The containers that are to stand still, in that order: what depends on another comes before it.
+    /// Those that do not run now are among them.
+    pub(crate) writers: Vec<Writer>,
+    /// The ids of the containers that run and are left alone, but for this program's own.
+    pub(crate) left_alone: Vec<String>,
+}
+
+/// A folder, for [`writing`].
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Written<'a> {
+    /// The name of its volume.
+    pub(crate) volume: &'a str,
+    pub(crate) folder: &'a Path,
+    /// The folder without symbolic links.
+    pub(crate) real: &'a Path,
+}
+
+impl Written<'_> {
+    fn any(&self, is_it: impl Fn(&Path) -> bool) -> bool {
+        is_it(self.folder) || is_it(self.real)
+    }
+}
+
+/// The containers that write to a folder, with what is to be done to each.
 ///
 /// # Errors
 /// If a label makes no sense, or asks for what can't be done.
-pub(crate) fn writers(
+pub(crate) fn writing(
     containers: &[Container],
-    (name, folder): (&str, &Path),
+    of: Written<'_>,
     volumes: &[EngineVolume],
     policy: HoldPolicy,
-    own: Option<&str>,
-) -> Result<Vec<Writer>> {
-    let volume = volumes.iter().find(|volume| volume.name == name && volume.has(folder));
+    own: &Own,
+) -> Result<Writing> {
+    let is_it = |volume: &&EngineVolume| volume.name == of.volume && of.any(|it| volume.has(it));
+    let volume = volumes.iter().find(is_it);
     let of_volume = volume.map_or(Ok(None), |volume| {
         label(&volume.labels, || format!("volume \"{}\"", volume.name))
     })?;
     let writes = |container: &&Container| {
-        container.mounts.iter().any(|mount| mount.writable && mount.is_of(volume, folder))
+        let is_of = |mount: &ContainerMount| of.any(|folder| mount.is_of(volume, folder));
+        container.mounts.iter().any(|mount| mount.writable && is_of(mount))
     };
-    let is_own = |container: &&Container| Some(container.id.as_str()) == own;
-    let mut writers = Vec::new();
-    for container in in_order(containers.iter().filter(writes).filter(|c| !is_own(c)).collect()) {
+    let mut found = Writing::default();
+    for container in in_order(containers.iter().filter(writes).filter(|c| !own.is(c)).collect()) {
         let of_container =
             label(&container.labels, || format!("container \"{}\"", container.name()))?;
-        let unless_told = if container.speaks_to_the_engine() { HoldPolicy::None } else { policy };
+        let may_speak = own.may_speak_through(container);
+        let unless_told = if may_speak { HoldPolicy::None } else { policy };
         let how = match of_volume.or(of_container).unwrap_or(unless_told) {
-            HoldPolicy::None => continue,
+            HoldPolicy::None => {
+                found.left_alone.extend(container.runs().then(|| container.id.clone()));
+                continue;
+            }
             HoldPolicy::Pause => How::Pause,
             HoldPolicy::Stop if container.is_a_task() => return Err(no_task_stops(container)),
             HoldPolicy::Stop => How::Stop,
         };
         let (id, name) = (container.id.clone(), container.name().to_owned());
-        writers.push(Writer { id, name, how, runs: container.runs() });
+        found.writers.push(Writer { id, name, how, runs: container.runs() });
     }
-    Ok(writers)
+    Ok(found)
 }
 
 /// Containers so that each comes before those that it depends on.
@@ -141,32 +170,7 @@ impl ContainerMount {
 }
 
 impl Container {
-    /// Whether it has the engine's socket: it may be what this program speaks through, and could
-    /// not be let go on.
-    fn speaks_to_the_engine(&self) -> bool {
-        let is_socket = |mount: &ContainerMount| {
-            mount.source.ends_with("docker.sock") || mount.source.ends_with("podman.sock")
-        };
-        self.mounts.iter().any(is_socket)
-    }
-
     fn is_a_task(&self) -> bool {
         self.labels.contains_key("com.docker.swarm.task.id")
     }
-}
-
-/// The id of the container that this process is in; `None` outside of one.
-pub(crate) fn own_container() -> Option<String> {
-    fs::read_to_string("/proc/self/mountinfo").ok().and_then(|mounts| container_of(&mounts))
-}
-
-/// The engine mounts three files of the container's own folder, which is named by its id.
-fn container_of(mounts: &str) -> Option<String> {
-    let own = ["/etc/hostname", "/etc/hosts", "/etc/resolv.conf"];
-    let is_id = |part: &&str| part.len() == 64 && part.bytes().all(|it| it.is_ascii_hexdigit());
-    mounts.lines().find_map(|line| {
-        let mut fields = line.split(' ').skip(3);
-        let (root, at) = (fields.next()?, fields.next()?);
-        own.contains(&at).then(|| root.split('/').rfind(is_id)).flatten().map(str::to_owned)
-    })
 }

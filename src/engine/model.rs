@@ -64,6 +64,16 @@ pub(crate) struct Container {
     pub(crate) labels: BTreeMap<String, String>,
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) mounts: Vec<ContainerMount>,
+    #[serde(default, rename = "HostConfig", deserialize_with = "null_is_empty")]
+    host: ContainerHost,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct ContainerHost {
+    /// `bridge`, `host`, `container:ID`, ..
+    #[serde(default, deserialize_with = "null_is_empty")]
+    network_mode: String,
 }
 
 impl Container {
@@ -80,6 +90,11 @@ impl Container {
     /// Its service of that project.
     pub(crate) fn service(&self) -> Option<&str> {
         self.labels.get(SERVICE_LABEL).map(String::as_str)
+    }
+
+    /// The id or name of the container whose network it has; `None` if it has one of its own.
+    pub(crate) fn network_of(&self) -> Option<&str> {
+        self.host.network_mode.strip_prefix("container:")
     }
 
     /// Whether its processes run now.
@@ -118,6 +133,9 @@ pub(crate) struct ContainerMount {
     /// The folder or file of the host.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) source: PathBuf,
+    /// Where the container has it.
+    #[serde(default, deserialize_with = "null_is_empty")]
+    pub(crate) destination: PathBuf,
     /// Whether the container may write.
     #[serde(default, rename = "RW", deserialize_with = "null_is_empty")]
     pub(crate) writable: bool,

@@ -10,7 +10,10 @@ use std::{
 use serde_json::json;
 
 use super::*;
-use crate::{error::ErrorKind, support::engine::FakeEngine};
+use crate::{
+    error::ErrorKind,
+    support::engine::{Contents, FakeEngine},
+};
 
 const SOON: Duration = Duration::from_secs(60);
 
@@ -136,4 +139,28 @@ fn an_engine_that_hangs_is_waited_for_no_longer_than_was_said() {
     let error = Engine::at(&fake.socket).everything(Duration::from_millis(50)).unwrap_err();
     assert_eq!(error.kind, ErrorKind::Timeout, "{error}");
     assert!(begun.elapsed() < SOON);
+}
+
+#[test]
+fn a_container_that_could_not_be_frozen_is_asked_again_while_it_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeEngine::start(folder.path());
+    fake.container("one", "running", &json!({}), &[]);
+    let id = format!("{:064x}", 1);
+    let (engine, looks) = (Engine::at(&fake.socket), format!("GET /containers/{id}/json"));
+    let unable = || Some(("pause", "500 Internal Server Error", "unable to freeze"));
+    let hold = || engine.hold_container(&id, How::Pause, SOON, &|| false);
+    fake.with(|contents| {
+        contents.faults.refused = unable();
+        let freezes = Box::new(|contents: &mut Contents| contents.faults.refused = None);
+        contents.before.push((looks.clone(), freezes));
+    });
+    hold().unwrap();
+    assert_eq!(fake.acts(), "pause one");
+    fake.with(|contents| {
+        contents.faults.refused = unable();
+        let ends = |contents: &mut Contents| contents.containers[0]["State"] = json!("exited");
+        contents.before.push((looks.clone(), Box::new(ends)));
+    });
+    assert_eq!(hold().unwrap_err().status, Some(500));
 }

@@ -18,16 +18,19 @@ pub(crate) enum Effect {
     Prune,
     /// Deletes volumes, backups or snapshots, regardless of a retention policy.
     Delete,
+    /// Unmounts volumes.
+    Unmount,
 }
 
 impl Effect {
     /// All effects with their words.
-    pub(crate) const WORDS: [(&str, Self); 5] = [
+    pub(crate) const WORDS: [(&str, Self); 6] = [
         ("create", Self::Create),
         ("snapshot", Self::Snapshot),
         ("backup", Self::Backup),
         ("prune", Self::Prune),
         ("delete", Self::Delete),
+        ("unmount", Self::Unmount),
     ];
 
     /// The effect with this word.

@@ -31,8 +31,8 @@ pub struct Contents {
     /// What was done to containers, such as `pause shop-db-1`.
     pub acts: Vec<String>,
     pub faults: Faults,
-    /// How often containers were started or changed, so that each start has a time of its own.
-    starts: u64,
+    /// What happened to containers and volumes, and when.
+    events: Vec<(jiff::Timestamp, Value)>,
 }
 
 /// What others do.
@@ -140,7 +140,7 @@ fn converse(
     mut stream: UnixStream,
     folder: &Path,
     locked: &Arc<Mutex<Contents>>,
-    changes: &Changes,
+    changes: &Arc<Changes>,
 ) {
     let Some((method, path, body)) = request(&mut stream) else { return };
     let mut contents = locked.lock().unwrap();
@@ -163,7 +163,12 @@ fn converse(
         Some((answer, false)) => answer,
         None => answer(&method, &path, &body, folder, &mut locked.lock().unwrap()),
     };
-    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let body = match body {
+        Value::Null => String::new(),
+        // Not one value: a stream of them.
+        Value::String(stream) if route.starts_with("/events") => stream,
+        body => body.to_string(),
+    };
     let length = body.len();
     let head = format!(
         "HTTP/1.1 {status}\r\nApi-Version: 1.41\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n"

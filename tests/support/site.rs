@@ -79,6 +79,14 @@ impl Site {
         self
     }
 
+    /// Without that process: each command owns the daemon's folder while it runs.
+    pub fn released(mut self) -> Self {
+        if let Some(mut owner) = self.owner.take() {
+            owner.terminate();
+        }
+        self
+    }
+
     /// Where commands see one folder of the site mounted at another. It needs what [`Site::unset`]
     /// needs. An owner sees it if it is started afterwards.
     pub fn mounting(mut self, folder: PathBuf, at: PathBuf) -> Self {

@@ -54,8 +54,9 @@ impl Guards {
         Ok(())
     }
 
-    /// Refuses to delete a volume that is a folder of the host, that containers have, that is mounted, or in which something is mounted: another folder's
-    /// files would be deleted with its own.
+    /// Refuses to delete a volume that is a folder of the host, that containers have, that is
+    /// mounted, or in which something is mounted: another folder's files would be deleted with its
+    /// own.
     ///
     /// # Errors
     /// [`ErrorKind::Guard`] if so; otherwise as [`crate::convoy::Daemon::mounts_in_volume`].
@@ -78,7 +79,7 @@ impl Guards {
                 "the volume \"{name}\" is mounted at {}, so nothing of it was deleted",
                 volume.mount_point
             ))
-            .with_hint("stop the containers that use it first, or unmount it"));
+            .with_hint(refusal::unmount_hint(name)));
         }
         let mounts = match self.daemon.mounts_in_volume(&Name::volume(name)?).await? {
             Some(mounts) => mounts,

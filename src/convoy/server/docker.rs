@@ -1,14 +1,12 @@
 //! Docker's volume plugin protocol as Convoy answers it. The status is always 200, an error is
 //! `{"Err": ..}`, and empty fields are left out.
 
-use std::collections::BTreeSet;
-
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
-use super::{answer::Answer, go_json, mounts::Mounts, request::Fields};
+use super::{answer::Answer, go_json, request::Fields};
 use crate::{
-    convoy::{BackupUrl, Daemon, Name, NewVolume, Volume},
+    convoy::{BackupUrl, Name, NewVolume, Plugin, Volume},
     error::{Error, ErrorKind, Result},
     units,
 };
@@ -48,11 +46,14 @@ impl Call {
     }
 
     /// Calls the daemon and writes its answer.
-    pub(super) async fn answer(self, daemon: &dyn Daemon, mounts: &Mounts, body: &[u8]) -> Answer {
-        let answer = match self.call(daemon, mounts, body).await {
+    pub(super) async fn answer(self, plugin: &dyn Plugin, body: &[u8]) -> Answer {
+        let answer = match self.call(plugin, body).await {
             Ok(answer) => answer,
             Err(error) => {
-                log::warn!("docker's {self:?} failed: {error}");
+                // Docker asks for a volume before it makes one.
+                let is_question = self == Self::Get && error.kind == ErrorKind::NotFound;
+                let level = if is_question { log::Level::Debug } else { log::Level::Warn };
+                log::log!(level, "docker's {self:?} failed: {error}");
                 json!({ "Err": error.message })
             }
         };
@@ -60,12 +61,13 @@ impl Call {
             .map_or_else(|error| Answer::error(500, &error.message), Answer::text)
     }
 
-    async fn call(self, daemon: &dyn Daemon, mounts: &Mounts, body: &[u8]) -> Result<Value> {
+    async fn call(self, plugin: &dyn Plugin, body: &[u8]) -> Result<Value> {
         match self {
             Self::Activate => return Ok(json!({ "Implements": ["VolumeDriver"] })),
             Self::Capabilities => return Ok(json!({ "Capabilities": { "Scope": "local" } })),
             Self::List => {
-                let volumes: Vec<Value> = daemon.volumes().await?.values().map(described).collect();
+                let volumes: Vec<Value> =
+                    plugin.volumes().await?.values().map(described).map(Value::from).collect();
                 return Ok(if volumes.is_empty() {
                     json!({})
                 } else {
@@ -76,24 +78,26 @@ impl Call {
         }
         let fields = Fields::parse(body)?;
         let name = fields.text("Name")?;
-        let volume = find(daemon, name).await?;
+        let volume = find(plugin, name).await?;
         match (self, volume) {
             (Self::Create, None) => {
-                daemon.create_volume(&new_volume(name, &fields.object("Opts")?)?).await?;
+                plugin.create_volume(&new_volume(name, &fields.object("Opts")?)?).await?;
                 Ok(json!({}))
             }
             // Creating a volume that exists succeeds, and so does removing or unmounting a volume
             // that does not exist.
             (Self::Create, Some(_)) | (Self::Remove | Self::Unmount, None) => Ok(json!({})),
-            (Self::Remove, Some((name, _))) => remove(daemon, mounts, &name).await,
+            (Self::Remove, Some((name, _))) => remove(plugin, &name).await,
             (Self::Mount, Some((name, _))) => {
-                mount(daemon, mounts, &name, fields.text("ID")?).await
+                let mount = plugin.mount_for(&name, fields.text("ID")?).await?;
+                Ok(mounted_at(&mount.mount_point))
             }
             (Self::Unmount, Some((name, _))) => {
-                unmount(daemon, mounts, &name, fields.text("ID")?).await
+                plugin.unmount_for(&name, fields.text("ID")?).await?;
+                Ok(json!({}))
             }
             (Self::Path, Some((_, volume))) => Ok(mounted_at(&volume.mount_point)),
-            (Self::Get, Some((_, volume))) => Ok(json!({ "Volume": described(&volume) })),
+            (Self::Get, Some((_, volume))) => Ok(json!({ "Volume": inspected(&volume) })),
             (Self::Get, None) => {
                 Err(Error::new(ErrorKind::NotFound, format!("Could not find volume {name}.")))
             }
@@ -103,83 +107,56 @@ impl Call {
 }
 
 /// The volume of that name; `None` if there is no such volume, or if the name is not valid.
-async fn find(daemon: &dyn Daemon, name: &str) -> Result<Option<(Name, Volume)>> {
+async fn find(plugin: &dyn Plugin, name: &str) -> Result<Option<(Name, Volume)>> {
     let Ok(name) = Name::volume(name) else { return Ok(None) };
-    match daemon.volume(&name).await {
+    match plugin.volume(&name).await {
         Ok(volume) => Ok(Some((name, volume))),
         Err(error) if error.kind == ErrorKind::NotFound => Ok(None),
         Err(error) => Err(error),
     }
 }
 
-/// Makes the daemon forget the volume: `docker volume rm` must not delete data.
-async fn remove(daemon: &dyn Daemon, mounts: &Mounts, name: &Name) -> Result<Value> {
-    let _turn = mounts.turn(name).await;
-    // Docker removes a volume only if no container uses it. Containers that are still on record
-    // ended when their engine was killed, and were never unmounted.
-    if !mounts.users(name).is_empty() {
-        unmount_last(daemon, mounts, name).await?;
-    }
-    match daemon.delete_volume(name, true).await {
-        Err(error) if error.kind != ErrorKind::NotFound => Err(error),
+/// Docker shows its user nothing but the message, so the hint goes with it.
+async fn remove(plugin: &dyn Plugin, name: &Name) -> Result<Value> {
+    match plugin.remove_for_docker(name).await {
+        Err(error) if error.kind != ErrorKind::NotFound => {
+            let hint = error.hint.as_ref().map(|hint| format!(" ({hint})")).unwrap_or_default();
+            Err(Error { message: format!("{}{hint}", error.message), ..error })
+        }
         _ => Ok(json!({})),
     }
-}
-
-async fn mount(
-    daemon: &dyn Daemon,
-    mounts: &Mounts,
-    name: &Name,
-    container: &str,
-) -> Result<Value> {
-    let _turn = mounts.turn(name).await;
-    let mount = daemon.mount_volume(name, None).await?;
-    let mut users = mounts.users(name);
-    users.insert(container.to_owned());
-    mounts.set(name, users);
-    Ok(mounted_at(&mount.mount_point))
-}
-
-/// Unmounts the volume when its last container has gone. An unknown id also unmounts if no other
-/// container uses the volume, as in Convoy.
-async fn unmount(
-    daemon: &dyn Daemon,
-    mounts: &Mounts,
-    name: &Name,
-    container: &str,
-) -> Result<Value> {
-    let _turn = mounts.turn(name).await;
-    let mut others = mounts.users(name);
-    others.remove(container);
-    if others.is_empty() {
-        unmount_last(daemon, mounts, name).await?;
-    } else {
-        mounts.set(name, others);
-    }
-    Ok(json!({}))
-}
-
-async fn unmount_last(daemon: &dyn Daemon, mounts: &Mounts, name: &Name) -> Result<()> {
-    daemon.unmount_volume(name).await?;
-    mounts.set(name, BTreeSet::new());
-    Ok(())
 }
 
 fn mounted_at(mount_point: &str) -> Value {
     if mount_point.is_empty() { json!({}) } else { json!({ "Mountpoint": mount_point }) }
 }
 
-fn described(volume: &Volume) -> Value {
+fn described(volume: &Volume) -> Map<String, Value> {
     let mut fields = Map::new();
     fields.insert("Name".into(), volume.name.as_str().into());
     if !volume.mount_point.is_empty() {
         fields.insert("Mountpoint".into(), volume.mount_point.as_str().into());
     }
-    fields.into()
+    fields
+}
+
+/// As [`described`], with the time when the volume was made, which Docker shows. Convoy does not tell
+/// it.
+fn inspected(volume: &Volume) -> Value {
+    let made = volume.created_time.timestamp();
+    let made = made.map(|made| ("CreatedAt".to_owned(), made.to_string().into()));
+    made.into_iter().chain(described(volume)).collect::<Map<_, _>>().into()
 }
 
 fn new_volume(name: &str, options: &Fields) -> Result<NewVolume> {
+    let length = name.chars().count();
     let name = Name::volume(name).map_err(|_| {
+        if length > Name::MAX {
+            let most = Name::MAX;
+            return Error::usage(format!(
+                "Invalid volume name {name}. It has {length} characters, {most} are the most"
+            ));
+        }
         let allowed = "Can only contain 0-9, a-z, dash(-), underscore(_) and dot(.)";
         Error::usage(format!("Invalid volume name {name}. {allowed}"))
     })?;

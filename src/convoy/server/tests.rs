@@ -33,9 +33,10 @@ struct Running {
 }
 
 impl Running {
-    fn start(daemon: Arc<dyn Daemon>) -> Self {
+    fn start<D: Plugin + 'static>(daemon: Arc<D>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let server = Server::bind(&folder.path().join("convoy.sock"), daemon).unwrap();
+        let server =
+            Server::bind(&folder.path().join("convoy.sock"), daemon.clone(), daemon).unwrap();
         let (stop, stopped) = oneshot::channel();
         let server = tokio::spawn(server.run(async move { drop(stopped.await) }));
         Self { folder, stop: Some(stop), server }
@@ -319,64 +320,12 @@ async fn a_body_without_end_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_volume_is_unmounted_when_its_last_container_has_gone() {
-    let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
-    let server = Running::start(daemon.clone());
-    let unmounts =
-        || daemon.calls().iter().filter(|call| call.starts_with("unmount_volume")).count();
-    let body = |id: &str| format!(r#"{{"Name":"vol1","ID":"{id}"}}"#);
-    for id in ["c1", "c2", "c1"] {
-        assert_eq!(
-            server.send("POST", "/VolumeDriver.Mount", &body(id)).await.body,
-            "{\n\t\"Mountpoint\": \"/nowhere/vol1\"\n}"
-        );
-    }
-    for id in ["c1", "c1", "c3"] {
-        assert_eq!(server.send("POST", "/VolumeDriver.Unmount", &body(id)).await.body, "{}");
-        assert_eq!(unmounts(), 0, "c2 still uses it");
-    }
-    server.send("POST", "/VolumeDriver.Unmount", &body("c2")).await;
-    assert_eq!(unmounts(), 1);
-    // No container is known to use the volume, as after a restart. Docker's request is believed.
-    server.send("POST", "/VolumeDriver.Unmount", &body("c2")).await;
-    assert_eq!(unmounts(), 2);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_daemon_that_starts_again_unmounts_no_volume_that_a_container_still_uses() {
-    let root = tempfile::tempdir().unwrap();
-    let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
-    let call = async |call: docker::Call, id: &str| {
-        let mounts = Mounts::kept_in(root.path());
-        call.answer(&*daemon, &mounts, format!(r#"{{"Name":"vol1","ID":"{id}"}}"#).as_bytes())
-            .await
-            .body
-    };
-    let unmounts =
-        || daemon.calls().iter().filter(|call| call.starts_with("unmount_volume")).count();
-    call(docker::Call::Mount, "c1").await;
-    call(docker::Call::Mount, "c2").await;
-    assert_eq!(call(docker::Call::Unmount, "c1").await, "{}");
-    assert_eq!(unmounts(), 0, "c2 still uses it");
-    call(docker::Call::Unmount, "c2").await;
-    assert_eq!(unmounts(), 1);
-
-    // Containers that ended when their engine was killed are never unmounted. Docker removes only a
-    // volume that no container uses.
-    call(docker::Call::Mount, "c3").await;
-    assert_eq!(call(docker::Call::Remove, "").await, "{}");
-    assert_eq!(unmounts(), 2);
-    assert!(Mounts::kept_in(root.path()).users(&Name::volume("vol1").unwrap()).is_empty());
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_volume_that_takes_its_time_holds_up_no_others() {
     let daemon = Arc::new(Recorder::default());
-    let mounts = Mounts::default();
-    let unmount = docker::Call::Unmount.answer(&*daemon, &mounts, br#"{"Name":"vol1","ID":"c1"}"#);
+    let unmount = docker::Call::Unmount.answer(&*daemon, br#"{"Name":"vol1","ID":"c1"}"#);
     let meanwhile = async {
         daemon.begun.notified().await;
-        let mount = docker::Call::Mount.answer(&*daemon, &mounts, br#"{"Name":"vol9","ID":"c1"}"#);
+        let mount = docker::Call::Mount.answer(&*daemon, br#"{"Name":"vol9","ID":"c1"}"#);
         tokio::time::timeout(std::time::Duration::from_secs(60), mount)
             .await
             .expect("it waits for another volume");
@@ -424,6 +373,9 @@ async fn docker_removes_only_the_reference_and_hears_of_errors() {
             "{answer:?}"
         );
     }
+    let long = format!(r#"{{"Name":"{}"}}"#, "v".repeat(130));
+    let answer = server.send("POST", "/VolumeDriver.Create", &long).await;
+    assert!(answer.body.contains("It has 130 characters, 128 are the most"), "{answer:?}");
     assert_eq!(server.send("POST", "/VolumeDriver.Get", "").await.body, "{\n\t\"Err\": \"EOF\"\n}");
 }
 
@@ -477,7 +429,8 @@ async fn a_request_in_flight_is_answered_before_the_end_and_idle_connections_do_
 async fn whoever_had_connected_when_the_server_ended_is_answered_and_nobody_else_gets_in() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("convoy.sock");
-    let server = Server::bind(&path, Arc::new(MemoryDaemon::with_volumes(&["vol1"]))).unwrap();
+    let daemon = Arc::new(MemoryDaemon::with_volumes(&["vol1"]));
+    let server = Server::bind(&path, daemon.clone(), daemon).unwrap();
     let request = b"GET /v1/volumes/list HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
     // No connection has been accepted yet, and one of the clients has sent nothing.
     let mut clients = [(); 2].map(|()| BlockingStream::connect(&path).unwrap());
@@ -519,6 +472,19 @@ struct Recorder {
     seen: Mutex<Vec<String>>,
     begun: tokio::sync::Notify,
     go_on: tokio::sync::Notify,
+}
+
+#[async_trait::async_trait]
+impl Plugin for Recorder {
+    async fn mount_for(&self, name: &Name, _user: &str) -> Result<Mount> {
+        self.mount_volume(name, None).await
+    }
+    async fn unmount_for(&self, name: &Name, _user: &str) -> Result<()> {
+        self.unmount_volume(name).await
+    }
+    async fn remove_for_docker(&self, name: &Name) -> Result<()> {
+        self.delete_volume(name, true).await
+    }
 }
 
 #[async_trait::async_trait]

@@ -26,7 +26,7 @@ impl Drivers {
         Self {
             vfs: Vfs::new(root),
             folders: Folders::new(root, folders),
-            docker: Docker::new(docker).with_folders(named),
+            docker: Docker::new(docker).with_folders(named).with_plugin(root.volumes()),
         }
     }
 

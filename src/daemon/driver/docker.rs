@@ -8,6 +8,7 @@ mod asking;
 mod host_folders;
 mod known;
 mod making;
+mod plugin;
 mod reading;
 mod sights;
 mod unmaking;

@@ -2,67 +2,80 @@
 //!
 //! A note names each container by its id and the time of its last start, so that only what was held
 //! by it is let go on: what was off or paused before, or was started by somebody since, stays as it is.
+//! The note is written before the engine is asked ([`hold_all`]), and takes what the engine has after
+//! each answer; a container leaves it only once it is known to be as it was ([`let_go_on`]).
 
 use std::{
     path::{Path, PathBuf},
-    thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
+use jiff::Timestamp;
+
 use super::{
+    containers_hold::hold_all,
+    containers_release::{SETTLED_AFTER, let_go_on},
     notes::{Note, NotedContainer},
     place::Place,
-    writers::{Standing, Writers},
+    writers::{Holding, Standing, Writers},
 };
 use crate::{
-    engine::{ContainerState, Engine, HOLD_LABEL, HoldPolicy, How, Writer, own_container, writers},
+    engine::{
+        ContainerState, Engine, Event, HOLD_LABEL, HoldPolicy, How, Own, Writer, Writing, Written,
+        writing,
+    },
     error::{Error, ErrorKind, Result},
+    files::real_path,
 };
 
 /// How long Docker may take to tell what writes to a volume that is to be read.
 const ASKED_WITHIN: Duration = Duration::from_secs(30);
 /// The same for a listing.
 const LISTED_WITHIN: Duration = Duration::from_secs(5);
-/// How long is looked, after a hold that ended in the middle, whether the engine still does what it
-/// was asked.
-const SETTLED_AFTER: Duration = Duration::from_secs(5);
-/// How often is looked then.
-const LOOK: Duration = Duration::from_millis(100);
-/// How often a container that goes its own way is asked at once.
-const TRIES: usize = 3;
+/// A container that gets more seconds than this to stop is not stopped.
+const LONGEST_GRACE: u64 = 600;
 
 /// How containers are held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ContainerHolds {
     /// The engine's socket.
     pub(crate) socket: PathBuf,
+    /// What is done where no label says so.
     pub(crate) policy: HoldPolicy,
+    /// Whether the operator chose that, so that it is also for folders and volumes of the daemon's own.
+    pub(crate) is_chosen: bool,
     /// Whether a volume is read as it is where its containers can't be held; else that fails.
     pub(crate) reads_unheld: bool,
-}
-
-/// What became of a container that is to go on.
-#[derive(Debug, PartialEq, Eq)]
-enum Became {
-    Released,
-    /// It was not held any more.
-    Runs,
-    /// It was removed, ended, or started anew, so it is not what was held.
-    Another,
+    /// How long containers may stand still, beside the time that they get to stop.
+    pub(crate) limit: Duration,
+    /// How long is looked, after the engine gave no clear answer, whether it still does what it was
+    /// asked, beside the time that a container gets to stop.
+    pub(crate) settled: Duration,
 }
 
 impl ContainerHolds {
     /// To release what was held at this socket.
-    pub(super) fn at(socket: &Path) -> Self {
-        Self { socket: socket.to_owned(), policy: HoldPolicy::None, reads_unheld: false }
+    pub(crate) fn at(socket: &Path) -> Self {
+        Self {
+            socket: socket.to_owned(),
+            policy: HoldPolicy::None,
+            is_chosen: false,
+            reads_unheld: false,
+            limit: Duration::ZERO,
+            settled: SETTLED_AFTER,
+        }
     }
 
-    /// The containers that write to this place and may have to stand still, in that order.
+    fn policy_for(&self, place: &Place) -> HoldPolicy {
+        if place.is_of_the_engine || self.is_chosen { self.policy } else { HoldPolicy::None }
+    }
+
+    /// What writes to this place.
     ///
     /// # Errors
     /// If Docker does not answer, or a label makes no sense.
-    fn writers(&self, engine: &Engine, place: &Place) -> Result<Vec<Writer>> {
-        match self.writers_of_all(engine, std::slice::from_ref(place), ASKED_WITHIN) {
+    fn writing(&self, engine: &Engine, place: &Place) -> Result<Writing> {
+        match self.writing_to_all(engine, std::slice::from_ref(place), ASKED_WITHIN) {
             Err(error) if self.may_be_unknown(place, &error) => {
                 let volume = &place.volume;
                 // Where there is no Docker, that is no news.
@@ -72,9 +85,9 @@ impl ContainerHolds {
                     level,
                     "Docker can't tell which containers write to \"{volume}\": {error}"
                 );
-                Ok(Vec::new())
+                Ok(Writing::default())
             }
-            all => all?.pop().unwrap_or(Ok(Vec::new())),
+            all => all?.pop().unwrap_or_else(|| Ok(Writing::default())),
         }
     }
 
@@ -82,21 +95,22 @@ impl ContainerHolds {
     /// folder has to do with containers.
     fn may_be_unknown(&self, place: &Place, error: &Error) -> bool {
         let is_folder = error.kind == ErrorKind::Unreachable && !place.is_of_the_engine;
-        is_folder || self.policy == HoldPolicy::None
+        is_folder || self.policy_for(place) == HoldPolicy::None
     }
 
     /// The same for many places, with one look at the engine.
-    fn writers_of_all(
+    fn writing_to_all(
         &self,
         engine: &Engine,
         places: &[Place],
         within: Duration,
-    ) -> Result<Vec<Result<Vec<Writer>>>> {
+    ) -> Result<Vec<Result<Writing>>> {
         let (volumes, containers) = engine.all(within)?;
-        let own = own_container();
+        let own = Own::seen(&containers, &self.socket);
         let of = |place: &Place| {
-            let of = (place.volume.as_str(), place.folder.as_path());
-            writers(&containers, of, &volumes, self.policy, own.as_deref())
+            let (volume, folder, real) = (&place.volume, &place.folder, real_path(&place.folder));
+            let written = Written { volume, folder, real: &real };
+            writing(&containers, written, &volumes, self.policy_for(place), &own)
         };
         Ok(places.iter().map(of).collect())
     }
@@ -107,116 +121,171 @@ impl ContainerHolds {
         if places.is_empty() {
             return Some(Vec::new());
         }
-        let all = self.writers_of_all(&Engine::at(&self.socket), places, LISTED_WITHIN).ok()?;
-        let told = |writers: Result<Vec<Writer>>| match writers {
-            Ok(writers) => Ok(told_of(&writers)),
+        let all = self.writing_to_all(&Engine::at(&self.socket), places, LISTED_WITHIN).ok()?;
+        let told = |writing: Result<Writing>| match writing {
+            Ok(writing) => Ok(told_of(&writing.writers)),
             Err(_) if self.reads_unheld => Ok(None),
             Err(error) => Err(error.message),
         };
         Some(all.into_iter().map(told).collect())
     }
 
+    /// The note on a container that runs now; `None` if it does not.
     fn noted(engine: &Engine, writer: Writer) -> Result<Option<NotedContainer>> {
         let Writer { id, name, how, .. } = writer;
-        let Some(now) = engine.container(&id)? else { return Ok(None) };
-        if !now.runs || now.is_paused {
+        let Some(now) = engine.container(&id)?.filter(ContainerState::writes) else {
             return Ok(None);
-        }
-        if how == How::Stop && now.is_removed_at_its_end {
-            let message =
-                format!("container \"{name}\" was started with --rm: to stop it would remove it");
-            return Err(Error::configuration(message)
-                .with_hint(format!("use the label {HOLD_LABEL}=pause for it")));
+        };
+        if how == How::Stop {
+            can_be_stopped(&name, &now)?;
         }
         let ContainerState { started, grace, .. } = now;
-        Ok(Some(NotedContainer { id, name, how, started, grace }))
+        let grace = grace.unwrap_or_default();
+        let noted =
+            NotedContainer { id, name, how, started, grace, finished: None, is_sure: false };
+        Ok(Some(noted))
     }
 
-    /// Says so if something that writes to the place runs now, and was not held.
-    fn look_for_others(&self, engine: &Engine, note: &Note, standing: &Standing) {
-        let place = note.place();
-        match self.writers(engine, &place) {
-            Err(error) => standing.is_broken(format!("it can't be told what wrote: {error}")),
-            Ok(now) => {
-                let is_noted = |writer: &Writer| note.containers.iter().any(|c| c.id == writer.id);
-                if let Some(new) = now.iter().find(|writer| writer.runs && !is_noted(writer)) {
-                    standing.is_broken(format!("container \"{}\" was started", new.name));
-                }
-            }
-        }
+    /// The time that these containers get to stop, one after another.
+    fn graces(containers: &[NotedContainer]) -> Duration {
+        let stops = containers.iter().filter(|it| it.how == How::Stop);
+        Duration::from_secs(stops.map(|it| it.grace).sum())
     }
+
+    /// The engine at the noted socket; where nothing is there any more, the one that is used now, if it
+    /// has these containers: the socket may have been moved.
+    fn engine_of(&self, note: &Note) -> Engine {
+        let noted = Engine::at(note.engine.as_deref().unwrap_or(&self.socket));
+        let Some(first) = note.containers.first() else { return noted };
+        let is_gone =
+            noted.container(&first.id).is_err_and(|error| error.kind == ErrorKind::Unreachable);
+        let now = Engine::at(&self.socket);
+        let is_known = |it: &NotedContainer| now.container(&it.id).is_ok_and(|it| it.is_some());
+        if is_gone && note.containers.iter().all(is_known) { now } else { noted }
+    }
+}
+
+/// # Errors
+/// If a stop would lose the container, or last too long.
+fn can_be_stopped(name: &str, now: &ContainerState) -> Result<()> {
+    let why = if now.is_removed_at_its_end {
+        format!("container \"{name}\" was started with --rm: to stop it would remove it")
+    } else if now.grace.is_none_or(|grace| grace > LONGEST_GRACE) {
+        format!(
+            "container \"{name}\" may take longer than {LONGEST_GRACE} seconds to stop (its stop_grace_period)"
+        )
+    } else {
+        return Ok(());
+    };
+    Err(Error::configuration(why).with_hint(format!("use the label {HOLD_LABEL}=pause for it")))
 }
 
 impl Writers for ContainerHolds {
     fn may_hold(&self, place: &Place) -> bool {
         // What can't be told now is told by the hold.
-        self.writers(&Engine::at(&self.socket), place).map_or(true, |all| !all.is_empty())
+        self.writing(&Engine::at(&self.socket), place).map_or(true, |all| !all.writers.is_empty())
     }
 
     fn note(&self, place: &Place) -> Result<Option<Note>> {
         let engine = Engine::at(&self.socket);
-        let running = self.writers(&engine, place)?.into_iter().filter(|writer| writer.runs);
+        let Writing { writers, left_alone } = self.writing(&engine, place)?;
+        let running = writers.into_iter().filter(|writer| writer.runs);
         let noted: Result<Vec<_>> = running.map(|writer| Self::noted(&engine, writer)).collect();
         let containers: Vec<_> = noted?.into_iter().flatten().collect();
-        let is_some = !containers.is_empty();
-        Ok(is_some.then(|| Note::containers(place, self.socket.clone(), containers)))
-    }
-
-    fn hold(
-        &self,
-        note: &mut Note,
-        limit: Duration,
-        stopped: &dyn Fn() -> bool,
-        standing: &Standing,
-    ) -> Result<()> {
-        let engine = Engine::at(&self.socket);
-        let deadline = Instant::now() + limit;
-        for container in note.containers.clone() {
-            let left = deadline.saturating_duration_since(Instant::now());
-            standing.begins(&container);
-            let held = engine.hold_container(&container.id, container.how, left, stopped);
-            let Err(error) = held else { continue };
-            let is_as_it_was = || {
-                let now = engine.container(&container.id);
-                now.is_ok_and(|now| now.is_none_or(|now| !now.runs || now.is_paused))
-            };
-            if !Engine::has_refused(&error) || !is_as_it_was() {
-                return Err(not_held(&container, error));
-            }
-            // It ended, or was paused by somebody, just before: it is not ours to let go on.
-            standing.ends(&container);
-            note.containers.retain(|noted| noted.id != container.id);
+        if containers.is_empty() {
+            return Ok(None);
         }
-        Ok(())
+        // What else writes to a folder of the host can't be told.
+        let is_all = place.is_of_the_engine && left_alone.is_empty();
+        let within = self.limit + Self::graces(&containers);
+        let note = Note::containers(place, self.socket.clone(), containers, within);
+        Ok(Some(Note { is_all, ..note }))
     }
 
-    fn may_go_on(&self, error: &Error) -> bool {
-        !Engine::has_refused(error)
+    fn limit(&self, note: &Note, _: Duration) -> Duration {
+        self.limit + Self::graces(&note.containers)
+    }
+
+    fn limit_setting(&self) -> &'static str {
+        "BKUP_DOCKER_HOLD_MAX"
+    }
+
+    fn hold(&self, note: &mut Note, holding: &Holding<'_>) -> Result<()> {
+        hold_all(&Engine::at(&self.socket), note, holding)
+    }
+
+    fn may_go_on(&self, _: &Error) -> bool {
+        // The note has what the engine may still do.
+        false
     }
 
     fn end(&self, _: &Note) -> Result<()> {
         Ok(())
     }
 
-    fn release(&self, note: &Note, standing: &Standing) -> Result<()> {
-        let engine = note.engine.as_deref().unwrap_or(&self.socket);
-        let engine = Engine::at(engine);
-        let became = release_all(&engine, note, standing)?;
-        if note.is_held {
-            self.look_for_others(&engine, note, standing);
-            return Ok(());
-        }
-        // The engine may be about to do what it was asked last.
-        let graces = note.containers.iter().filter(|it| it.how == How::Stop).map(|it| it.grace);
-        let settled = SETTLED_AFTER + Duration::from_secs(graces.max().unwrap_or_default());
-        let since = Instant::now();
-        let mut is_open = became.contains(&Became::Runs);
-        while is_open && since.elapsed() < settled {
-            thread::sleep(LOOK);
-            is_open = release_all(&engine, note, standing)?.contains(&Became::Runs);
-        }
-        Ok(())
+    fn release(&self, note: &mut Note, standing: &Standing) -> Result<()> {
+        let_go_on(&self.engine_of(note), note, self.settled, standing)
     }
+
+    fn check(&self, held: &Note, place: &Place, time: (Timestamp, Timestamp), standing: &Standing) {
+        let engine = Engine::at(&self.socket);
+        let writing = match self.writing(&engine, place) {
+            Ok(writing) => writing,
+            Err(error) => {
+                return standing.is_broken(format!("it can't be told what wrote: {error}"));
+            }
+        };
+        let is_noted = |id: &str| held.containers.iter().any(|it| it.id == id);
+        if let Some(new) = writing.writers.iter().find(|it| it.runs && !is_noted(&it.id)) {
+            return standing.is_broken(format!("container \"{}\" was started", new.name));
+        }
+        match engine.events(time) {
+            Ok(events) => {
+                if let Some(why) = wrote_meanwhile(&events, held, place, &writing) {
+                    standing.is_broken(why);
+                }
+            }
+            Err(error) => log::info!(
+                "volume {}: Docker does not tell its events, so a container that ran only while others stood still would not be seen: {error}",
+                place.volume
+            ),
+        }
+    }
+}
+
+/// What wrote to a place though what writes to it was to stand still, for people.
+fn wrote_meanwhile(
+    events: &[Event],
+    held: &Note,
+    place: &Place,
+    writing: &Writing,
+) -> Option<String> {
+    let noted = |id: &str| held.containers.iter().find(|it| it.id == id);
+    let is_alone = |id: &str| writing.left_alone.iter().any(|it| it == id);
+    let started = |of: &str| {
+        events.iter().find_map(|event| match event {
+            Event::WentOn { id, name, hold } if id == of => Some((name, hold)),
+            _ => None,
+        })
+    };
+    events.iter().find_map(|event| match event {
+        Event::WentOn { id, name, .. } if noted(id).is_some() => {
+            Some(format!("container \"{name}\" went on"))
+        }
+        Event::WentOn { id, name, .. } if writing.writers.iter().any(|it| it.id == *id) => {
+            Some(format!("container \"{name}\" was started"))
+        }
+        // One that is gone again.
+        Event::Mounted { volume, container }
+            if *volume == place.volume && noted(container).is_none() && !is_alone(container) =>
+        {
+            let told = started(container);
+            let is_left_alone = told.and_then(|(_, hold)| hold.as_deref()) == Some("none");
+            let name = told.map_or(container, |(name, _)| name);
+            (!is_left_alone).then(|| format!("container \"{name}\" was started"))
+        }
+        _ => None,
+    })
 }
 
 /// "pause db, stop web"; `None` if nothing runs.
@@ -225,69 +294,4 @@ fn told_of(writers: &[Writer]) -> Option<String> {
     let told: Vec<_> =
         running.map(|writer| format!("{} {}", writer.how.as_str(), writer.name)).collect();
     (!told.is_empty()).then(|| told.join(", "))
-}
-
-/// Lets all containers of a note go on, those that were held last first. All are tried.
-fn release_all(engine: &Engine, note: &Note, standing: &Standing) -> Result<Vec<Became>> {
-    let mut became = Vec::new();
-    let mut failure = None;
-    for container in note.containers.iter().rev() {
-        match release(engine, container) {
-            Ok(state) => {
-                if state != Became::Released {
-                    let name = &container.name;
-                    standing.is_broken(format!("container \"{name}\" went on, or ended"));
-                }
-                standing.ends(container);
-                became.push(state);
-            }
-            Err(error) => _ = failure.get_or_insert_with(|| not_released(container, error)),
-        }
-    }
-    failure.map_or(Ok(became), Err)
-}
-
-fn release(engine: &Engine, container: &NotedContainer) -> Result<Became> {
-    let NotedContainer { id, how, started, .. } = container;
-    let mut tries = 0;
-    loop {
-        let Some(now) = engine.container(id)? else { return Ok(Became::Another) };
-        let is_held = match how {
-            How::Pause => now.is_paused,
-            How::Stop => !now.runs,
-        };
-        if now.started != *started || (*how == How::Pause && !now.runs) {
-            return Ok(Became::Another);
-        }
-        if !is_held {
-            return Ok(Became::Runs);
-        }
-        tries += 1;
-        match engine.let_go_on(id, *how) {
-            Ok(()) => return Ok(Became::Released),
-            // Somebody may have let it go on at the same moment.
-            Err(error) if tries == TRIES || !Engine::has_refused(&error) => return Err(error),
-            Err(_) => {}
-        }
-    }
-}
-
-fn not_held(container: &NotedContainer, error: Error) -> Error {
-    let NotedContainer { name, how, .. } = container;
-    let how = how.as_str();
-    let hint = format!(
-        "see whether \"docker {how} {name}\" works; the label {HOLD_LABEL} of the container can be pause, stop or none, and BKUP_DOCKER_UNHELD=live reads what can't be held as it is"
-    );
-    let message = format!("cannot {how} container \"{name}\": {}", error.message);
-    Error { message, ..error }.with_hint(hint)
-}
-
-fn not_released(container: &NotedContainer, error: Error) -> Error {
-    let NotedContainer { name, how, .. } = container;
-    let (stands, command) = match how {
-        How::Pause => ("paused", "unpause"),
-        How::Stop => ("stopped", "start"),
-    };
-    let message = format!("container \"{name}\" may stay {stands}: {}", error.message);
-    Error { message, ..error }.with_hint(format!("let it go on by hand: docker {command} {name}"))
 }

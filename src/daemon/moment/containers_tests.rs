@@ -3,96 +3,13 @@
 
 use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
-use serde_json::{Value, json};
-use tempfile::TempDir;
+use serde_json::json;
 
-use super::*;
-use crate::{
-    clock::SystemClock,
-    engine::HoldPolicy,
-    error::{Error, ErrorKind},
-    support::engine::{FakeEngine, Faults},
+use super::{
+    containers_scene::{HOUR, Scene, die_holding},
+    *,
 };
-
-const HOUR: Duration = Duration::from_hours(1);
-
-/// An engine with the volume `db`.
-struct Scene {
-    folder: TempDir,
-    engine: FakeEngine,
-    place: Place,
-}
-
-impl Scene {
-    fn new() -> Self {
-        Self::with_label(&json!(null))
-    }
-
-    fn with_label(labels: &Value) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let engine = FakeEngine::start(&folder.path().join("docker"));
-        let files = engine.volume("db", labels, &json!(null));
-        let place = Place {
-            volume: "db".into(),
-            folder: files,
-            beside: None,
-            is_of_the_host: true,
-            is_of_the_engine: true,
-        };
-        Self { folder, engine, place }
-    }
-
-    /// A scene with the running container `one`.
-    fn with_one() -> Self {
-        let scene = Self::new();
-        scene.runs("one", &json!({}));
-        scene
-    }
-
-    fn runs(&self, name: &str, labels: &Value) {
-        self.engine.container(name, "running", labels, &["db"]);
-    }
-
-    fn moments(&self) -> Moments {
-        self.holding(HoldPolicy::Pause, false, HOUR)
-    }
-
-    fn holding(&self, policy: HoldPolicy, reads_unheld: bool, limit: Duration) -> Moments {
-        let root = Root::make(&self.folder.path().join("root")).unwrap();
-        root.make_folders().unwrap();
-        let socket = self.engine.socket.clone();
-        let containers = Some(ContainerHolds { socket, policy, reads_unheld });
-        let options = HoldOptions { commands: None, containers, limit };
-        Moments::new(&root, None, Arc::new(SystemClock)).holding(options)
-    }
-
-    fn notes(&self) -> usize {
-        fs::read_dir(self.folder.path().join("root/moments")).map_or(0, Iterator::count)
-    }
-
-    fn faults(&self, faults: Faults) {
-        self.engine.with(|contents| contents.faults = faults);
-    }
-
-    fn set(&self, name: &str, field: &str, value: Value) {
-        let is_it = |container: &&mut Value| container["Names"][0] == format!("/{name}");
-        self.engine.with(|contents| {
-            contents.containers.iter_mut().find(is_it).unwrap()[field] = value;
-        });
-    }
-
-    /// Holds and releases; the result is what was done.
-    fn held(&self, moments: &Moments) -> String {
-        let still = moments.still(&self.place);
-        assert!(still.hold().unwrap());
-        still.release().unwrap();
-        self.engine.acts()
-    }
-
-    fn fails(&self, moments: &Moments) -> Error {
-        moments.still(&self.place).hold().unwrap_err()
-    }
-}
+use crate::{clock::SystemClock, engine::HoldPolicy, error::ErrorKind, support::engine::Faults};
 
 #[test]
 fn containers_that_write_to_a_volume_stand_still_and_it_is_known_for_how_long() {
@@ -213,7 +130,8 @@ fn containers_that_have_a_folder_mounted_or_something_above_or_in_it_stand_still
     let scene = Scene::new();
     let folder = scene.folder.path().join("site/uploads");
     let at = |name: &str, source: PathBuf| {
-        scene.engine.container(name, "running", &json!({}), &[]);
+        let label = json!({ "convoy-backups.hold": "pause" });
+        scene.engine.container(name, "running", &label, &[]);
         scene.set(name, "Mounts", json!([{ "Type": "bind", "Source": source, "RW": true }]));
     };
     at("above", scene.folder.path().join("site"));
@@ -306,15 +224,6 @@ fn what_somebody_let_go_on_or_started_meanwhile_spoils_the_copy() {
         assert!(error.message.contains(why), "{error}");
         assert_eq!(scene.notes(), 0);
     }
-}
-
-/// Holds, and dies.
-fn die_holding(scene: &Scene, policy: HoldPolicy) {
-    let moments = scene.holding(policy, false, HOUR);
-    let still = moments.still(&scene.place);
-    assert!(still.hold().unwrap());
-    std::mem::forget(still);
-    scene.engine.acts();
 }
 
 #[test]

@@ -16,12 +16,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
+
 use super::{
-    containers::ContainerHolds,
-    notes::{Note, Notes},
+    holds::{Holds, end_all, ends, with_its_hint},
+    notes::Note,
     place::Place,
-    turns::{Turn, Turns},
-    writers::{Standing, Writers},
+    turns::Turn,
+    writers::{Holding, Standing, Writers},
 };
 use crate::{
     blocking::no_thread,
@@ -33,35 +35,35 @@ use crate::{
 /// So often is a release tried at once, with these pauses before.
 const PAUSES: [Duration; 3] = [Duration::ZERO, Duration::from_millis(500), Duration::from_secs(2)];
 
-/// How it is told that the operator's commands hold ([`crate::convoy::HOLD`]).
-const BY_COMMANDS: &str = "command";
-
 /// So long may all releases take when the program ends.
 const AT_THE_END: Duration = Duration::from_secs(10);
-
-/// How long after a release that failed it is tried again, and so on.
-pub(super) const AGAIN: Duration = Duration::from_secs(10);
+/// So much longer than a container gets to stop, where one is being stopped then.
+const AFTER_A_STOP: Duration = Duration::from_secs(5);
 
 /// The holds of this process.
-static ALL: Mutex<Running> = Mutex::new(Running { holds: Vec::new(), ends: false });
-
-struct Running {
-    holds: Vec<Weak<Held>>,
-    /// Whether the program ends, so that nothing is held any more.
-    ends: bool,
-}
+static ALL: Mutex<Vec<Weak<Held>>> = Mutex::new(Vec::new());
 
 /// Releases everything that this process holds, and lets it hold nothing any more. It is called when
-/// the process ends, because threads that still work are then left behind. It ends in a few seconds:
-/// what stops the program may kill it when it waits.
+/// the process ends, because threads that still work are then left behind. It ends in a few seconds,
+/// or the time that a container gets to stop: what stops the program may kill it when it waits.
 pub(crate) fn release_all() {
     let holds = {
-        let mut all = lock(&ALL);
-        all.ends = true;
+        let all = lock(&ALL);
+        end_all();
         // They stay in the list, so that another call at the same time waits for them as well.
-        all.holds.clone()
+        all.clone()
     };
-    release_each(holds.iter().filter_map(Weak::upgrade).collect(), AT_THE_END);
+    let holds: Vec<_> = holds.iter().filter_map(Weak::upgrade).collect();
+    let within = at_the_end(&holds.iter().map(|held| lock(&held.note).clone()).collect::<Vec<_>>());
+    release_each(holds, within);
+}
+
+/// How long the releases of these notes may take when the program ends: the engine goes on with a stop
+/// that was begun, and what it stopped is started again only then.
+pub(super) fn at_the_end(notes: &[Note]) -> Duration {
+    let graces = notes.iter().filter(|note| !note.is_held).map(Note::grace);
+    let longest = Duration::from_secs(graces.max().unwrap_or_default());
+    AT_THE_END.max(longest + AFTER_A_STOP)
 }
 
 /// Releases all of these at the same time. Those that can't be released in time stay noted.
@@ -91,20 +93,6 @@ fn release_each(holds: Vec<Arc<Held>>, within: Duration) {
     }
 }
 
-/// How writers are held, and for how long at most.
-#[derive(Debug, Clone)]
-pub(super) struct Holds {
-    /// By the operator's commands.
-    pub(super) commands: Option<Arc<dyn Writers>>,
-    /// By their containers.
-    pub(super) containers: Option<Arc<ContainerHolds>>,
-    pub(super) limit: Duration,
-    pub(super) notes: Notes,
-    pub(super) turns: Arc<Turns>,
-    /// How long after a release that failed it is tried again.
-    pub(super) again: Duration,
-}
-
 /// Writers that stand still. They go on when this is dropped, or with [`Hold::end`], which says
 /// whether that went well.
 #[derive(Debug)]
@@ -115,10 +103,16 @@ pub(super) struct Hold(Arc<Held>);
 struct Held {
     holds: Holds,
     writers: Arc<dyn Writers>,
+    place: Place,
     volume: String,
     note: Mutex<Note>,
     standing: Standing,
     began: Instant,
+    limit: Duration,
+    /// What is held, and since when all of it is; `None` while it is not yet.
+    stands: Mutex<Option<(Note, Timestamp)>>,
+    /// Until when.
+    went_on: Mutex<Option<Timestamp>>,
     turn: Mutex<Option<Turn>>,
     /// Whether the writers could not be held, so that something may still be holding them.
     is_half: AtomicBool,
@@ -129,58 +123,45 @@ struct Held {
     changed: Condvar,
 }
 
+/// Why what writes to a place is not held.
+#[derive(Debug)]
+pub(super) struct NotHeld {
+    pub(super) error: Error,
+    /// Whether something of it may stand still all the same, and could not be released.
+    pub(super) stands: bool,
+}
+
+impl From<Error> for NotHeld {
+    fn from(error: Error) -> Self {
+        Self { error, stands: false }
+    }
+}
+
 impl Holds {
-    /// Who holds what writes to this place, if it may have to be held. Where the operator's commands
-    /// do, containers are left alone.
-    fn writers_of(&self, place: &Place) -> Option<Arc<dyn Writers>> {
-        let commands = self.commands.clone().filter(|commands| commands.may_hold(place));
-        commands.or_else(|| self.containers.clone().map(|containers| containers as _))
-    }
-
-    /// Whether this place is read as it is where what writes to it can't be held.
-    pub(super) fn reads_unheld(&self, place: &Place) -> bool {
-        let by_commands = self.commands.as_ref().is_some_and(|commands| commands.may_hold(place));
-        let unheld = self.containers.as_ref().is_some_and(|containers| containers.reads_unheld);
-        unheld && !by_commands
-    }
-
-    /// Whether something that writes to this place may have to be held.
-    pub(super) fn may_hold(&self, place: &Place) -> bool {
-        self.writers_of(place).is_some_and(|writers| writers.may_hold(place))
-    }
-
-    /// How what writes to each of these places is held, or why it can't be, for people. Where that can't
-    /// be told now, nothing is.
-    pub(super) fn told(&self, places: &[Place]) -> Vec<Result<Option<String>, String>> {
-        let by_commands =
-            |place: &Place| self.commands.as_ref().is_some_and(|commands| commands.may_hold(place));
-        let by_containers = self.containers.as_ref().and_then(|containers| containers.told(places));
-        let by_containers = by_containers.unwrap_or_else(|| vec![Ok(None); places.len()]);
-        let told = places.iter().zip(by_containers).map(|(place, containers)| {
-            if by_commands(place) { Ok(Some(BY_COMMANDS.to_owned())) } else { containers }
-        });
-        told.collect()
-    }
-
     /// Holds what writes to a place, once nothing else is held. The time counts from then. `None` if
     /// nothing writes to it, or is to be held.
     ///
     /// # Errors
     /// If it can't be held; what was held of it is released. If the run ends first.
-    pub(super) fn hold(&self, place: &Place) -> Result<Option<Hold>> {
+    pub(super) fn hold(&self, place: &Place) -> Result<Option<Hold>, NotHeld> {
         let Some(writers) = self.writers_of(place) else { return Ok(None) };
         let turn = self.turn(place)?;
         self.release_left();
         let unheld = |error| told_of(&place.volume, error);
         let Some(note) = writers.note(place).map_err(unheld)? else { return Ok(None) };
         self.notes.write(&note)?;
+        let limit = writers.limit(&note, self.limit);
         let held = Arc::new(Held {
             holds: self.clone(),
             writers,
+            place: place.clone(),
             volume: place.volume.clone(),
             note: Mutex::new(note),
             standing: Standing::default(),
             began: Instant::now(),
+            limit,
+            stands: Mutex::default(),
+            went_on: Mutex::default(),
             turn: Mutex::new(Some(turn)),
             is_half: AtomicBool::new(false),
             is_over: AtomicBool::new(false),
@@ -189,13 +170,20 @@ impl Holds {
         });
         // From here on it is released whatever happens.
         let hold = Hold(held);
-        hold.watch()?;
-        hold.0.begin()?;
-        Ok(Some(hold))
+        let begun = hold.watch().and_then(|()| hold.0.begin());
+        if let Err(error) = begun {
+            return Err(match hold.0.release() {
+                Ok(_) => error.into(),
+                Err(left) => NotHeld { error: not_released_either(error, left), stands: true },
+            });
+        }
+        // What was to be held has ended meanwhile.
+        let is_nothing = lock(&hold.0.note).holds_nothing();
+        Ok((!is_nothing).then_some(hold))
     }
 
     fn turn(&self, place: &Place) -> Result<Turn> {
-        let turn = self.turns.wait(&|| scope::is_ended() || lock(&ALL).ends);
+        let turn = self.turns.wait(&|| scope::is_ended() || ends());
         turn.ok_or_else(|| {
             let message = format!(
                 "the run ended while volume \"{}\" waited for the hold of another volume to end",
@@ -204,63 +192,11 @@ impl Holds {
             Error::new(ErrorKind::Cancelled, message)
         })
     }
-
-    /// Tries again to release what earlier holds left. It is called in a turn, so no note is of a hold
-    /// that lasts. Other volumes' are tried too, because the same program may write to them.
-    fn release_left(&self) {
-        let (notes, _) = self.notes.all();
-        for note in notes.iter().filter(|note| note.is_hold()) {
-            match self.undo(note) {
-                Ok(()) => log::warn!("{} was left; it is released now", note.told()),
-                Err(error) => log::error!("{} was left: {}", note.told(), with_its_hint(&error)),
-            }
-        }
-    }
-
-    /// Releases what a note tells of.
-    pub(super) fn undo(&self, note: &Note) -> Result<()> {
-        let writers: Arc<dyn Writers> = match &note.engine {
-            Some(engine) => Arc::new(ContainerHolds::at(engine)),
-            None => self.commands.clone().ok_or_else(|| no_commands(note))?,
-        };
-        let ended = if note.is_held { Ok(()) } else { writers.end(note) };
-        writers.release(note, &Standing::default()).and(ended)?;
-        self.notes.remove(note)
-    }
-
-    /// Tries again to release what a note tells of, as long as the process lives.
-    pub(super) fn undo_later(&self, note: Note) -> Result<()> {
-        let holds = self.clone();
-        let again = move || holds.keep_trying(&note, || holds.notes.has(&note));
-        let started = thread::Builder::new().name("release".into()).spawn(again);
-        started
-            .map(drop)
-            .map_err(|error| no_thread("cannot start a thread that tries a release again", &error))
-    }
-
-    /// Tries again to release what a note tells of, until that succeeds here or elsewhere.
-    fn keep_trying(&self, note: &Note, is_left: impl Fn() -> bool) {
-        while is_left() {
-            thread::sleep(self.again);
-            // It would release another hold with it.
-            let Some(_turn) = self.turns.wait(&|| lock(&ALL).ends) else { return };
-            if !self.notes.has(note) {
-                return;
-            }
-            match self.undo(note) {
-                Ok(()) => return log::error!("{} was released at last", note.told()),
-                Err(error) => log::debug!("{}: {error}", note.told()),
-            }
-        }
-    }
 }
 
-fn no_commands(note: &Note) -> Error {
-    let message = format!("there is no BKUP_RELEASE for {}", note.told());
-    Error::configuration(message).with_hint(format!(
-        "let what writes to \"{}\" go on by hand, and set BKUP_HOLD and BKUP_RELEASE again, or remove the note in the daemon's folder \"moments\"",
-        note.folder.display()
-    ))
+fn not_released_either(error: Error, left: Error) -> Error {
+    let message = format!("{}; and {}", error.message, left.message);
+    Error { message, hint: left.hint, ..error }
 }
 
 impl Held {
@@ -271,33 +207,61 @@ impl Held {
     fn begin(self: &Arc<Self>) -> Result<()> {
         {
             let mut all = lock(&ALL);
-            if all.ends {
-                return Err(ends());
+            if ends() {
+                return Err(program_ends());
             }
-            all.holds.retain(|held| held.strong_count() > 0);
-            all.holds.push(Arc::downgrade(self));
+            all.retain(|held| held.strong_count() > 0);
+            all.push(Arc::downgrade(self));
         }
-        let ended = lock(&self.ended);
-        let stopped = || self.is_over.load(Ordering::Acquire);
-        // The program may have begun to end since.
-        if ended.is_some() || stopped() {
-            return Err(ends());
+        let (noted, note) = {
+            let ended = lock(&self.ended);
+            // The program may have begun to end since.
+            if ended.is_some() || self.is_over.load(Ordering::Acquire) {
+                return Err(program_ends());
+            }
+            let noted = lock(&self.note).clone();
+            (noted, self.hold()?)
+        };
+        *lock(&self.stands) = Some((note.clone(), Timestamp::now()));
+        // Not under the lock: the disk may be what stands still, and the release must not wait for it.
+        match self.correct(&note) {
+            Err(error) if noted.containers.is_empty() => {
+                log::warn!("volume {}: the note on its hold says too little: {error}", self.volume);
+                Ok(())
+            }
+            written => written,
         }
+    }
+
+    /// Holds. The result is the note on what is held; the release goes by it from then on.
+    fn hold(&self) -> Result<Note> {
         let mut note = lock(&self.note).clone();
-        let (limit, standing) = (self.holds.limit, &self.standing);
-        let held = self.writers.hold(&mut note, limit, &stopped, standing);
+        let keep = |note: &Note| {
+            lock(&self.note).clone_from(note);
+            self.holds.notes.write(note)
+        };
+        let stopped = || self.is_over.load(Ordering::Acquire);
+        let (standing, limit) = (&self.standing, self.limit);
+        let holding = Holding { limit, stopped: &stopped, standing, keep: &keep };
+        let held = self.writers.hold(&mut note, &holding);
         let is_half = held.as_ref().is_err_and(|error| self.writers.may_go_on(error));
         self.is_half.store(is_half, Ordering::Release);
-        if !is_half {
+        if held.is_ok() {
             note = note.held();
         }
-        *lock(&self.note) = note.clone();
-        let volume = &self.volume;
-        held.map_err(|error| told_of(volume, error))?;
-        if let Err(error) = self.holds.notes.write(&note) {
-            log::warn!("volume {volume}: the note on its hold says too little: {error}");
+        lock(&self.note).clone_from(&note);
+        held.map_err(|error| told_of(&self.volume, error)).map(|()| note)
+    }
+
+    /// Writes the note as it is now, unless it is released meanwhile.
+    fn correct(&self, note: &Note) -> Result<()> {
+        let written = self.holds.notes.write(note);
+        match &*lock(&self.ended) {
+            None => written,
+            Some(Ok(_)) => self.holds.notes.remove(note),
+            // Less may be left of it.
+            Some(Err(_)) => self.holds.notes.write(&lock(&self.note)),
         }
-        Ok(())
     }
 
     /// Releases the writers, if that was not done before. The result is how long they stood still.
@@ -337,31 +301,48 @@ impl Held {
 
     fn try_release(&self) -> Result<()> {
         let is_half = self.is_half.load(Ordering::Acquire);
-        let note = lock(&self.note).clone();
-        let ended = if is_half { self.writers.end(&note) } else { Ok(()) };
+        lock(&self.went_on).get_or_insert_with(Timestamp::now);
+        let noted = lock(&self.note).clone();
+        let ended = if is_half { self.writers.end(&noted) } else { Ok(()) };
+        let mut left = noted.clone();
         let mut last = None;
         for pause in PAUSES {
             thread::sleep(pause);
-            match self.writers.release(&note, &self.standing) {
+            match self.writers.release(&mut left, &self.standing) {
                 Ok(()) => return ended,
                 Err(error) => last = Some(error),
             }
+            lock(&self.note).clone_from(&left);
         }
+        self.holds.keep_left(&noted, &left);
         last.map_or(ended, Err)
     }
 
     /// Tries again to release what could not be released.
     fn release_later(&self) {
-        let note = lock(&self.note).clone();
-        let is_left = || matches!(&*lock(&self.ended), Some(Err(_))) && self.holds.notes.has(&note);
-        self.holds.keep_trying(&note, is_left);
+        if matches!(&*lock(&self.ended), Some(Err(_))) {
+            let note = lock(&self.note).clone();
+            self.holds.keep_trying(&note);
+        }
+    }
+
+    /// The error of a reading that was not over in time.
+    fn over(&self) -> Error {
+        let Self { volume, limit, .. } = self;
+        let setting = self.writers.limit_setting();
+        let message = format!(
+            "what writes to volume \"{volume}\" stood still for {limit:?}, the longest that it may, so it was released and the copy thrown away"
+        );
+        Error::new(ErrorKind::Timeout, message).with_hint(format!(
+            "raise {setting}, or find out what was slow: the hold, the release, or the reading of the files"
+        ))
     }
 
     /// Waits until it has ended; releases the writers when its time is over.
     fn wait(&self) {
         let mut ended = lock(&self.ended);
         loop {
-            let left = self.holds.limit.saturating_sub(self.began.elapsed());
+            let left = self.limit.saturating_sub(self.began.elapsed());
             if ended.is_some() {
                 return;
             }
@@ -396,6 +377,11 @@ impl Hold {
         self.0.is_over.load(Ordering::Acquire)
     }
 
+    /// Whether nothing else writes to the place, so far as can be told.
+    pub(super) fn is_of_all(&self) -> bool {
+        lock(&self.0.stands).as_ref().is_some_and(|(note, _)| note.is_all)
+    }
+
     /// Releases the writers. The result is how long they stood still, with the time that the
     /// commands took.
     ///
@@ -407,11 +393,16 @@ impl Hold {
         let took = self.0.release()?;
         let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let volume = &self.0.volume;
-        if was_over && lock(&ALL).ends {
-            return Err(ends());
+        if was_over && ends() {
+            return Err(program_ends());
         }
         if was_over {
-            return Err(over(volume, self.0.holds.limit));
+            return Err(self.0.over());
+        }
+        let (stands, went_on) = (lock(&self.0.stands).take(), *lock(&self.0.went_on));
+        if let Some((note, since)) = stands {
+            let time = (since, went_on.unwrap_or_else(Timestamp::now));
+            self.0.writers.check(&note, &self.0.place, time, &self.0.standing);
         }
         if let Some(why) = self.0.standing.broken() {
             let message = format!(
@@ -440,20 +431,6 @@ impl Drop for Hold {
     }
 }
 
-fn over(volume: &str, limit: Duration) -> Error {
-    let message = format!(
-        "what writes to volume \"{volume}\" stood still for {limit:?}, the longest that it may, so it was released and the copy thrown away"
-    );
-    Error::new(ErrorKind::Timeout, message).with_hint(
-        "raise BKUP_HOLD_MAX, or find out what was slow: the hold, the release, or the reading of the files",
-    )
-}
-
-/// An error for the log, with what to do by hand.
-pub(super) fn with_its_hint(error: &Error) -> String {
-    error.hint.as_ref().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
-}
-
 /// An error that names the volume.
 fn told_of(volume: &str, error: Error) -> Error {
     let begin = format!("volume \"{volume}\"");
@@ -463,7 +440,7 @@ fn told_of(volume: &str, error: Error) -> Error {
     Error { message: format!("{begin}: {}", error.message), ..error }
 }
 
-fn ends() -> Error {
+fn program_ends() -> Error {
     Error::new(ErrorKind::Cancelled, "the program ends, so nothing is held still any more")
 }
 

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::{
     notes::Note,
     place::Place,
     processes::end_marked,
     shell::{LIMIT, Task, run},
-    writers::{Standing, Writers},
+    writers::{Holding, Standing, Writers},
 };
 use crate::error::{Error, Result};
 
@@ -50,14 +52,17 @@ impl Writers for HoldCommands {
         Ok(Some(Note::hold(place)))
     }
 
-    fn hold(
-        &self,
-        note: &mut Note,
-        limit: Duration,
-        stopped: &dyn Fn() -> bool,
-        _: &Standing,
-    ) -> Result<()> {
-        Self::run((HOLD, &self.hold, Some(&note.id)), note, limit, stopped)
+    fn limit(&self, _: &Note, usual: Duration) -> Duration {
+        usual
+    }
+
+    fn limit_setting(&self) -> &'static str {
+        "BKUP_HOLD_MAX"
+    }
+
+    fn hold(&self, note: &mut Note, holding: &Holding<'_>) -> Result<()> {
+        let command = (HOLD, self.hold.as_str(), Some(note.id.as_str()));
+        Self::run(command, note, holding.limit, holding.stopped)
     }
 
     fn may_go_on(&self, _: &Error) -> bool {
@@ -68,7 +73,7 @@ impl Writers for HoldCommands {
         end_marked(&note.id)
     }
 
-    fn release(&self, note: &Note, _: &Standing) -> Result<()> {
+    fn release(&self, note: &mut Note, _: &Standing) -> Result<()> {
         Self::run((RELEASE, &self.release, None), note, LIMIT, &|| false).map_err(|error| {
             error.with_hint(format!(
                 "what writes to volume \"{volume}\" may stand still: run by hand what {RELEASE} says, with VOLUME={volume} and FOLDER={folder}",
@@ -77,4 +82,6 @@ impl Writers for HoldCommands {
             ))
         })
     }
+
+    fn check(&self, _: &Note, _: &Place, _: (Timestamp, Timestamp), _: &Standing) {}
 }

@@ -4,8 +4,10 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::place::{Kind, Place};
@@ -50,6 +52,32 @@ pub(super) struct Note {
     /// The containers that are held, in that order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) containers: Vec<NotedContainer>,
+    /// When containers may have been held: what happened to them at other times was not by this hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) asked: Option<Asked>,
+    /// Whether nothing writes to the volume beside what is noted.
+    #[serde(skip)]
+    pub(super) is_all: bool,
+}
+
+/// A stretch of time in which an engine was asked to hold containers, by this host's clock.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Asked {
+    pub(super) from: Timestamp,
+    pub(super) to: Timestamp,
+}
+
+impl Asked {
+    /// The clocks of a host and of its engine differ by less.
+    const MARGIN: SignedDuration = SignedDuration::from_mins(1);
+
+    /// Whether something that happened at this time, as an engine writes it, may be by the hold. What
+    /// can't be read may be.
+    pub(super) fn may_be_at(self, time: &str) -> bool {
+        let Ok(time) = time.parse::<Timestamp>() else { return true };
+        let (from, to) = (self.from.duration_until(time), time.duration_until(self.to));
+        from >= -Self::MARGIN && to >= -Self::MARGIN
+    }
 }
 
 /// A container that ran before it was held.
@@ -62,6 +90,13 @@ pub(super) struct NotedContainer {
     pub(super) started: String,
     /// How many seconds it gets to stop.
     pub(super) grace: u64,
+    /// When it ended, as the engine writes it, once it was stopped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) finished: Option<String>,
+    /// Whether it was seen to stand still after the engine did it. If not, the engine may have done
+    /// it, or do it later.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) is_sure: bool,
 }
 
 impl Note {
@@ -71,7 +106,8 @@ impl Note {
 
     /// The note on a hold of the programs that write to this place.
     pub(super) fn hold(place: &Place) -> Self {
-        Self::of(HOLD, place, PathBuf::new())
+        // What the commands are for is the operator's to say.
+        Self { is_all: true, ..Self::of(HOLD, place, PathBuf::new()) }
     }
 
     /// The note on a hold of containers that write to this place.
@@ -79,20 +115,18 @@ impl Note {
         place: &Place,
         engine: PathBuf,
         containers: Vec<NotedContainer>,
+        within: Duration,
     ) -> Self {
         let note = Self::of(CONTAINERS, place, PathBuf::new());
-        Self { engine: Some(engine), containers, ..note }
+        let from = Timestamp::now();
+        let to = from.saturating_add(within).unwrap_or(Timestamp::MAX);
+        let asked = Some(Asked { from, to });
+        Self { engine: Some(engine), containers, asked, ..note }
     }
 
     /// Whether it is about a hold.
     pub(super) fn is_hold(&self) -> bool {
         [HOLD, CONTAINERS].contains(&self.kind.as_str())
-    }
-
-    /// The place that it is about.
-    pub(super) fn place(&self) -> Place {
-        let (volume, folder) = (self.volume.clone(), self.folder.clone());
-        Place { volume, folder, beside: None, is_of_the_host: false, is_of_the_engine: true }
     }
 
     fn of(kind: &str, place: &Place, path: PathBuf) -> Self {
@@ -107,7 +141,20 @@ impl Note {
             is_held: false,
             engine: None,
             containers: Vec::new(),
+            asked: None,
+            is_all: false,
         }
+    }
+
+    /// The longest time, in seconds, that a container of it gets to stop.
+    pub(super) fn grace(&self) -> u64 {
+        let stops = self.containers.iter().filter(|it| it.how == How::Stop);
+        stops.map(|it| it.grace).max().unwrap_or_default()
+    }
+
+    /// Whether it is about containers, and has none any more.
+    pub(super) fn holds_nothing(&self) -> bool {
+        self.engine.is_some() && self.containers.is_empty()
     }
 
     /// The note once the writers are held.
@@ -167,6 +214,15 @@ impl Notes {
     /// Whether a note was not removed yet.
     pub(super) fn has(&self, note: &Note) -> bool {
         self.file(note).exists()
+    }
+
+    /// A note as it is now: another thread may have undone a part of what it says, or all.
+    pub(super) fn now(&self, note: &Note) -> Option<Note> {
+        match fs::read(self.file(note)) {
+            Ok(text) => Some(serde_json::from_slice(&text).unwrap_or_else(|_| note.clone())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            Err(_) => Some(note.clone()),
+        }
     }
 
     /// Removes what a crash left of a note that was being written. Only a start may do that.

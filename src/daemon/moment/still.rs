@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    hold::{Hold, HoldEnded, Holds},
+    hold::{Hold, HoldEnded, NotHeld},
+    holds::Holds,
     place::Place,
 };
 use crate::{
@@ -60,7 +61,8 @@ impl<'a> Still<'a> {
         let mut hold = lock(&self.hold);
         if hold.is_none() {
             *hold = match self.holds.hold(self.place) {
-                Err(error)
+                // What stands still for nothing must not be passed over.
+                Err(NotHeld { error, stands: false })
                     if self.holds.reads_unheld(self.place)
                         && error.kind != ErrorKind::Cancelled =>
                 {
@@ -70,10 +72,15 @@ impl<'a> Still<'a> {
                     );
                     None
                 }
-                held => held?,
+                held => held.map_err(|not_held| not_held.error)?,
             };
         }
         Ok(hold.is_some())
+    }
+
+    /// Whether what is held is all that writes to the place, so that its files are of one moment.
+    pub(in crate::daemon) fn is_of_all(&self) -> bool {
+        lock(&self.hold).as_ref().is_some_and(Hold::is_of_all)
     }
 
     /// Releases what is held.

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, fmt, sync::Mutex, time::Duration};
 
+use jiff::Timestamp;
+
 use super::{
     notes::{Note, NotedContainer},
     place::Place,
@@ -22,17 +24,18 @@ pub(super) trait Writers: fmt::Debug + Send + Sync {
     /// If that can't be told.
     fn note(&self, place: &Place) -> Result<Option<Note>>;
 
-    /// Holds what the note says; the note has what is held when this returns. A failure may come half
-    /// way: the release follows all the same. Ends soon after `stopped` returns true.
-    fn hold(
-        &self,
-        note: &mut Note,
-        limit: Duration,
-        stopped: &dyn Fn() -> bool,
-        standing: &Standing,
-    ) -> Result<()>;
+    /// How long what the note says may be held, if `usual` is how long the operator's commands may hold.
+    fn limit(&self, note: &Note, usual: Duration) -> Duration;
 
-    /// Whether what failed to hold with this error may go on, and hold later.
+    /// The setting that this is by.
+    fn limit_setting(&self) -> &'static str;
+
+    /// Holds what the note says; the note has what is held, or may be, when this returns. A failure may
+    /// come half way: the release follows all the same. Ends soon after `stopped` returns true. `keep`
+    /// writes the note to disk, before something is held that it does not say.
+    fn hold(&self, note: &mut Note, holding: &Holding<'_>) -> Result<()>;
+
+    /// Whether what failed to hold with this error may go on, and has to be ended.
     fn may_go_on(&self, error: &Error) -> bool;
 
     /// Ends what the hold of this note still does, if it was stopped or killed half way: it would
@@ -42,11 +45,26 @@ pub(super) trait Writers: fmt::Debug + Send + Sync {
     /// If it goes on.
     fn end(&self, note: &Note) -> Result<()>;
 
-    /// Releases what the note says; also what is held half way, or not at all.
+    /// Releases what the note says; also what is held half way, or not at all. What goes on again is
+    /// taken out of the note.
     ///
     /// # Errors
-    /// If it may still stand still. The hint says what to do by hand.
-    fn release(&self, note: &Note, standing: &Standing) -> Result<()>;
+    /// If something may still stand still. The hint says what to do by hand.
+    fn release(&self, note: &mut Note, standing: &Standing) -> Result<()>;
+
+    /// Says so ([`Standing::is_broken`]) if something else wrote to the place in this stretch of time,
+    /// while what the note says stood still.
+    fn check(&self, held: &Note, place: &Place, time: (Timestamp, Timestamp), standing: &Standing);
+}
+
+/// What a hold goes by.
+pub(super) struct Holding<'a> {
+    pub(super) limit: Duration,
+    /// Whether it is to end.
+    pub(super) stopped: &'a dyn Fn() -> bool,
+    pub(super) standing: &'a Standing,
+    /// Writes the note to disk.
+    pub(super) keep: &'a dyn Fn(&Note) -> Result<()>,
 }
 
 /// Since when containers stood still, and for how long.
@@ -72,6 +90,11 @@ impl Standing {
             let took = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
             stood.milliseconds.insert(container.name.clone(), took);
         }
+    }
+
+    /// It does not stand still by this hold.
+    pub(super) fn forgets(&self, container: &NotedContainer) {
+        lock(&self.0).since.remove(&container.name);
     }
 
     /// Says that something wrote before the release.

@@ -12,6 +12,7 @@ use super::{
         state::VolumeState,
     },
     Operations,
+    plugin::no_longer_mounted,
     view::View,
 };
 use crate::{
@@ -48,6 +49,7 @@ impl Operations {
         let _looking = crate::sync::lock(&self.looking);
         for _ in 0..MOST_LOOKS {
             let docker = &self.drivers.docker;
+            let before = self.marks();
             let Some(asked) = docker.ask() else { return false };
             let now = self.clock.now();
             let told = self.volumes.take_up(|known| match docker.accept(asked) {
@@ -55,6 +57,7 @@ impl Operations {
                     let (mut changed, mut sentences) = found::docker_changes(&found, known, now);
                     let binds = found::bind_changes(&found, known, now);
                     changed.extend(binds.0);
+                    changed.extend(no_longer_mounted(&found.unused, &before, known));
                     sentences.extend(binds.1);
                     (changed, Some(sentences))
                 }

@@ -7,9 +7,41 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::Contents;
+
+impl Contents {
+    /// Remembers what happened just now, as the engine tells it.
+    pub fn happened(&mut self, kind: &str, action: &str, id: &str, attributes: Value, name: &str) {
+        let mut attributes = attributes.as_object().cloned().unwrap_or_default();
+        attributes.insert("name".into(), name.into());
+        let actor = json!({ "ID": id, "Attributes": attributes });
+        let event = json!({ "Type": kind, "Action": action, "Actor": actor });
+        self.events.push((Timestamp::now(), event));
+    }
+
+    /// What somebody else does: a container with this id and this volume runs for a moment, and is
+    /// removed again.
+    pub fn ran(&mut self, id: &str, volume: &str, labels: Value) {
+        let mounted = json!({ "container": id, "driver": "local", "read/write": "true" });
+        self.happened("volume", "mount", volume, mounted, "");
+        self.happened("container", "start", id, labels, "job");
+    }
+}
+
+/// What happened between two times, one JSON object after another.
+fn told(contents: &Contents, query: &str) -> String {
+    let time = |name: &str| {
+        let value = query.split('&').find_map(|pair| pair.strip_prefix(name)).unwrap();
+        let (second, nanosecond) = value.split_once('.').unwrap();
+        Timestamp::new(second.parse().unwrap(), nanosecond.parse().unwrap()).unwrap()
+    };
+    let (since, until) = (time("since="), time("until="));
+    let within = contents.events.iter().filter(|(at, _)| (since..=until).contains(at));
+    within.map(|(_, event)| format!("{event}\n")).collect()
+}
 
 /// What the engine does wrong, and how long it takes.
 #[derive(Debug, Clone, Default)]
@@ -20,6 +52,10 @@ pub struct Faults {
     pub refused: Option<(&'static str, &'static str, &'static str)>,
     /// Acts after which the connection breaks, done or not.
     pub breaks: Option<&'static str>,
+    /// Acts that are answered with `502 Bad Gateway`, and are done so much later all the same.
+    pub done_later: Option<(&'static str, Duration)>,
+    /// Whether what happened is not told.
+    pub no_events: bool,
 }
 
 /// Waits until something about a container changed.
@@ -54,19 +90,42 @@ impl Changes {
 pub fn answer(
     (method, route): (&str, &str),
     contents: &Arc<Mutex<Contents>>,
-    changes: &Changes,
+    changes: &Arc<Changes>,
 ) -> Option<((&'static str, Value), bool)> {
-    let (id, act) = route.strip_prefix("/containers/")?.split_once('/')?;
-    let act = act.split('?').next()?;
-    if (method, act) == ("GET", "json") {
+    if let Some(query) = route.strip_prefix("/events?") {
         let contents = contents.lock().unwrap();
-        return Some((inspected(&contents, id), false));
+        if contents.faults.no_events {
+            return Some((("403 Forbidden", json!({ "message": "not allowed" })), false));
+        }
+        return Some((("200 OK", Value::String(told(&contents, query))), false));
     }
+    let (id, act) = route.strip_prefix("/containers/")?.split_once('/')?;
+    let act = act.split('?').next()?.to_owned();
+    let act = act.as_str();
     let faults = contents.lock().unwrap().faults.clone();
     if let Some((refused, status, words)) = faults.refused
         && refused == act
     {
         return Some(((status, json!({ "message": words })), false));
+    }
+    if (method, act) == ("GET", "json") {
+        let contents = contents.lock().unwrap();
+        return Some((inspected(&contents, id), false));
+    }
+    if let Some((late, after)) = faults.done_later
+        && late == act
+    {
+        let (contents, changes) = (Arc::clone(contents), Arc::clone(changes));
+        let (id, act) = (id.to_owned(), act.to_owned());
+        let late = thread::spawn(move || {
+            thread::sleep(after);
+            done(&mut contents.lock().unwrap(), &id, &act);
+            changes.note();
+        });
+        if after.is_zero() {
+            late.join().unwrap();
+        }
+        return Some((("502 Bad Gateway", json!({ "message": "no answer" })), false));
     }
     thread::sleep(faults.slow);
     let answer = done(&mut contents.lock().unwrap(), id, act);
@@ -87,6 +146,7 @@ fn inspected(contents: &Contents, id: &str) -> (&'static str, Value) {
         return no_such(id);
     };
     let state = container["State"].as_str().unwrap_or_default();
+    let grace = container["StopTimeout"].as_i64().unwrap_or(0);
     let body = json!({
         "Id": id,
         "State": {
@@ -94,16 +154,16 @@ fn inspected(contents: &Contents, id: &str) -> (&'static str, Value) {
             "Running": (state == "running" || state == "paused"),
             "Paused": state == "paused",
             "StartedAt": container["StartedAt"],
+            "FinishedAt": container["FinishedAt"].as_str().unwrap_or("0001-01-01T00:00:00Z"),
         },
-        "Config": { "Labels": container["Labels"], "StopTimeout": 0 },
+        "Config": { "Labels": container["Labels"], "StopTimeout": grace },
         "HostConfig": { "AutoRemove": container["AutoRemove"] == true },
     });
     ("200 OK", body)
 }
 
 fn done(contents: &mut Contents, id: &str, act: &str) -> (&'static str, Value) {
-    contents.starts += 1;
-    let start = format!("2026-11-27T02:00:00.{:09}Z", contents.starts);
+    let now = Timestamp::now();
     let Some(container) = find(contents, id) else { return no_such(id) };
     let state = container["State"].as_str().unwrap_or_default().to_owned();
     let refused =
@@ -114,9 +174,12 @@ fn done(contents: &mut Contents, id: &str, act: &str) -> (&'static str, Value) {
         ("pause", _) => return refused("409 Conflict", "is not running"),
         ("unpause", "paused") => "running",
         ("unpause", _) => return refused("500 Internal Server Error", "is not paused"),
-        ("stop", "running" | "paused") => "exited",
+        ("stop", "running" | "paused") => {
+            container["FinishedAt"] = json!(now.to_string());
+            "exited"
+        }
         ("start", "exited" | "created") => {
-            container["StartedAt"] = json!(start);
+            container["StartedAt"] = json!(now.to_string());
             "running"
         }
         ("stop" | "start", _) => return ("304 Not Modified", Value::Null),
@@ -124,6 +187,8 @@ fn done(contents: &mut Contents, id: &str, act: &str) -> (&'static str, Value) {
     };
     container["State"] = json!(next);
     let name = container["Names"][0].as_str().unwrap_or_default().trim_matches('/').to_owned();
+    let attributes = container["Labels"].clone();
     contents.acts.push(format!("{act} {name}"));
+    contents.happened("container", act, id, attributes, &name);
     ("204 No Content", Value::Null)
 }

@@ -1,7 +1,11 @@
 //! Asking the engine for its volumes. An answer can be late: what this daemon made, restored or
 //! removed meanwhile must not be undone by it. And an engine can hang: then all wait for it once.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Instant};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Instant,
+};
 
 use super::{
     host_folders::{HostFolder, host_folders},
@@ -40,6 +44,8 @@ pub(in crate::daemon) struct Found {
     pub(in crate::daemon) binds: BTreeMap<String, HostFolder>,
     /// The paths of those that are not to be.
     pub(in crate::daemon) not_binds: Vec<PathBuf>,
+    /// The volumes that the engine has of this daemon as its plugin, and no container has.
+    pub(in crate::daemon) unused: BTreeSet<String>,
 }
 
 impl Docker {
@@ -66,6 +72,13 @@ impl Docker {
             }
         };
         let mut found = Found { is_whole: true, ..Found::default() };
+        // A container that can't be read may have any of them.
+        if containers.odd.is_empty() {
+            let of_plugin = volumes.known.iter().filter(|volume| self.is_of_plugin(volume));
+            let names = of_plugin.map(|volume| &volume.name);
+            let has = |name: &String| containers.known.iter().any(|having| having.uses(name));
+            found.unused = names.filter(|name| !has(name)).cloned().collect();
+        }
         let mut left_out = Vec::new();
         for odd in volumes.odd {
             let shown = odd.name.clone().unwrap_or_else(|| "of no name".into());

@@ -98,6 +98,8 @@ pub(in crate::daemon) struct Docker {
     pub(super) own: Vec<PathBuf>,
     /// The folders of the host that are volumes.
     pub(super) folders: Vec<PathBuf>,
+    /// The folder with the volumes that Docker has of this daemon as its plugin.
+    pub(super) of_plugin: PathBuf,
     pub(super) patience: Patience,
     pub(super) is_in_container: bool,
     pub(super) seen: Mutex<Seen>,
@@ -139,6 +141,7 @@ impl Docker {
             selection,
             own,
             folders: Vec::new(),
+            of_plugin: PathBuf::new(),
             patience,
             is_in_container,
             seen: Mutex::default(),
@@ -146,6 +149,11 @@ impl Docker {
             silent_until: Mutex::default(),
             told: Mutex::default(),
         }
+    }
+
+    /// As the engine of this daemon's plugin, whose volumes are in this folder.
+    pub(in crate::daemon) fn with_plugin(self, of_plugin: PathBuf) -> Self {
+        Self { of_plugin, ..self }
     }
 
     /// Counts these folders of the host as backed up.
