@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, HOLD, Info,
-    MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE, refusal,
-    url::DestinationKind,
+    ApiTime, Backup, BackupUrl, COMMANDS, Capabilities, Changes, Daemon, Destination, DriverInfo,
+    HOLD, Info, MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs,
+    extent::BACKUP_SIZE, refusal, url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -137,11 +137,13 @@ impl DryRun {
         let volume = self.volume(volume).await?;
         let is_live = volume.told(MOMENT).is_none_or(|moment| moment == "live");
         let meanwhile = if is_live { "while it is read" } else { "while its moment is taken" };
-        Ok(match volume.told(HOLD) {
+        let held = match volume.told(HOLD) {
             None => String::new(),
             Some("command") => format!(", and hold what writes to it still {meanwhile}"),
             Some(containers) => format!(", and {containers} {meanwhile}"),
-        })
+        };
+        let commands = volume.told(COMMANDS).map(|told| format!(", and {told}"));
+        Ok(held + commands.as_deref().unwrap_or_default())
     }
 
     /// Notes a backup that would be made.

@@ -19,6 +19,14 @@ pub(crate) const MOMENT_NOTE: &str = "MomentNote";
 /// such as `pause db, stop web`. Not there if nothing is held.
 pub(crate) const HOLD: &str = "Hold";
 
+/// The field of a volume's `DriverInfo` with what labels ask to be done in containers for its backups,
+/// such as `dump postgres in db, run convoy-backups.exec-before in web`. Not there if nothing is.
+pub(crate) const COMMANDS: &str = "ContainerCommands";
+
+/// The field of a volume's `DriverInfo` with the database in it that is saved while it writes, with
+/// neither a moment, a hold nor a dump: `postgres`, `sqlite`, ..
+pub(crate) const LIVE_DATABASE: &str = "LiveDatabase";
+
 /// The field of a volume's `DriverInfo` that says why its files can't be read now.
 pub(crate) const PROBLEM: &str = "Problem";
 

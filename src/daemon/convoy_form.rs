@@ -13,8 +13,8 @@ use super::{
 };
 use crate::{
     convoy::{
-        ApiTime, CONTAINERS, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, NOT_BACKED_UP, NOTE,
-        PROBLEM, PROJECT, SERVICE, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
+        ApiTime, COMMANDS, CONTAINERS, DriverInfo, HOLD, Info, LIVE_DATABASE, MOMENT, MOMENT_NOTE,
+        NOT_BACKED_UP, NOTE, PROBLEM, PROJECT, SERVICE, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, Result},
 };
@@ -89,9 +89,20 @@ impl ConvoyForm<'_> {
             project.into_iter().chain(service).chain(containers)
         });
         let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
-        let hold = seen.held.clone().map(|held| (HOLD, held));
+        let hold = seen.told.held.clone().map(|held| (HOLD, held));
+        let database = seen.live_database.map(|database| (LIVE_DATABASE, database.to_owned()));
+        let commands = seen.told.commands.clone().map(|told| (COMMANDS, told));
         let of_docker = of_docker.into_iter().flatten();
-        fields(always.into_iter().chain(note).chain(hold).chain(of_docker).chain(problem))
+        fields(
+            always
+                .into_iter()
+                .chain(note)
+                .chain(hold)
+                .chain(commands)
+                .chain(database)
+                .chain(of_docker)
+                .chain(problem),
+        )
     }
 
     /// A volume with its snapshots.

@@ -42,13 +42,13 @@
 //! - [`moment`]: one point in time of a folder's files. Each kind of moment has a file.
 //! - [`driver`]: where the files of a volume are. Each driver has a file.
 //! - [`state`]: the state files. [`mounted`]: who has a volume mounted. [`volumes`]: the volumes in memory, and the order of their locks.
-//! - [`found`]: volumes that a driver finds by itself. [`seen`]: what is seen of volumes' places.
+//! - [`found`]: volumes that a driver finds by itself. [`database`], [`seen`]: what is seen of volumes' places.
 //! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
 //! - [`repository`]: a restic-format repository, and the storage of its files.
 //! - [`tree`]: reads a folder for a snapshot, and writes one for a restore.
 //! - [`save`]: reads a folder once, and writes what is new of it into a repository.
 //! - [`snapshots`]: the root's own repository. [`backups`]: the repositories at destinations.
-//! - [`reading`]: reading a volume, of a moment.
+//! - [`reading`]: reading a volume, of a moment. [`dump`]: dumps of the databases in it.
 //! - [`recovery`]: restores, removals and snapshots, each with the repair after a crash.
 //! - [`options`], [`operations`]: what the API does, one method per operation. [`builtin`]: the
 //!   trait over it.
@@ -56,7 +56,9 @@
 mod backups;
 mod builtin;
 mod convoy_form;
+mod database;
 mod driver;
+mod dump;
 mod format;
 mod found;
 mod identity;

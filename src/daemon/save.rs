@@ -25,6 +25,8 @@
 //! - A failed or interrupted run leaves whole packs, in the index as far as possible. The next run
 //!   uses them.
 //!
+//! - Dumps are kept while they are made ([`stream`]), and put beside the files, or in their place ([`extra`]).
+//!
 //! Nothing here knows volumes' states, snapshots or destinations.
 
 mod assembly;
@@ -35,6 +37,8 @@ mod content;
 mod copy;
 mod counts;
 mod entry;
+mod extra;
+mod extra_entry;
 mod holes;
 mod listed_names;
 mod listing;
@@ -47,6 +51,7 @@ mod parent;
 mod queue;
 mod run;
 mod second_look;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod unfinished_folder;
@@ -88,8 +93,10 @@ use crate::{
 };
 pub(in crate::daemon) use copy::copy;
 pub(in crate::daemon) use counts::Changed;
+pub(in crate::daemon) use extra::{ExtraFile, Extras, is_extra_path};
 pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
+pub(in crate::daemon) use stream::stream;
 
 /// What is saved.
 #[derive(Clone, Copy)]
@@ -99,6 +106,7 @@ pub(in crate::daemon) struct Source<'a> {
     pub(in crate::daemon) volume: &'a str,
     /// The newest snapshot of this volume in the same repository.
     pub(in crate::daemon) parent: Option<Parent>,
+    pub(in crate::daemon) extras: Extras<'a>,
 }
 
 /// What was saved.
@@ -180,7 +188,7 @@ fn save_watched(
     let (parent_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
     let is_held = still.map_or(Ok(false), Still::hold)?;
     let is_of_all = is_held && still.is_some_and(Still::is_of_all);
-    let is_of_a_moment = is_of_all || source.files.copies.is_some();
+    let is_of_a_moment = is_of_all || source.files.copies.is_some() || source.extras.are_all;
     let run = Run {
         volume: source.volume,
         backend,
@@ -195,6 +203,7 @@ fn save_watched(
         failures: ReadFailures::default(),
         copies: source.files.copies,
         still,
+        extras: source.extras,
         settled_before: source.parent.map(|parent| parent.settled_before()),
         parent_top,
         after_reading,

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{driver::Vfs, mounted::Mounted, root::STOPS_0_1_0};
 use crate::{
-    convoy::{DOCKER_DRIVER, Extent, MomentRecord, SourceMount},
+    convoy::{DOCKER_DRIVER, DumpRecord, Extent, MomentRecord, SourceMount},
     error::{Error, Result},
     files::{sync_folder, write_error, write_whole},
 };
@@ -143,7 +143,9 @@ pub(crate) struct SnapshotState {
     /// How long each container stood still, by its name, in milliseconds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) containers: BTreeMap<String, u64>,
-    /// The paths of some of them in the volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dumps: Vec<DumpRecord>,
+    /// The paths of some of the files that changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) changed_paths: Vec<String>,
 }
@@ -161,6 +163,7 @@ impl SnapshotState {
             changed_paths: self.changed_paths.clone(),
             stood: self.stood,
             containers: self.containers.clone(),
+            dumps: self.dumps.clone(),
         }
     }
 

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use super::{
     moment::{Files, Still},
     repository::OpenRepository,
-    save::{self, Parent, Source},
+    save::{self, Extras, Parent, Source},
 };
 use crate::{error::Result, progress::Piece, scope};
 
@@ -19,12 +19,13 @@ pub(super) fn first_without_a_hold<'a>(
     source: Source<'a>,
     piece: &dyn Piece,
 ) -> Result<Source<'a>> {
-    let Source { files, volume, parent } = source;
+    let Source { files, volume, parent, extras } = source;
     if parent.is_some() || !files.still.is_some_and(Still::is_wanted) {
         return Ok(source);
     }
     let begun = Timestamp::now();
-    let unheld = Source { files: Files { still: None, ..files }, volume, parent };
+    let files_only = Source { extras: Extras::default(), ..source };
+    let unheld = Source { files: Files { still: None, ..files }, ..files_only };
     let tree = save::save(repository, unheld, piece, &scope::is_ended)?.tree;
-    Ok(Source { files, volume, parent: Some(Parent { tree, begun }) })
+    Ok(Source { files, volume, parent: Some(Parent { tree, begun }), extras })
 }

@@ -17,6 +17,7 @@ needs_own_engine() {
     done
     unshare --mount --net --pid --fork --mount-proc true 2>/dev/null || skip "this machine gives root no mounts and processes of its own (unshare)"
     [ -d /sys/fs/cgroup ] || skip "there are no cgroups at /sys/fs/cgroup"
+    mkdir -p "$kept"
     find_engine
     make_base
 }
@@ -28,17 +29,21 @@ find_engine() {
     export PATH="$PATH:/usr/sbin:/sbin:$unpacked/usr/bin:$unpacked/usr/sbin" LD_LIBRARY_PATH="$unpacked/usr/lib/$(uname -m)-linux-gnu"
     is_engine_there && return
     command -v apt-get >/dev/null || skip "there is no Docker engine, and no apt-get to get Debian's with"
-    local folder
+    local folder got=
     folder=$(mktemp -d "$kept/unpacking.XXXXXX")
-    (
-        cd "$folder"
-        timeout 120 apt-get -qq download docker.io containerd runc libdevmapper1.02.1 >/dev/null 2>"$folder.log" \
-            || timeout 120 apt-get -qq download docker.io docker-cli containerd runc libdevmapper1.02.1 >/dev/null 2>"$folder.log"
-        for package in *.deb; do dpkg -x "$package" .; done
-        rm -f ./*.deb
-    ) || { rm -rf "$folder"; skip "Debian's engine could not be had: $(tail -1 "$folder.log")"; }
-    rm -rf "$unpacked" "$folder.log"
+    # The command is in a package of its own since Debian 13.
+    for packages in "docker.io docker-cli" docker.io; do
+        # shellcheck disable=SC2086 # words
+        if (cd "$folder" && timeout 120 apt-get -qq download $packages containerd runc libdevmapper1.02.1) >"$kept/docker-engine.log" 2>&1; then
+            got=1
+            break
+        fi
+    done
+    [ -n "$got" ] || { rm -rf "$folder"; skip "Debian's engine could not be had: $(tail -1 "$kept/docker-engine.log")"; }
+    find "$folder" -name '*.deb' -exec dpkg -x {} "$folder" \; -delete
+    rm -rf "$unpacked"
     mv "$folder" "$unpacked"
+    hash -r
     is_engine_there || skip "Debian's engine does not start here"
 }
 
@@ -51,21 +56,24 @@ is_engine_there() {
 make_base() {
     if [ -e "$base_archive" ]; then return; fi
     command -v debootstrap >/dev/null || skip "there is no debootstrap to make an image with"
-    local folder
-    mkdir -p "$kept"
+    local folder ended=0
     folder=$(mktemp -d "$kept/making.XXXXXX")
     echo "making an image with PostgreSQL and SQLite, once: $base_archive"
-    if ! timeout 300 debootstrap --variant=minbase --include=postgresql,sqlite3 bookworm "$folder" >"$folder.log" 2>&1; then
+    # What it mounts there is gone with it.
+    timeout --signal KILL 400 unshare --mount --pid --fork --kill-child --mount-proc \
+        debootstrap --variant=minbase --include=postgresql,sqlite3 bookworm "$folder" >"$kept/docker-base.log" 2>&1 || ended=$?
+    if [ "$ended" != 0 ]; then
         rm -rf "$folder"
-        tail -3 "$folder.log"
-        skip "debootstrap made no system (no network?): $folder.log"
+        tail -3 "$kept/docker-base.log"
+        [ "$ended" != 137 ] || skip "debootstrap made no system in 400 seconds: $kept/docker-base.log"
+        skip "debootstrap made no system (no network?): $kept/docker-base.log"
     fi
     # Nothing of this is used: archives, documents, and the compiler for long queries.
     rm -rf "$folder"/var/cache/apt/* "$folder"/var/lib/apt/lists/* "$folder"/usr/share/{doc,man,locale,info} \
         "$folder"/usr/lib/*/libLLVM-* "$folder"/usr/lib/*/libz3.so*
     tar -C "$folder" -cf "$folder.tar" .
     mv "$folder.tar" "$base_archive"
-    rm -rf "$folder" "$folder.log"
+    rm -rf "$folder"
 }
 
 # Runs a script among mounts, processes and networks of its own, for so many seconds at most, and takes away what is left. The folder
