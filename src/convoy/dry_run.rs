@@ -257,6 +257,17 @@ impl Daemon for DryRun {
         Ok(volumes)
     }
 
+    async fn forgotten_volumes(&self) -> Result<Option<BTreeMap<String, Volume>>> {
+        let mut volumes = self.daemon.forgotten_volumes().await?;
+        let pretended = self.pretended();
+        if let Some(volumes) = &mut volumes {
+            volumes.retain(|name, _| {
+                !pretended.deleted_volumes.contains(name) && !pretended.volumes.contains_key(name)
+            });
+        }
+        Ok(volumes)
+    }
+
     async fn volume(&self, name: &Name) -> Result<Volume> {
         let made = {
             let pretended = self.pretended();
@@ -323,7 +334,13 @@ impl Daemon for DryRun {
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
-        let volume = self.volume(name).await?;
+        let volume = match self.volume(name).await {
+            Err(error) if error.kind == ErrorKind::NotFound && !reference_only => {
+                let mut forgotten = self.forgotten_volumes().await?.unwrap_or_default();
+                forgotten.remove(name.as_str()).ok_or(error)?
+            }
+            volume => volume?,
+        };
         if !volume.mount_point.is_empty() {
             return Err(refusal::still_mounted(name.as_str()));
         }

@@ -84,7 +84,7 @@ impl Engine {
     /// its standard output goes to `sink`; without one, the end of that is in the error as well.
     ///
     /// # Errors
-    /// If it can't be run, fails, takes too long ([`ErrorKind::Timeout`]), is stopped
+    /// If it can't be run, fails, takes too long, is stopped
     /// ([`ErrorKind::Cancelled`]), its output does not come to its end, or the sink fails. The error
     /// names the container, and has the last lines that were printed.
     pub(crate) fn exec<'a>(
@@ -250,7 +250,7 @@ impl Exec<'_> {
 
     fn cut_off(self) -> Error {
         let message = format!("{self}: its output was cut off before it ended");
-        Error::new(ErrorKind::Timeout, message)
+        Error::new(ErrorKind::Io, message)
             .with_hint("was Docker restarted, or does a proxy before its socket end long answers?")
     }
 
@@ -264,7 +264,7 @@ impl Exec<'_> {
             Limit::Silent(limit) => ("printed nothing", limit),
         };
         let within = crate::units::format_duration(limit);
-        Error::new(ErrorKind::Timeout, format!("{self} {what} within {within}")).with_hint(
+        Error::new(ErrorKind::Io, format!("{self} {what} within {within}")).with_hint(
             "find out what it waits for (a lock, a question), or raise the label convoy-backups.exec-timeout",
         )
     }

@@ -98,43 +98,55 @@ among_our_own() { # SECONDS SCRIPT ARGUMENTS..
 
 own=''
 take_away() {
-    local groups=convoy-backups-$(basename "$WORK") turn
+    local groups turn
+    groups=$(basename "$WORK")
     [ -z "$own" ] || kill -KILL "$own" 2>/dev/null || true
     # Mounts are gone with the last process of theirs; control groups are not.
     for turn in $(seq 50); do
-        find /sys/fs/cgroup -depth -type d -path "*/$groups*" -exec rmdir {} + 2>/dev/null || true
+        # Podman's are under a name that can't be chosen; those with something in them stay.
+        find /sys/fs/cgroup -depth -type d \( -path "*/$groups*" -o -path "*/libpod_parent*" \) -exec rmdir {} + 2>/dev/null || true
         if [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name "$groups")" ] && rm -rf "$WORK" 2>/dev/null; then return; fi
         sleep 0.1
     done
     echo "left behind after $turn turns: $WORK, and /sys/fs/cgroup/*/$groups" >&2
 }
 
-# Starts the engine. Where it can't run, the script is skipped: nothing of ours is wrong then.
+# Starts the engine: Docker's, or Podman's with ENGINE=podman. Where it can't run, the script is skipped: nothing of ours is wrong then.
 start_engine() {
     # As systemd has it; else the engine mounts its folder onto itself.
     mount --make-rshared /
     # What this machine has at the usual places is not there for us, and what we make there is gone with us.
     mount -t tmpfs -o mode=755 tmpfs /run
     mount -t tmpfs -o mode=755 tmpfs /var/lib
-    unset DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG
+    unset DOCKER_CONTEXT DOCKER_CONFIG
+    export DOCKER_HOST=unix:///var/run/docker.sock
     mkdir -p "$WORK/engine"
+    if [ "${ENGINE:-docker}" = podman ]; then run_podman; else run_docker; fi
+    if ! timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.1; done'; then
+        tail -3 "$WORK/engine/log"
+        skip "no engine can run on this machine"
+    fi
+    docker import "$base_archive" base >/dev/null
+    if ! timeout 60 docker run --rm --network none base true >"$WORK/engine/first" 2>&1; then
+        cat "$WORK/engine/first"
+        skip "the engine can't run containers on this machine"
+    fi
+    echo "   ${ENGINE:-docker} $(docker version --format '{{.Server.Version}}'), $(docker info --format '{{.Driver}}, cgroup {{.CgroupVersion}}')"
+}
+
+run_docker() {
     echo '{}' >"$WORK/engine/daemon.json"
     printf 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n' >"$WORK/engine/containerd.toml"
     containerd --config "$WORK/engine/containerd.toml" --root "$WORK/engine/containerd" --state /run/containerd-own \
         --address /run/containerd-own.sock >"$WORK/engine/containerd.log" 2>&1 &
-    dockerd --config-file "$WORK/engine/daemon.json" --containerd /run/containerd-own.sock \
-        --data-root "$WORK/engine/data" --exec-root /run/docker-own --pidfile /run/docker-own.pid --host "unix://${SOCKET:-/var/run/docker.sock}" \
+    dockerd --config-file "$WORK/engine/daemon.json" --containerd /run/containerd-own.sock --data-root "$WORK/engine/data" \
+        --exec-root /run/docker-own --pidfile /run/docker-own.pid --host "$DOCKER_HOST" \
         --iptables=false --ip6tables=false --ip-forward=false --bridge=none \
-        --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/convoy-backups-$(basename "$WORK")" >"$WORK/engine/dockerd.log" 2>&1 &
-    export DOCKER_HOST=unix://${SOCKET:-/var/run/docker.sock}
-    if ! timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.1; done'; then
-        tail -3 "$WORK/engine/dockerd.log"
-        skip "no Docker engine can run on this machine"
-    fi
-    docker import "$base_archive" base >/dev/null
-    if ! timeout 60 docker run --rm --network none base true >"$WORK/engine/first.log" 2>&1; then
-        cat "$WORK/engine/first.log"
-        skip "the engine can't run containers on this machine"
-    fi
-    echo "   Docker $(docker version --format '{{.Server.Version}}'), $(docker info --format '{{.Driver}}, cgroup {{.CgroupVersion}}')"
+        --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(basename "$WORK")" >"$WORK/engine/log" 2>&1 &
+}
+
+run_podman() {
+    command -v podman >/dev/null || skip "there is no podman on this machine"
+    podman --root "$WORK/engine/data" --runroot /run/podman-own --storage-driver overlay --cgroup-manager cgroupfs --events-backend file \
+        system service --time 0 "$DOCKER_HOST" >"$WORK/engine/log" 2>&1 &
 }

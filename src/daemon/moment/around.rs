@@ -106,10 +106,10 @@ impl Around {
         for container in self.begun.iter().rev() {
             let Some(after) = &container.after else { continue };
             // Also where the run was cancelled.
-            if let Err(error) = self.run(container, AFTER_LABEL, after, &|| false) {
-                if let Some(also) = failure.replace(error) {
-                    log::error!("volume {}: {also}", self.volume);
-                }
+            if let Err(error) = self.run(container, AFTER_LABEL, after, &|| false)
+                && let Some(also) = failure.replace(error)
+            {
+                log::error!("volume {}: {also}", self.volume);
             }
         }
         failure.map_or(Ok(()), Err)
