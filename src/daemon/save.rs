@@ -65,7 +65,7 @@ use std::thread;
 use jiff::Zoned;
 use rustic_core::{
     Id, TreeId,
-    repofile::{BlobType, ConfigFile, SnapshotSummary},
+    repofile::{BlobType, SnapshotSummary},
 };
 
 use self::{
@@ -177,16 +177,14 @@ fn save_watched(
     let started = Zoned::now();
     let still = source.files.still;
     let cancelled = &|| cancelled() || still.is_some_and(Still::is_over);
-    let config = repository.config()?;
-    let coder = || repository.coder(&config);
+    let coder = || repository.coder();
     let backend = repository.backend();
     let index = repository.index()?;
     let writer = PackWriter::new(backend);
-    let blobs = BlobWriter::new(&index, &config, &writer);
+    let blobs = BlobWriter::new(&index, repository.config(), &writer);
     let workers = workers();
-    let known = source
-        .parent
-        .and_then(|parent| known_trees(&parent, source.volume, &index, repository, &config));
+    let known =
+        source.parent.and_then(|parent| known_trees(&parent, source.volume, &index, repository));
     let (parent_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
     let is_held = still.map_or(Ok(false), Still::hold)?;
     let is_of_all = is_held && still.is_some_and(Still::is_of_all);
@@ -196,7 +194,7 @@ fn save_watched(
         backend,
         index: &index,
         blobs: &blobs,
-        content: ContentReader::new(&blobs, Chunks::new(&config)?, piece, cancelled),
+        content: ContentReader::new(&blobs, Chunks::new(repository.config())?, piece, cancelled),
         piece,
         folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
@@ -231,12 +229,10 @@ pub(in crate::daemon) fn keep_trees(
     repository: &OpenRepository,
     trees: &[String],
 ) -> Result<Vec<TreeId>> {
-    let config = repository.config()?;
-    let coder = || repository.coder(&config);
     let index = repository.index()?;
     let writer = PackWriter::new(repository.backend());
-    let blobs = BlobWriter::new(&index, &config, &writer);
-    let mut coders = [coder()?, coder()?];
+    let blobs = BlobWriter::new(&index, repository.config(), &writer);
+    let mut coders = [repository.coder()?, repository.coder()?];
     let kept = thread::scope(|threads| {
         let [own, writers] = &mut coders;
         let writing = threads.spawn(|| writer.run(writers));
@@ -259,11 +255,10 @@ fn known_trees(
     volume: &str,
     index: &Index,
     repository: &OpenRepository,
-    config: &ConfigFile,
 ) -> Option<(Hash, Option<Hash>)> {
     let read = || {
         let tree = HexHash::parse(parent.tree.to_hex().as_str())?.0;
-        let mut coder = repository.coder(config).ok()?;
+        let mut coder = repository.coder().ok()?;
         let top = ParentFolder::read(&tree, index, repository.backend(), &mut coder);
         let top = top.inspect_err(|error| {
             log::warn!("volume \"{volume}\": all files are read, because the last snapshot can't be: {error}");

@@ -33,14 +33,13 @@ pub(in crate::daemon) fn stream(
     repository: &OpenRepository,
     make: impl FnOnce(Take<'_>) -> Result<()>,
 ) -> Result<Streamed> {
-    let config = repository.config()?;
     let index = repository.index()?;
     let writer = PackWriter::new(repository.backend());
-    let blobs = BlobWriter::new(&index, &config, &writer);
-    let mut coders = (0..=writer.threads()).map(|_| repository.coder(&config));
+    let blobs = BlobWriter::new(&index, repository.config(), &writer);
+    let mut coders = (0..=writer.threads()).map(|_| repository.coder());
     let own = coders.next().ok_or_else(|| Error::internal("there is no coder"))??;
     let coders = coders.collect::<Result<Vec<_>>>()?;
-    let mut cutter = Cutter::new(&blobs, Chunks::new(&config)?, own);
+    let mut cutter = Cutter::new(&blobs, Chunks::new(repository.config())?, own);
     let kept = thread::scope(|threads| {
         // Whatever happens, the threads end: the scope waits for them.
         let _end = End(&writer);
@@ -59,7 +58,7 @@ pub(in crate::daemon) fn stream(
         }
         made.and_then(|streamed| finished.map(|()| streamed))
     });
-    let written = writer.finish(&mut repository.coder(&config)?);
+    let written = writer.finish(&mut repository.coder()?);
     let flushed = repository.backend().flush();
     repository.forget_index();
     let kept = kept?;
