@@ -81,9 +81,10 @@ fn the_compose_file_has_every_setting_with_its_default() {
         };
         let (is_comment, value) =
             line(&name).unwrap_or_else(|| panic!("docker-compose.yml lacks {name}"));
-        // Not to set it means less in the folder of an earlier release.
-        if setting.name == "BKUP_DOCKER_VOLUMES" {
-            assert_eq!((is_comment, value), (true, "all"));
+        // Not to set them means less: in the folder of an earlier release, and for folders of the host.
+        let unset = [("BKUP_DOCKER_VOLUMES", "all"), ("BKUP_DOCKER_HOLD", "pause")];
+        if let Some((_, default)) = unset.iter().find(|(name, _)| *name == setting.name) {
+            assert_eq!((is_comment, value), (true, *default));
             continue;
         }
         if let Some(default) = setting.default.filter(|_| !own.contains(&setting.name)) {
