@@ -3,8 +3,13 @@
 //! The routes: <https://docs.docker.com/reference/api/engine/>. Each call begins with the newest
 //! version of the API that the engine has, because engines drop old ones. Every method blocks.
 
+mod commands;
 mod containers;
 mod events;
+mod exec;
+mod exec_output;
+#[cfg(test)]
+mod exec_tests;
 mod failure;
 mod holding;
 mod model;
@@ -34,10 +39,14 @@ use crate::{
     sync::lock,
     unix_http::{self, Answer, Failure, Times},
 };
+pub(crate) use commands::{
+    AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, DUMP_LABEL, DumpKind, commands,
+};
 pub(crate) use containers::{Answered, ContainerState, How};
 pub(crate) use events::Event;
+pub(crate) use exec::{Exec, Limit};
 pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, Writing, Written, writing};
-pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL};
+pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL, is_anonymous_name};
 pub(crate) use own::Own;
 pub(crate) use selection::{
     BINDS_LABEL, Binds, ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection,
@@ -73,6 +82,9 @@ impl Engine {
             return Ok(known);
         }
         let answer = self.exchange(&Method::GET, "/_ping", None, until)?;
+        if answer.header("api-version").is_none() && !answer.status.is_success() {
+            return Err(failure::no_answer(&self.socket, answer.status).with_request("GET /_ping"));
+        }
         let version = answer.header("api-version").filter(|_| answer.status.is_success());
         let is_version = |text: &String| {
             text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
@@ -213,8 +225,22 @@ impl Engine {
         body: Option<&Value>,
         until: Instant,
     ) -> Result<Answer> {
+        let request = Self::request(method, path, body);
+        let deadline = until.saturating_duration_since(Instant::now());
+        let times = Times { connect: CONNECT_TIME, deadline };
+        let answer = async { unix_http::exchange(&self.socket, request?, times).await };
+        answer.await.map_err(|failure| {
+            failure::error_of(&failure, &self.socket).with_request(format!("{method} {path}"))
+        })
+    }
+
+    fn request(
+        method: &Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Result<Request<Full<Bytes>>, Failure> {
         let body = body.map_or_else(Vec::new, |body| body.to_string().into_bytes());
-        let request = Request::builder()
+        Request::builder()
             .method(method)
             .uri(path)
             .header(header::HOST, "docker")
@@ -222,12 +248,6 @@ impl Engine {
             .header(header::CONTENT_LENGTH, body.len())
             .header(header::CONNECTION, "close")
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| Failure::NotConnected(io::Error::other(error)));
-        let deadline = until.saturating_duration_since(Instant::now());
-        let times = Times { connect: CONNECT_TIME, deadline };
-        let answer = async { unix_http::exchange(&self.socket, request?, times).await };
-        answer.await.map_err(|failure| {
-            failure::error_of(&failure, &self.socket).with_request(format!("{method} {path}"))
-        })
+            .map_err(|error| Failure::NotConnected(io::Error::other(error)))
     }
 }

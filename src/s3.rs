@@ -3,6 +3,7 @@
 mod failure;
 mod objects;
 mod options;
+mod upload;
 
 pub(crate) use objects::{Objects, age, size};
 pub(crate) use options::S3Options;

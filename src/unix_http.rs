@@ -1,6 +1,12 @@
-//! One HTTP request over a unix socket, and its whole answer, over a connection of its own.
+//! One HTTP request over a unix socket, and its answer, whole or piece by piece, over a connection of
+//! its own.
 
-use std::{fmt, io, os::unix::fs::FileTypeExt as _, path::Path, time::Duration};
+use std::{
+    fmt, io,
+    os::unix::fs::FileTypeExt as _,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
@@ -71,6 +77,86 @@ pub(crate) fn is_another_file(socket: &Path) -> bool {
     std::fs::metadata(socket).is_ok_and(|found| !found.file_type().is_socket())
 }
 
+/// Takes the body of an answer while it arrives.
+pub(crate) trait Receiver {
+    /// Why nothing more is wanted.
+    type Stop;
+
+    /// The next piece of the body of an answer with a status of success.
+    ///
+    /// # Errors
+    /// If nothing more is wanted.
+    fn piece(&mut self, piece: &[u8]) -> Result<(), Self::Stop>;
+
+    /// Nothing arrived for so long; it is said several times a second.
+    ///
+    /// # Errors
+    /// If nothing more is waited for.
+    fn waited(&mut self, silent: Duration) -> Result<(), Self::Stop>;
+}
+
+/// How often a [`Receiver`] is told that nothing arrives.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Sends `request` to `socket`, and gives the body of the answer to the receiver. The body of an answer
+/// that refuses comes back in the answer, at most [`MAX_ANSWER_LENGTH`] of it.
+///
+/// # Errors
+/// The outer one if there is no whole answer, the inner one if the receiver stopped.
+pub(crate) async fn stream<R: Receiver>(
+    socket: &Path,
+    request: Request<Full<Bytes>>,
+    connect: Duration,
+    receiver: &mut R,
+) -> Result<Result<Answer, R::Stop>, Failure> {
+    let stream = match timeout(connect, UnixStream::connect(socket)).await {
+        Ok(connected) => connected.map_err(Failure::NotConnected)?,
+        Err(_) => return Err(Failure::ConnectDeadline),
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let exchange = async {
+        let response = match patiently(sender.send_request(request), receiver).await {
+            Ok(response) => response.map_err(broken)?,
+            Err(stop) => return Ok(Err(stop)),
+        };
+        let (head, mut incoming) = response.into_parts();
+        let mut body = Vec::new();
+        loop {
+            let frame = match patiently(incoming.frame(), receiver).await {
+                Ok(frame) => frame,
+                Err(stop) => return Ok(Err(stop)),
+            };
+            let Some(frame) = frame else { break };
+            let Ok(data) = frame.map_err(broken)?.into_data() else { continue };
+            if !head.status.is_success() {
+                if body.len() + data.len() > MAX_ANSWER_LENGTH {
+                    return Err(Failure::TooLarge);
+                }
+                body.extend_from_slice(&data);
+            } else if let Err(stop) = receiver.piece(&data) {
+                return Ok(Err(stop));
+            }
+        }
+        Ok(Ok(Answer { status: head.status, headers: head.headers, body }))
+    };
+    driven(exchange, connection).await
+}
+
+/// Waits for a future, and tells the receiver for how long.
+async fn patiently<F: Future, R: Receiver>(
+    future: F,
+    receiver: &mut R,
+) -> Result<F::Output, R::Stop> {
+    let since = Instant::now();
+    tokio::pin!(future);
+    loop {
+        match timeout(LOOK, &mut future).await {
+            Ok(done) => return Ok(done),
+            Err(_) => receiver.waited(since.elapsed())?,
+        }
+    }
+}
+
 /// Sends `request` to `socket` and reads the whole answer in time.
 pub(crate) async fn exchange(
     socket: &Path,
@@ -106,6 +192,11 @@ async fn converse(stream: UnixStream, request: Request<Full<Bytes>>) -> Result<A
         }
         Ok(Answer { status: head.status, headers: head.headers, body })
     };
+    driven(exchange, connection).await
+}
+
+/// An exchange, while its connection is driven.
+async fn driven<T>(exchange: impl Future<Output = T>, connection: impl Future) -> T {
     tokio::pin!(exchange, connection);
     tokio::select! {
         biased;

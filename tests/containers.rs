@@ -81,14 +81,32 @@ fn the_compose_file_has_every_setting_with_its_default() {
         };
         let (is_comment, value) =
             line(&name).unwrap_or_else(|| panic!("docker-compose.yml lacks {name}"));
-        // Not to set it means less in the folder of an earlier release.
-        if setting.name == "BKUP_DOCKER_VOLUMES" {
-            assert_eq!((is_comment, value), (true, "all"));
+        // Not to set them means less: in the folder of an earlier release, and for folders of the host.
+        let unset = [("BKUP_DOCKER_VOLUMES", "all"), ("BKUP_DOCKER_HOLD", "pause")];
+        if let Some((_, default)) = unset.iter().find(|(name, _)| *name == setting.name) {
+            assert_eq!((is_comment, value), (true, *default));
             continue;
         }
         if let Some(default) = setting.default.filter(|_| !own.contains(&setting.name)) {
             assert_eq!((is_comment, value.trim_matches('"')), (false, default), "{name}");
         }
         assert!(!setting.is_secret() || value.starts_with("/run/secrets/"), "{name}");
+    }
+}
+
+#[test]
+fn what_the_other_compose_files_set_are_settings() {
+    for file in ["docker-compose-docker.yml", "docker-compose-nfs.yml", "docker-stack.yml"] {
+        let path = format!("{}/{file}", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(path).unwrap();
+        let set = text.lines().filter_map(|line| {
+            line.trim().trim_start_matches("# ").split_once(": ").map(|(name, _)| name)
+        });
+        let set: Vec<_> = set.filter(|name| name.starts_with("BKUP_")).collect();
+        assert!(!set.is_empty(), "{file}");
+        for name in set {
+            let is_it = |known: &str| name == known || name.strip_suffix("_FILE") == Some(known);
+            assert!(SETTINGS.iter().any(|setting| is_it(setting.name)), "{file}: {name}");
+        }
     }
 }

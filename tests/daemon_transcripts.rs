@@ -85,6 +85,8 @@ fn without_our_fields(text: &str) -> String {
         "VolumeID",
         "BackupSize",
         "CreatedAt",
+        "Encrypted",
+        "Program",
         "FileCount",
         "Host",
         "Moment",

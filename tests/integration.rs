@@ -7,6 +7,7 @@ mod backup_data;
 mod bad_input;
 mod browser;
 mod command_line;
+mod container_commands;
 mod container_holds;
 mod containers;
 mod crontab;

@@ -243,6 +243,19 @@ fn each_command_lists_the_backups_in_a_bucket_and_reads_none_of_them_again() {
 }
 
 #[test]
+fn a_backup_of_what_has_not_changed_takes_few_requests() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup --create-snapshot").ok();
+    let before = s3.requests().len();
+    site.run("backup --create-snapshot").ok();
+    let asked = s3.requests().split_off(before);
+    // Lists have more pages here than elsewhere.
+    assert!(asked.len() <= 24, "{}: {asked:?}", asked.len());
+}
+
+#[test]
 fn a_wrong_region_is_forgotten_when_it_was_corrected() {
     let s3 = S3::start();
     let site = site(&s3);

@@ -128,6 +128,7 @@ forward! {
     Read mounts_in_volume(volume: &Name) -> Option<Vec<String>>;
     Read volumes() -> BTreeMap<String, Volume>;
     Read driver_volumes() -> BTreeMap<String, DriverInfo>;
+    Read forgotten_volumes() -> Option<BTreeMap<String, Volume>>;
     Read volume(name: &Name) -> Volume;
     Write create_volume(volume: &NewVolume) -> Volume;
     Write mount_volume(name: &Name, mount_point: Option<&str>) -> Mount;

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     app,
     clock::{self, Clock as _, SystemClock},
-    config::{DaemonChoice, SystemSettings},
+    config::SystemSettings,
     error::{Error, Result},
     logging,
     notify::{NO_CHANNEL, NO_CHANNEL_LONG_HINT},
@@ -52,15 +52,6 @@ pub(super) async fn doctor(context: &Context) -> Result<u8> {
     checks.extend(log(context).await);
     checks.extend(channels(context));
     checks.extend(daemon(context).await);
-    if context.config.repository_password.is_none()
-        && matches!(context.config.daemon().choice, DaemonChoice::Builtin(_))
-    {
-        checks.push(warning(
-            "encryption",
-            "the built-in daemon's backups are not encrypted",
-            "set BKUP_REPOSITORY_PASSWORD (and keep it somewhere else, too) before the first backup",
-        ));
-    }
 
     let code = u8::from(checks.iter().any(|check| check.verdict == Verdict::Failed));
     if context.flags.json {

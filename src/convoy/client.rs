@@ -40,7 +40,7 @@ use crate::{
     error::{ErrorKind, Result},
     unix_http::{Failure, is_another_file},
 };
-use answer::{MountsInside, Used};
+use answer::{Forgotten, MountsInside, Used};
 pub(crate) use call::Deadlines;
 use call::{Call, pauses};
 use failure::{error_of, may_be_restarting};
@@ -247,6 +247,11 @@ impl Daemon for Client {
 
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
         self.json(self.get("/volumes/list?driver=1", None, self.deadlines().listing)).await
+    }
+
+    async fn forgotten_volumes(&self) -> Result<Option<BTreeMap<String, Volume>>> {
+        let call = self.get(route::VOLUMES_FORGOTTEN, None, self.deadlines().listing);
+        Ok(self.beyond_convoy::<Forgotten>(call).await?.and_then(|answer| answer.volumes))
     }
 
     async fn volume(&self, name: &Name) -> Result<Volume> {

@@ -59,6 +59,11 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// `GET /volumes/list?driver=1`: the volumes as the drivers see them, by name.
     async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>>;
 
+    /// The volumes that are forgotten, by name: they are not listed, and their files and snapshots
+    /// stay. `None` if the daemon can't tell. Our server answers `GET /volumes/forgotten`. Convoy has
+    /// no such route and can't tell. [`Daemon::delete_volume`] also deletes one of these.
+    async fn forgotten_volumes(&self) -> Result<Option<BTreeMap<String, Volume>>>;
+
     /// `GET /volumes/`: one volume.
     async fn volume(&self, name: &Name) -> Result<Volume>;
 

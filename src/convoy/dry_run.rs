@@ -11,9 +11,9 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    ApiTime, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, HOLD, Info,
-    MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE, refusal,
-    url::DestinationKind,
+    ApiTime, Backup, BackupUrl, COMMANDS, Capabilities, Changes, Daemon, Destination, DriverInfo,
+    HOLD, Info, MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs,
+    extent::BACKUP_SIZE, refusal, url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -137,11 +137,13 @@ impl DryRun {
         let volume = self.volume(volume).await?;
         let is_live = volume.told(MOMENT).is_none_or(|moment| moment == "live");
         let meanwhile = if is_live { "while it is read" } else { "while its moment is taken" };
-        Ok(match volume.told(HOLD) {
+        let held = match volume.told(HOLD) {
             None => String::new(),
             Some("command") => format!(", and hold what writes to it still {meanwhile}"),
             Some(containers) => format!(", and {containers} {meanwhile}"),
-        })
+        };
+        let commands = volume.told(COMMANDS).map(|told| format!(", and {told}"));
+        Ok(held + commands.as_deref().unwrap_or_default())
     }
 
     /// Notes a backup that would be made.
@@ -255,6 +257,17 @@ impl Daemon for DryRun {
         Ok(volumes)
     }
 
+    async fn forgotten_volumes(&self) -> Result<Option<BTreeMap<String, Volume>>> {
+        let mut volumes = self.daemon.forgotten_volumes().await?;
+        let pretended = self.pretended();
+        if let Some(volumes) = &mut volumes {
+            volumes.retain(|name, _| {
+                !pretended.deleted_volumes.contains(name) && !pretended.volumes.contains_key(name)
+            });
+        }
+        Ok(volumes)
+    }
+
     async fn volume(&self, name: &Name) -> Result<Volume> {
         let made = {
             let pretended = self.pretended();
@@ -321,7 +334,13 @@ impl Daemon for DryRun {
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
-        let volume = self.volume(name).await?;
+        let volume = match self.volume(name).await {
+            Err(error) if error.kind == ErrorKind::NotFound && !reference_only => {
+                let mut forgotten = self.forgotten_volumes().await?.unwrap_or_default();
+                forgotten.remove(name.as_str()).ok_or(error)?
+            }
+            volume => volume?,
+        };
         if !volume.mount_point.is_empty() {
             return Err(refusal::still_mounted(name.as_str()));
         }

@@ -19,8 +19,25 @@ pub(crate) const MOMENT_NOTE: &str = "MomentNote";
 /// such as `pause db, stop web`. Not there if nothing is held.
 pub(crate) const HOLD: &str = "Hold";
 
+/// The field of a volume's `DriverInfo` with what labels ask to be done in containers for its backups,
+/// such as `dump postgres in db, run convoy-backups.exec-before in web`. Not there if nothing is.
+pub(crate) const COMMANDS: &str = "ContainerCommands";
+
+/// The field of a volume's `DriverInfo` with the database in it that is saved while it writes, with
+/// neither a moment, a hold nor a dump: `postgres`, `sqlite`, ..
+pub(crate) const LIVE_DATABASE: &str = "LiveDatabase";
+
 /// The field of a volume's `DriverInfo` that says why its files can't be read now.
 pub(crate) const PROBLEM: &str = "Problem";
+
+/// The field of a volume's `DriverInfo` that says that it is forgotten: Docker removed it, and its files
+/// stay.
+pub(crate) const FORGOTTEN: &str = "Forgotten";
+
+/// The field of the daemon's settings (`General`) with the program and its version. Convoy has none.
+pub(crate) const PROGRAM: &str = "Program";
+/// The field of the daemon's settings (`General`) that says whether its backups are encrypted.
+pub(crate) const ENCRYPTED: &str = "Encrypted";
 
 /// The driver of volumes that are folders of the host, which are never made, moved or removed.
 pub(crate) const FOLDER_DRIVER: &str = "folder";
@@ -129,14 +146,22 @@ pub(crate) mod route {
     pub(crate) const BACKUPS_USED: &str = "/backups/used";
     /// Whether a volume has changed since a backup.
     pub(crate) const VOLUMES_CHANGES: &str = "/volumes/changes";
+    /// The forgotten volumes.
+    pub(crate) const VOLUMES_FORGOTTEN: &str = "/volumes/forgotten";
     /// What is mounted in a volume.
     pub(crate) const VOLUMES_MOUNTS: &str = "/volumes/mounts";
     /// Inspects many backups at once.
     pub(crate) const BACKUPS_INSPECTED: &str = "/backups/inspected";
     /// All that are `GET`: a client takes a 404 for Convoy, so the server must know each.
     #[cfg(test)]
-    pub(crate) const READS: [&str; 5] =
-        [CAPABILITIES, BACKUPS_USED, BACKUPS_INSPECTED, VOLUMES_MOUNTS, VOLUMES_CHANGES];
+    pub(crate) const READS: [&str; 6] = [
+        CAPABILITIES,
+        BACKUPS_USED,
+        BACKUPS_INSPECTED,
+        VOLUMES_FORGOTTEN,
+        VOLUMES_MOUNTS,
+        VOLUMES_CHANGES,
+    ];
 }
 
 /// What a daemon does beyond Convoy's API.

@@ -527,6 +527,10 @@ impl Daemon for MemoryDaemon {
         Ok(None)
     }
 
+    async fn forgotten_volumes(&self) -> Result<Option<BTreeMap<String, Volume>>> {
+        Ok(None)
+    }
+
     async fn info(&self) -> Result<Info> {
         let info = |ebs: bool| {
             let drivers = if ebs {

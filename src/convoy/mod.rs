@@ -37,15 +37,16 @@ pub(crate) mod url;
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
-    CONTAINERS, Capabilities, DOCKER_DRIVER, FOLDER_DRIVER, HINT, HOLD, KIND, MOMENT, MOMENT_NOTE,
-    NOT_BACKED_UP, NOTE, NotBackedUp, NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROJECT, REQUIRED,
-    ROOT_ID, SERVICE, VOLUME_ID, route,
+    COMMANDS, CONTAINERS, Capabilities, DOCKER_DRIVER, ENCRYPTED, FOLDER_DRIVER, FORGOTTEN, HINT,
+    HOLD, KIND, LIVE_DATABASE, MOMENT, MOMENT_NOTE, NOT_BACKED_UP, NOTE, NotBackedUp,
+    NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROGRAM, PROJECT, REQUIRED, ROOT_ID, SERVICE,
+    VOLUME_ID, route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
 pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
-pub(crate) use moment_record::MomentRecord;
+pub(crate) use moment_record::{DumpRecord, MomentRecord};
 pub(crate) use names::{Name, snapshot_time};
 pub(crate) use plugin::Plugin;
 pub(crate) use source_mounts::source_mounts;

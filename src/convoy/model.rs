@@ -8,11 +8,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ApiTime, BackupUrl, DOCKER_DRIVER, Extent, MomentRecord, NOT_BACKED_UP, NOTE, Name,
-    NotBackedUp, PROBLEM, VOLUME_ID,
+    ApiTime, BackupUrl, DOCKER_DRIVER, ENCRYPTED, Extent, MomentRecord, NOT_BACKED_UP, NOTE, Name,
+    NotBackedUp, NotBackedUpKind, PROBLEM, PROGRAM, VOLUME_ID,
     extent::{DOUBT, SNAPSHOT_SIZE},
     names,
 };
+use crate::engine::is_anonymous_name;
 
 /// A driver's description of a volume or a snapshot: names and strings that each driver chooses.
 pub(crate) type DriverInfo = BTreeMap<String, String>;
@@ -44,10 +45,38 @@ impl Info {
         self.drivers.get("ebs").and_then(|driver| driver.get("Region")).and_then(Value::as_str)
     }
 
-    /// What is on Docker's host and not backed up, by the driver `docker`.
+    /// The built-in daemon's program and version. Convoy tells none.
+    pub(crate) fn program(&self) -> Option<&str> {
+        self.general.get(PROGRAM).and_then(Value::as_str)
+    }
+
+    /// Whether backups are encrypted, if the daemon tells it.
+    pub(crate) fn is_encrypted(&self) -> Option<bool> {
+        self.general.get(ENCRYPTED).and_then(Value::as_bool)
+    }
+
+    /// What is on Docker's host and not backed up.
     pub(crate) fn not_backed_up(&self) -> Vec<NotBackedUp> {
-        let told = self.docker(NOT_BACKED_UP).cloned();
-        told.and_then(|told| serde_json::from_value(told).ok()).unwrap_or_default()
+        let told = self.drivers.values().filter_map(|driver| driver.get(NOT_BACKED_UP));
+        let told = told.filter_map(|told| Vec::<NotBackedUp>::deserialize(told).ok());
+        told.flatten().collect()
+    }
+
+    /// Adds the volumes of Docker's plugin that nobody named to what is not backed up.
+    pub(crate) fn add_unnamed<'a>(&mut self, volumes: impl Iterator<Item = &'a str>) {
+        let unnamed = volumes.map(|name| NotBackedUp {
+            kind: NotBackedUpKind::Anonymous,
+            name: name.to_owned(),
+            why: "it has no name".to_owned(),
+            containers: Vec::new(),
+        });
+        let unnamed: Vec<_> = unnamed.collect();
+        let driver = self.default_driver().unwrap_or("vfs").to_owned();
+        if !unnamed.is_empty()
+            && let Some(Value::Object(driver)) = self.drivers.get_mut(&driver)
+        {
+            driver.insert(NOT_BACKED_UP.into(), serde_json::json!(unnamed));
+        }
     }
 
     /// Why Docker could not be asked for its volumes.
@@ -104,6 +133,12 @@ impl Volume {
     /// As [`super::Backup::source`], of the volume itself.
     pub(crate) fn source(&self) -> String {
         self.id().or_else(|| self.mark()).unwrap_or_default().to_owned()
+    }
+
+    /// Whether Docker made it for a container that did not name it. Of Docker's own, the driver `docker`
+    /// has those that somebody asked for.
+    pub(crate) fn is_unnamed(&self) -> bool {
+        self.driver != DOCKER_DRIVER && is_anonymous_name(&self.name)
     }
 
     /// The snapshots that were taken since this volume exists, newest first. A daemon keeps the

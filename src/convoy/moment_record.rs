@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 /// The field with the kind of moment that a backup is of: `live`, if its files were read one after
@@ -20,10 +21,26 @@ pub(crate) const HELD_MILLISECONDS: &str = "HeldMilliseconds";
 /// The field that says for how long each container stood still, in milliseconds, as a JSON map.
 pub(crate) const HELD_CONTAINERS: &str = "HeldContainers";
 
+/// The field with the dumps of databases that a backup has, as a JSON list of [`DumpRecord`].
+pub(crate) const DUMPS: &str = "Dumps";
+
+/// A dump of a database that a backup has as a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct DumpRecord {
+    /// `postgres`, `mysql`, `mariadb`, `mongodb`, `redis` or `sqlite`.
+    pub(crate) kind: String,
+    /// The name of the container in which it was made.
+    pub(crate) container: String,
+    /// The path in the volume.
+    pub(crate) path: String,
+    pub(crate) bytes: u64,
+}
+
 /// Of what moment the files of a backup are. A daemon that does not tell leaves all of it empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct MomentRecord {
-    /// The kind: `live`, `reflink`, `btrfs` or `command`.
+    /// The kind: `live`, `reflink`, `btrfs` or `command`; `dump` if it has no files but dumps.
     pub(crate) kind: Option<String>,
     /// The number of files and folders that changed while they were read, or went missing: moved or
     /// removed. What the backup has of them may be torn, or nothing.
@@ -35,6 +52,7 @@ pub(crate) struct MomentRecord {
     pub(crate) stood: Option<u64>,
     /// How long each container stood still, by its name, in milliseconds.
     pub(crate) containers: BTreeMap<String, u64>,
+    pub(crate) dumps: Vec<DumpRecord>,
 }
 
 impl MomentRecord {
@@ -55,6 +73,10 @@ impl MomentRecord {
                 .get(HELD_CONTAINERS)
                 .and_then(|containers| serde_json::from_str(containers).ok())
                 .unwrap_or_default(),
+            dumps: fields
+                .get(DUMPS)
+                .and_then(|dumps| serde_json::from_str(dumps).ok())
+                .unwrap_or_default(),
         }
     }
 
@@ -66,11 +88,20 @@ impl MomentRecord {
         if !self.containers.is_empty() {
             fields.push((HELD_CONTAINERS, json!(self.containers).to_string()));
         }
+        if !self.dumps.is_empty() {
+            fields.push((DUMPS, json!(self.dumps).to_string()));
+        }
         if self.changed_files > 0 {
             fields.push((CHANGED_FILES, self.changed_files.to_string()));
             fields.push((CHANGED_PATHS, json!(self.changed_paths).to_string()));
         }
         fields
+    }
+
+    /// How many files may be torn, and a database in them not open: those that changed, unless the backup
+    /// has a dump of the database.
+    pub(crate) fn torn_files(&self) -> u64 {
+        if self.dumps.is_empty() { self.changed_files } else { 0 }
     }
 
     /// What is said of files that changed or went missing while they were read; `None` if there were
@@ -89,9 +120,12 @@ impl MomentRecord {
             (named, true) => format!(" ({named}, ..)"),
         };
         let were = if them == "it" { "was" } else { "were" };
-        Some(format!(
-            "{files} changed or went missing while {them} {were} read{named}; a database among them may not open"
-        ))
+        let so = if self.dumps.is_empty() {
+            "a database among them may not open"
+        } else {
+            "the database is to be restored from its dump, which is whole"
+        };
+        Some(format!("{files} changed or went missing while {them} {were} read{named}; {so}"))
     }
 }
 
@@ -112,7 +146,14 @@ mod tests {
         };
         let containers = BTreeMap::from([("db".to_owned(), 300)]);
         let stood = MomentRecord { stood: Some(312), containers, ..still.clone() };
-        for moment in [&still, &torn, &stood, &MomentRecord::default()] {
+        let dump = DumpRecord {
+            kind: "postgres".into(),
+            container: "db".into(),
+            path: ".convoy-backups.db.postgres.sql".into(),
+            bytes: 7,
+        };
+        let dumped = MomentRecord { dumps: vec![dump], ..torn.clone() };
+        for moment in [&still, &torn, &stood, &dumped, &MomentRecord::default()] {
             let fields = moment.fields().into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
             assert_eq!(MomentRecord::of(&fields), *moment);
@@ -122,5 +163,7 @@ mod tests {
             torn.warning().unwrap(),
             "3 files changed or went missing while they were read (\"db/main.sqlite\", \"a \"b\"\", ..); a database among them may not open"
         );
+        assert!(dumped.warning().unwrap().ends_with("restored from its dump, which is whole"));
+        assert_eq!((torn.torn_files(), dumped.torn_files()), (3, 0));
     }
 }

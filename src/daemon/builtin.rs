@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::{
     backups::StoredUrl,
-    operations::{Operations, User, View},
+    mounted::User,
+    operations::{Operations, View},
     options::BuiltinOptions,
 };
 use crate::{
@@ -159,6 +160,13 @@ impl Daemon for BuiltinDaemon {
         let view = self.view;
         self.run("listing the volumes", move |operations| {
             operations.listed(view, |form, volume, seen| form.driver_info(volume, seen))
+        })
+        .await
+    }
+
+    async fn forgotten_volumes(&self) -> Result<Option<BTreeMap<String, Volume>>> {
+        self.run("listing the forgotten volumes", |operations| {
+            Ok(Some(operations.forgotten_volumes()))
         })
         .await
     }

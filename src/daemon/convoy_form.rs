@@ -13,8 +13,9 @@ use super::{
 };
 use crate::{
     convoy::{
-        ApiTime, CONTAINERS, DriverInfo, HOLD, Info, MOMENT, MOMENT_NOTE, NOT_BACKED_UP, NOTE,
-        PROBLEM, PROJECT, SERVICE, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
+        ApiTime, COMMANDS, CONTAINERS, DriverInfo, ENCRYPTED, HOLD, Info, LIVE_DATABASE, MOMENT,
+        MOMENT_NOTE, NOT_BACKED_UP, NOTE, PROBLEM, PROGRAM, PROJECT, SERVICE, SNAPSHOT_SIZE,
+        Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, Result},
 };
@@ -24,12 +25,16 @@ pub(super) struct ConvoyForm<'a> {
     pub(super) root: &'a Root,
     pub(super) drivers: &'a Drivers,
     pub(super) zone: TimeZone,
+    /// Whether backups are encrypted.
+    pub(super) is_encrypted: bool,
 }
 
 impl ConvoyForm<'_> {
     /// `GET /info`.
     pub(super) fn info(&self) -> Result<Info> {
         let general = json!({
+            PROGRAM: concat!("convoy-backups ", env!("CARGO_PKG_VERSION")),
+            ENCRYPTED: self.is_encrypted,
             "Root": self.root.path(),
             "DriverList": self.drivers.names(),
             "DefaultDriver": self.drivers.vfs.name(),
@@ -79,19 +84,27 @@ impl ConvoyForm<'_> {
             (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
         ];
-        let of_docker = (!volume.is_ours()).then(|| self.drivers.docker.users(volume));
-        let of_docker = of_docker.map(|volume| {
-            let joined =
-                |field, names: Vec<String>| (!names.is_empty()).then(|| (field, names.join(", ")));
-            let project = volume.project.map(|project| (PROJECT, project));
-            let service = joined(SERVICE, volume.services);
-            let containers = joined(CONTAINERS, volume.containers);
-            project.into_iter().chain(service).chain(containers)
-        });
+        let users = self.drivers.docker.users(volume);
+        let joined =
+            |field, names: Vec<String>| (!names.is_empty()).then(|| (field, names.join(", ")));
+        let project = users.project.map(|project| (PROJECT, project));
+        let service = joined(SERVICE, users.services);
+        let containers = joined(CONTAINERS, users.containers);
+        let of_docker = project.into_iter().chain(service).chain(containers);
         let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
-        let hold = seen.held.clone().map(|held| (HOLD, held));
-        let of_docker = of_docker.into_iter().flatten();
-        fields(always.into_iter().chain(note).chain(hold).chain(of_docker).chain(problem))
+        let hold = seen.told.held.clone().map(|held| (HOLD, held));
+        let database = seen.live_database.map(|database| (LIVE_DATABASE, database.to_owned()));
+        let commands = seen.told.commands.clone().map(|told| (COMMANDS, told));
+        fields(
+            always
+                .into_iter()
+                .chain(note)
+                .chain(hold)
+                .chain(commands)
+                .chain(database)
+                .chain(of_docker)
+                .chain(problem),
+        )
     }
 
     /// A volume with its snapshots.

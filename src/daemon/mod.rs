@@ -20,8 +20,8 @@
 //! ```
 //!
 //! A volume that was only forgotten (as by `docker volume rm`) leaves its folder, its state and its
-//! snapshots. The next volume of that name gets them back. To remove them, create the volume again
-//! and delete it with its data.
+//! snapshots. The next volume of that name that a client makes gets them back. Where Docker makes
+//! one, or a backup is restored, they get another name ([`recovery::aside`]).
 //!
 //! A backup is in `<destination>/repository/`, in a folder or a bucket: a volume that was written
 //! there as it was at one moment, or a copy of a snapshot. That is a restic-format repository that
@@ -41,14 +41,15 @@
 //! - [`identity`]: the root's id, and what becomes of it where a root is moved or copied.
 //! - [`moment`]: one point in time of a folder's files. Each kind of moment has a file.
 //! - [`driver`]: where the files of a volume are. Each driver has a file.
-//! - [`state`]: the state files. [`mounted`]: who has a volume mounted. [`volumes`]: the volumes in memory, and the order of their locks.
-//! - [`found`]: volumes that a driver finds by itself. [`seen`]: what is seen of volumes' places.
+//! - [`mounted`]: who has a volume mounted. [`state`]: the state files. [`mounted_before`]: the marks of
+//!   earlier boots. [`volumes`]: the volumes in memory, and the order of their locks.
+//! - [`found`]: volumes that a driver finds by itself. [`database`], [`seen`]: what is seen of volumes' places.
 //! - [`convoy_form`]: volumes, snapshots and settings as Convoy writes them.
 //! - [`repository`]: a restic-format repository, and the storage of its files.
 //! - [`tree`]: reads a folder for a snapshot, and writes one for a restore.
 //! - [`save`]: reads a folder once, and writes what is new of it into a repository.
 //! - [`snapshots`]: the root's own repository. [`backups`]: the repositories at destinations.
-//! - [`reading`]: reading a volume, of a moment.
+//! - [`reading`]: reading a volume, of a moment. [`dump`]: dumps of the databases in it.
 //! - [`recovery`]: restores, removals and snapshots, each with the repair after a crash.
 //! - [`options`], [`operations`]: what the API does, one method per operation. [`builtin`]: the
 //!   trait over it.
@@ -56,12 +57,15 @@
 mod backups;
 mod builtin;
 mod convoy_form;
+mod database;
 mod driver;
+mod dump;
 mod format;
 mod found;
 mod identity;
 mod moment;
 mod mounted;
+mod mounted_before;
 mod operations;
 mod options;
 mod reading;

@@ -18,6 +18,9 @@
 //! moment.end()?;
 //! ```
 
+mod around;
+#[cfg(test)]
+mod around_tests;
 mod btrfs;
 mod btrfs_calls;
 mod commands;
@@ -49,6 +52,7 @@ mod shell;
 mod still;
 #[cfg(test)]
 mod tests;
+mod told;
 mod turns;
 mod writers;
 
@@ -63,6 +67,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::root::Root;
 use crate::{
     clock::Clock,
+    engine::{Asked, Engine},
     error::{Error, ErrorKind, Result},
     files::{Look, Unanswered, look_at},
     sync::lock,
@@ -73,6 +78,7 @@ pub(crate) use containers::ContainerHolds;
 use facts::Facts;
 pub(in crate::daemon) use files::Files;
 pub(crate) use hold::release_all;
+use hold::told_of;
 pub(crate) use hold_commands::HoldCommands;
 use holds::{AGAIN, Holds, with_its_hint};
 use notes::{Note, Notes};
@@ -80,6 +86,7 @@ pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;
 pub(in crate::daemon) use reflink::{CopiedFile, Copies, HotFolder, TICK, changed_at};
 pub(in crate::daemon) use still::{Still, Stood};
+pub(in crate::daemon) use told::Told;
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -163,10 +170,37 @@ impl Moments {
         Still::new(&self.holds, place)
     }
 
-    /// How what writes to each of these places is held while its moment is taken
-    /// ([`crate::convoy::HOLD`]), or why it can't be, for people.
-    pub(in crate::daemon) fn held(&self, places: &[Place]) -> Vec<Result<Option<String>, String>> {
+    /// How what writes to each of these places is held while its moment is taken, and what is done in
+    /// containers for it, or why it can't be, for people.
+    pub(in crate::daemon) fn held(&self, places: &[Place]) -> Vec<Result<Told, String>> {
         self.holds.told(places)
+    }
+
+    /// What labels ask to be done in the containers that write to this place.
+    ///
+    /// # Errors
+    /// If Docker does not answer, or a label makes no sense.
+    pub(in crate::daemon) fn asked(&self, place: &Place) -> Result<Asked> {
+        let asked = self.holds.containers.as_ref().map(|containers| containers.asked(place));
+        asked.unwrap_or_else(|| Ok(Asked::default())).map_err(|error| told_of(&place.volume, error))
+    }
+
+    /// The engine with the containers; `None` if there is none.
+    pub(in crate::daemon) fn engine(&self) -> Option<Engine> {
+        self.holds.containers.as_ref().map(|containers| Engine::at(&containers.socket))
+    }
+
+    /// Waits until nothing is held, and lets nothing be held until the result is dropped.
+    ///
+    /// # Errors
+    /// If the run ends first.
+    pub(in crate::daemon) fn turn(&self, place: &Place) -> Result<impl Sized + use<>> {
+        self.holds.turn(place)
+    }
+
+    /// A place as it is, of no moment.
+    pub(in crate::daemon) fn as_it_is(&self, place: &Place) -> Moment<'_> {
+        self.live(place)
     }
 
     /// The moment that a place offers: the operator's own, else the cheapest. Nothing is written.

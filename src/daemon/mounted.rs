@@ -3,19 +3,20 @@
 //! use, and that volume could be deleted. Neither containers nor clients outlive a boot of the
 //! machine, so a mark of another boot counts for nothing.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    fs, io,
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    root::Root,
-    state::{StateFolder, VolumeState},
-};
 use crate::clock::boot;
+
+/// Who mounts a volume.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum User<'a> {
+    /// A client of the API.
+    Client,
+    /// A container of Docker's, by the id that Docker gives to the mount.
+    Docker(&'a str),
+}
 
 /// Who has a volume mounted.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,7 +114,7 @@ impl Mounted {
     }
 
     /// The mark as it is in this boot. `kept` is what an older version kept of Docker's mounts.
-    fn in_this_boot(&self, volume: &str, boot: &str, kept: Option<&Kept>) -> Self {
+    pub(super) fn in_this_boot(&self, volume: &str, boot: &str, kept: Option<&Kept>) -> Self {
         match (&self.boot, kept) {
             (Some(own), _) if own != boot => Self::default(),
             (Some(_), _) => self.clone(),
@@ -130,48 +131,9 @@ impl Mounted {
 
 /// What older versions kept of Docker's mounts in the file `docker-mounts.json`.
 #[derive(Deserialize)]
-struct Kept {
-    boot: String,
-    users: BTreeMap<String, BTreeSet<String>>,
-}
-
-fn read(file: &Path) -> io::Result<Option<Kept>> {
-    match fs::read(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        read => Ok(serde_json::from_slice(&read?)?),
-    }
-}
-
-/// Makes the marks of all volumes those of this boot, and takes over what an older version left. A
-/// state that can't be written is so in memory: that stops no start.
-pub(super) fn take_over(
-    root: &Root,
-    states: &StateFolder,
-    volumes: &mut BTreeMap<String, VolumeState>,
-) {
-    let file = root.docker_mounts();
-    let kept = read(&file).unwrap_or_else(|error| {
-        log::warn!(
-            "which containers use which volumes is not known: cannot read \"{}\": {error}",
-            file.display()
-        );
-        None
-    });
-    let (boot, mut is_written) = (boot(), true);
-    for volume in volumes.values_mut() {
-        let mounted = volume.mounted.in_this_boot(&volume.name, &boot, kept.as_ref());
-        if mounted == volume.mounted {
-            continue;
-        }
-        volume.mounted = mounted;
-        if let Err(error) = states.save(volume) {
-            log::warn!("the state of volume \"{}\" is not kept: {error}", volume.name);
-            is_written = false;
-        }
-    }
-    if is_written && kept.is_some() {
-        _ = fs::remove_file(file);
-    }
+pub(super) struct Kept {
+    pub(super) boot: String,
+    pub(super) users: BTreeMap<String, BTreeSet<String>>,
 }
 
 #[cfg(test)]

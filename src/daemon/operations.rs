@@ -2,6 +2,7 @@
 //! methods read and write files, so they must run on threads that may block.
 
 mod docker;
+mod forgotten;
 mod plugin;
 mod view;
 
@@ -22,7 +23,8 @@ use super::{
     format, found,
     identity::{Identity, new_id},
     moment::Moments,
-    mounted::{self, Mounted},
+    mounted::{Mounted, User},
+    mounted_before,
     options::BuiltinOptions,
     reading::Reader,
     recovery::{self, OnDisk, removal, restore, snapshots},
@@ -42,10 +44,10 @@ use crate::{
             volume_not_found,
         },
     },
+    engine::is_anonymous_name,
     error::Result,
 };
 
-pub(super) use plugin::User;
 pub(super) use view::View;
 
 /// The parts of the daemon.
@@ -57,6 +59,8 @@ pub(super) struct Operations {
     volumes: Volumes,
     local: LocalRepository,
     destinations: Destinations,
+    /// Whether backups are encrypted.
+    is_encrypted: bool,
     /// The owner's lock of the root, held as long as the daemon lives.
     _lock: File,
     /// Held while Docker is asked for its volumes: one that hangs is waited for once.
@@ -80,7 +84,7 @@ impl Operations {
         let drivers = Drivers::new(&root, options.folders, options.docker);
         let state = StateFolder(root.state());
         let mut volumes = state.load()?;
-        mounted::take_over(&root, &state, &mut volumes);
+        mounted_before::take_over(&root, &state, &mut volumes);
         let access =
             Access { password: options.password, host: options.host, progress: options.progress };
         let local = LocalRepository::new(root.clone(), access.clone());
@@ -98,6 +102,7 @@ impl Operations {
         drivers.docker.remember(known.filter_map(DockerVolume::known).collect());
         let spool = SpoolPlace { folder: root.spool(), most: options.spool_most };
         let operations = Self {
+            is_encrypted: access.password.is_some(),
             looking: Mutex::default(),
             drivers,
             moments,
@@ -162,7 +167,12 @@ impl Operations {
 
     /// The form in which Convoy writes the current state.
     pub(super) fn convoy_form(&self) -> ConvoyForm<'_> {
-        ConvoyForm { root: &self.root, drivers: &self.drivers, zone: self.clock.time_zone() }
+        ConvoyForm {
+            root: &self.root,
+            drivers: &self.drivers,
+            zone: self.clock.time_zone(),
+            is_encrypted: self.is_encrypted,
+        }
     }
 
     fn disk(&self) -> OnDisk<'_> {
@@ -222,9 +232,18 @@ impl Operations {
     fn make_volume(&self, view: View, new: &NewVolume) -> Result<Volume> {
         let name = new.name.as_str();
         // A forgotten volume of that name left its snapshots, and may have left its files.
-        let former = self.volumes.find_even_forgotten(name);
+        let mut former = self.volumes.find_even_forgotten(name);
         if former.as_ref().is_some_and(|former| former.restoring.is_some()) {
             return Err(restore::left_of_a_restore(self.disk(), name));
+        }
+        let aside = match &former {
+            Some(former) if new.backup.is_some() || view == View::Plugin => {
+                self.set_aside(former)?
+            }
+            _ => None,
+        };
+        if aside.is_some() {
+            former = None;
         }
         let mut volume = VolumeState {
             name: name.to_owned(),
@@ -241,15 +260,20 @@ impl Operations {
             prepare_for_vm: new.prepare_for_vm,
             restoring: None,
             forgotten: former.is_some(),
+            goes_with_docker: false,
+            moved_from: None,
             snapshots: former.as_ref().map(|former| former.snapshots.clone()).unwrap_or_default(),
         };
         if let Some(url) = &new.backup {
-            self.restore_backup(&mut volume, url, former.as_ref())?;
+            let restored = self.restore_backup(&mut volume, url, former.as_ref());
+            restored.inspect_err(|_| self.bring_back(name, aside.as_deref()))?;
         } else if self.drivers.vfs.create(name)? == Created::WithFilesThatWereThere {
             // The files of the forgotten volume are still there, so this is the same volume again.
             if let Some(former) = former {
                 (volume.id, volume.created) = (former.id, former.created);
             }
+        } else {
+            volume.goes_with_docker = view == View::Plugin && is_anonymous_name(name);
         }
         volume.forgotten = false;
         let shown = self.shown(view, &volume);
@@ -285,7 +309,10 @@ impl Operations {
             self.drivers.check(&volume)?;
         }
         self.volumes.update(&name, |volume| match user {
-            User::Client => volume.mounted.add_client(),
+            User::Client => {
+                volume.goes_with_docker = false;
+                volume.mounted.add_client();
+            }
             User::Docker(id) => volume.mounted.add_docker(id),
         })?;
         Ok(Mount { mount_point: driver.path(&name).display().to_string(), name })
@@ -297,7 +324,7 @@ impl Operations {
 
     /// As [`Operations::delete_volume`], while no other call works on the volume's files.
     fn delete(&self, name: &str, reference_only: bool) -> Result<()> {
-        let (volume, _deleting) = self.volumes.begin_deletion(name)?;
+        let (volume, _deleting) = self.volumes.begin_deletion(name, reference_only)?;
         if volume.driver == Docker::NAME {
             return self.remove_docker_volume(volume, reference_only);
         }
@@ -317,7 +344,7 @@ impl Operations {
         let destination = url.destination();
         let repository = self.destinations.at(&destination)?;
         self.volumes.exclusively(name, || {
-            let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
+            let volume = self.volumes.find_removable(name).ok_or_else(volume_not_found)?;
             let url = StoredUrl::of(url, &destination)?;
             let folder = self.drivers.of(&volume.driver).path(name);
             answers(name, &folder)?;
@@ -327,7 +354,7 @@ impl Operations {
 
     /// The mount points at a volume's folder and below it.
     pub(super) fn mounts_in_volume(&self, name: &str) -> Result<Vec<String>> {
-        let volume = self.volumes.find(name).ok_or_else(volume_not_found)?;
+        let volume = self.volumes.find_removable(name).ok_or_else(volume_not_found)?;
         let folder = self.drivers.of(&volume.driver).path(name);
         answers(name, &folder)?;
         removal::mounts(&folder)
@@ -338,6 +365,7 @@ impl Operations {
         let Some(_reserved) = self.volumes.reserve(name, in_use) else {
             return Err(refused(format!("Snapshot name {name} already exists")));
         };
+        self.is_saved(volume)?;
         let now = || self.now().to_zoned(self.clock.time_zone());
         let reader = Reader { drivers: &self.drivers, moments: &self.moments };
         let (volume, snapshot) =
@@ -386,6 +414,7 @@ impl Operations {
         };
         let repository = self.destinations.at(destination)?;
         self.volumes.exclusively(volume, || {
+            self.is_saved(volume)?;
             let state = self.volumes.find(volume).ok_or_else(|| no_volume(volume))?;
             self.refuse_destination_in(&state, destination)?;
             let reader = Reader { drivers: &self.drivers, moments: &self.moments };

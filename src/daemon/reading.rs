@@ -23,13 +23,20 @@ pub(super) struct VolumeReading<'a> {
     /// What is mounted in the volume's folder.
     pub(super) mounts: Option<Vec<SourceMount>>,
     still: &'a Still<'a>,
+    /// Whether nothing but dumps is read.
+    is_dump_only: bool,
 }
 
 impl VolumeReading<'_> {
     /// The files to read. What writes to them is held still meanwhile, if it must be.
     pub(super) fn files(&self) -> Files<'_> {
-        let is_live = self.moment.kind() == Kind::Live;
+        let is_live = self.moment.kind() == Kind::Live && !self.is_dump_only;
         Files { still: is_live.then_some(self.still), ..self.moment.files() }
+    }
+
+    /// The kind of moment, for the record.
+    pub(super) fn kind(&self) -> &'static str {
+        if self.is_dump_only { "dump" } else { self.moment.kind().as_str() }
     }
 
     /// How long what writes to them stood still; `None` if it was not held.
@@ -40,13 +47,15 @@ impl VolumeReading<'_> {
 
 impl Reader<'_> {
     /// Reads a volume. `read` makes something of its files; `undo` removes that if the volume's
-    /// folder went away meanwhile, because what was read is not all then, or is another volume's.
+    /// folder went away meanwhile, because what was read is not all then, or is another volume's. Where
+    /// the files are left out for a dump, nothing is held, and no moment is taken.
     ///
     /// # Errors
     /// If the volume's files are not there, or another's are, one of the operator's commands fails, or `read` does.
     pub(super) fn read<T>(
         self,
         volume: &VolumeState,
+        is_dump_only: bool,
         read: impl FnOnce(&VolumeReading<'_>) -> Result<T>,
         undo: impl FnOnce(&T),
     ) -> Result<T> {
@@ -56,7 +65,11 @@ impl Reader<'_> {
         let seen = SameFolder::of(&place.folder);
         let mounts = source_mounts(&place.folder, place.is_of_the_host);
         let still = self.moments.still(&place);
-        let moment = self.moments.begin(&place).take_held(&still)?;
+        let moment = if is_dump_only {
+            self.moments.as_it_is(&place)
+        } else {
+            self.moments.begin(&place).take_held(&still)?
+        };
         // A volume that came meanwhile, in the place of this one, is never taken for it.
         seen.still_there().and_then(|()| self.drivers.check(volume))?;
         log::debug!(
@@ -64,7 +77,7 @@ impl Reader<'_> {
             moment.kind().as_str(),
             moment.took().as_millis()
         );
-        let reading = VolumeReading { moment, mounts, still: &still };
+        let reading = VolumeReading { moment, mounts, still: &still, is_dump_only };
         let made = read(&reading)?;
         // The others hold all that was read.
         if matches!(reading.moment.kind(), Kind::Live | Kind::Reflink) {

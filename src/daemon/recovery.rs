@@ -4,6 +4,7 @@
 //! Everything that a crash can leave is in `volumes/.staging/`, marked in a state file, or not in
 //! any state file. So a start can tell it from finished work.
 
+pub(super) mod aside;
 mod on_disk;
 pub(super) mod removal;
 pub(super) mod restore;
@@ -33,6 +34,7 @@ pub(super) fn clean(
     host: &str,
 ) -> Vec<String> {
     let mut sentences = restore::undo_unfinished(disk, volumes);
+    aside::finish(disk, volumes, &mut sentences);
     clean_staging(disk, volumes, &mut sentences);
     forget_what_is_gone(disk, volumes, &mut sentences);
     let known: HashSet<_> =

@@ -1,25 +1,29 @@
 //! Restic-format repositories: opening one ([`open`]), the password and names it is opened with
 //! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
-//! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`]).
+//! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`], [`snapshot_files`],
+//! [`folder_entries`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
 mod access;
 mod backend;
 mod cipher;
+mod folder_entries;
 mod index;
 mod key_file;
 mod open;
 mod opened_blob;
 mod packing;
 mod reader;
+mod snapshot_files;
 mod spool;
 mod storage;
 
 pub(super) use access::{Access, tags};
 pub(super) use backend::Backend;
 pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
+pub(super) use folder_entries::FolderEntries;
 pub(super) use index::{HexHash, Index, Location};
 pub(super) use open::{Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;

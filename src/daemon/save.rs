@@ -25,6 +25,8 @@
 //! - A failed or interrupted run leaves whole packs, in the index as far as possible. The next run
 //!   uses them.
 //!
+//! - Dumps are kept while they are made ([`stream`]), and put beside the files, or in their place ([`extra`]).
+//!
 //! Nothing here knows volumes' states, snapshots or destinations.
 
 mod assembly;
@@ -35,6 +37,8 @@ mod content;
 mod copy;
 mod counts;
 mod entry;
+mod extra;
+mod extra_entry;
 mod holes;
 mod listed_names;
 mod listing;
@@ -48,6 +52,7 @@ mod queue;
 mod run;
 mod second_look;
 mod shelf;
+mod stream;
 mod summary;
 #[cfg(test)]
 mod tests;
@@ -63,10 +68,7 @@ use std::{
 };
 
 use jiff::Zoned;
-use rustic_core::{
-    Id, TreeId,
-    repofile::{ConfigFile, SnapshotSummary},
-};
+use rustic_core::{Id, TreeId, repofile::SnapshotSummary};
 
 use self::{
     blob_writer::BlobWriter,
@@ -93,9 +95,11 @@ use crate::{
 };
 pub(in crate::daemon) use copy::copy;
 pub(in crate::daemon) use counts::Changed;
+pub(in crate::daemon) use extra::{ExtraFile, Extras, is_extra_path};
 pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
 pub(in crate::daemon) use shelf::Shelf;
+pub(in crate::daemon) use stream::stream;
 
 /// What is saved.
 #[derive(Clone, Copy)]
@@ -105,6 +109,7 @@ pub(in crate::daemon) struct Source<'a> {
     pub(in crate::daemon) volume: &'a str,
     /// The newest snapshot of this volume in the same repository.
     pub(in crate::daemon) parent: Option<Parent>,
+    pub(in crate::daemon) extras: Extras<'a>,
 }
 
 /// One of several readings of a volume, of which the last counts.
@@ -224,21 +229,19 @@ fn save_as(
     let started = Zoned::now();
     let still = source.files.still;
     let cancelled = &|| cancelled() || still.is_some_and(Still::is_over);
-    let config = repository.config()?;
-    let coder = || repository.coder(&config);
+    let coder = || repository.coder();
     let backend = repository.backend();
     let index = repository.index()?;
     let writer = PackWriter::new(backend);
-    let blobs = BlobWriter::new(&index, &config, &writer).with_shelf(reading.shelf);
+    let blobs = BlobWriter::new(&index, repository.config(), &writer).with_shelf(reading.shelf);
     let workers = workers();
     let known = source.parent.and_then(|parent| {
-        let of = (source.volume, reading.shelf);
-        known_trees(&parent, of, &index, repository, &config)
+        known_trees(&parent, (source.volume, reading.shelf), &index, repository)
     });
     let (parent_top, known) = known.map_or((None, None), |(top, root)| (Some(top), root));
     let is_held = still.map_or(Ok(false), Still::hold)?;
     let is_of_all = is_held && still.is_some_and(Still::is_of_all);
-    let is_of_a_moment = is_of_all || source.files.copies.is_some();
+    let is_of_a_moment = is_of_all || source.files.copies.is_some() || source.extras.are_all;
     let run = Run {
         volume: source.volume,
         backend,
@@ -247,7 +250,7 @@ fn save_as(
         shelf: reading.shelf,
         begun: Instant::now(),
         read_for: OnceLock::new(),
-        content: ContentReader::new(&blobs, Chunks::new(&config)?, piece, cancelled),
+        content: ContentReader::new(&blobs, Chunks::new(repository.config())?, piece, cancelled),
         piece,
         folders: FolderHandles::default(),
         queue: Queue::new(workers, 2 * workers),
@@ -256,6 +259,7 @@ fn save_as(
         failures: ReadFailures::default(),
         copies: source.files.copies,
         still,
+        extras: source.extras,
         settled_before: source.parent.map(|parent| parent.settled_before()),
         parent_top,
         after_reading,
@@ -281,12 +285,10 @@ pub(in crate::daemon) fn keep_trees(
     repository: &OpenRepository,
     trees: &[String],
 ) -> Result<Vec<TreeId>> {
-    let config = repository.config()?;
-    let coder = || repository.coder(&config);
     let index = repository.index()?;
     let writer = PackWriter::new(repository.backend());
-    let blobs = BlobWriter::new(&index, &config, &writer);
-    let mut coders = [coder()?, coder()?];
+    let blobs = BlobWriter::new(&index, repository.config(), &writer);
+    let mut coders = [repository.coder()?, repository.coder()?];
     let kept = thread::scope(|threads| {
         let [own, writers] = &mut coders;
         let writing = threads.spawn(|| writer.run(writers));
@@ -310,11 +312,10 @@ fn known_trees(
     (volume, shelf): (&str, Option<&Shelf>),
     index: &Index,
     repository: &OpenRepository,
-    config: &ConfigFile,
 ) -> Option<(Hash, Option<Hash>)> {
     let read = || {
         let tree = HexHash::parse(parent.tree.to_hex().as_str())?.0;
-        let mut coder = repository.coder(config).ok()?;
+        let mut coder = repository.coder().ok()?;
         let from = (&**repository.backend(), shelf);
         let top = ParentFolder::read(&tree, index, from, &mut coder);
         let top = top.inspect_err(|error| {

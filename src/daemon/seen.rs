@@ -3,16 +3,21 @@
 use std::collections::BTreeSet;
 
 use super::{
+    database::database_in,
     driver::{Drivers, LISTED_WITHIN},
-    moment::{Moments, Offer},
+    moment::{Kind, Moments, Offer, Place, Told},
     state::VolumeState,
 };
+use crate::files::Look;
 
 /// What is seen of the place of a volume.
 pub(super) struct Seen {
     pub(super) offer: Offer,
-    /// How what writes to it is held still: [`crate::convoy::HOLD`].
-    pub(super) held: Option<String>,
+    /// How what writes to it is held still, and what is done in containers for it.
+    pub(super) told: Told,
+    /// The database in it that is saved while it writes, with neither a moment, a hold nor a dump:
+    /// [`crate::convoy::LIVE_DATABASE`].
+    pub(super) live_database: Option<&'static str>,
     /// Why the volume's files can't be read now, for people.
     pub(super) problem: Option<String>,
 }
@@ -37,12 +42,36 @@ pub(super) fn see(
     }
     let place = |volume: &VolumeState| drivers.place(&volume.driver, &volume.name);
     let places: Vec<_> = volumes.iter().map(place).collect();
-    let offers = moments.offered_all(&places, LISTED_WITHIN).into_iter();
-    let held = if may_ask_docker { moments.held(&places) } else { vec![Ok(None); places.len()] };
-    let all = offers.zip(problems).zip(held);
-    all.map(|((offer, problem), held)| {
-        let (held, unheld) = held.map_or_else(|why| (None, Some(why)), |held| (held, None));
-        Seen { offer, held, problem: problem.or(unheld) }
+    let offers = moments.offered_all(&places, LISTED_WITHIN);
+    let untold = || vec![Ok(Told::default()); places.len()];
+    let held = if may_ask_docker { moments.held(&places) } else { untold() };
+    let databases = live_databases(&places, &offers, &held);
+    let all = offers.into_iter().zip(problems).zip(held).zip(databases);
+    all.map(|(((offer, problem), held), live_database)| {
+        let (told, unheld) =
+            held.map_or_else(|why| (Told::default(), Some(why)), |told| (told, None));
+        Seen { offer, told, live_database, problem: problem.or(unheld) }
     })
     .collect()
+}
+
+/// The databases that are saved while they write, with neither a moment, a hold nor a dump, as far as
+/// they are recognised.
+fn live_databases(
+    places: &[Place],
+    offers: &[Offer],
+    told: &[Result<Told, String>],
+) -> Vec<Option<&'static str>> {
+    let begin = |((place, offer), told): ((&Place, &Offer), &Result<Told, String>)| {
+        let told = told.as_ref().ok()?;
+        let is_live = offer.kind == Kind::Live && told.held.is_none();
+        if !is_live || told.has_dumps || !told.is_written {
+            return None;
+        }
+        let (folder, by_image) = (place.folder.clone(), told.database);
+        let look = move || by_image.or_else(|| database_in(&folder));
+        Some(Look::begin(&place.folder, LISTED_WITHIN, look))
+    };
+    let begun: Vec<_> = places.iter().zip(offers).zip(told).map(begin).collect();
+    begun.into_iter().map(|look| look?.found().ok().flatten()).collect()
 }

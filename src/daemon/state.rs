@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{driver::Vfs, mounted::Mounted, root::STOPS_0_1_0};
 use crate::{
-    convoy::{DOCKER_DRIVER, Extent, MomentRecord, SourceMount},
+    convoy::{DOCKER_DRIVER, DumpRecord, Extent, MomentRecord, SourceMount},
     error::{Error, Result},
     files::{sync_folder, write_error, write_whole},
 };
@@ -60,6 +60,13 @@ pub(crate) struct VolumeState {
     /// its snapshots wait for the next volume of that name.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) forgotten: bool,
+    /// Whether its files go with it when Docker removes it: Docker made it without a name, and
+    /// nothing of it was saved. Docker's own driver removes files, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) goes_with_docker: bool,
+    /// The name that it had, while it is being given this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_from: Option<String>,
     /// By snapshot name.
     pub(crate) snapshots: BTreeMap<String, SnapshotState>,
 }
@@ -95,6 +102,8 @@ impl VolumeState {
             prepare_for_vm: false,
             restoring: None,
             forgotten: false,
+            goes_with_docker: false,
+            moved_from: None,
             snapshots: BTreeMap::new(),
         }
     }
@@ -107,6 +116,11 @@ impl VolumeState {
     /// Whether it is a volume that Docker has no more, or that is not to be backed up any more.
     pub(crate) fn may_be_gone(&self) -> bool {
         self.forgotten && self.driver == DOCKER_DRIVER && self.restoring.is_none()
+    }
+
+    /// Whether it is a volume of the daemon's own that was only forgotten, and can come back.
+    pub(crate) fn is_forgotten_here(&self) -> bool {
+        self.forgotten && self.is_ours() && self.restoring.is_none()
     }
 
     /// Whether the daemon shows the volume. It is neither forgotten, nor what is left of a restore
@@ -143,7 +157,9 @@ pub(crate) struct SnapshotState {
     /// How long each container stood still, by its name, in milliseconds.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) containers: BTreeMap<String, u64>,
-    /// The paths of some of them in the volume.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) dumps: Vec<DumpRecord>,
+    /// The paths of some of the files that changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) changed_paths: Vec<String>,
 }
@@ -161,6 +177,7 @@ impl SnapshotState {
             changed_paths: self.changed_paths.clone(),
             stood: self.stood,
             containers: self.containers.clone(),
+            dumps: self.dumps.clone(),
         }
     }
 

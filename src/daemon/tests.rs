@@ -6,6 +6,7 @@ mod convoy_form;
 mod damage;
 mod destinations;
 mod docker;
+mod dumps;
 mod files;
 mod forgery;
 mod identity;

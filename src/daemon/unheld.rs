@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::{
     moment::{Files, Still},
     repository::{OpenRepository, SpoolPlace},
-    save::{self, Parent, Reading, Saved, Shelf, Source},
+    save::{self, Extras, Parent, Reading, Saved, Shelf, Source},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -92,7 +92,8 @@ pub(super) fn save_held(
                 let begun = Timestamp::now();
                 // So that writes through memory maps give a new time from now on.
                 still.write_out();
-                let unheld = Source { files: Files { still: None, ..source.files }, ..source };
+                let files = Files { still: None, ..source.files };
+                let unheld = Source { files, extras: Extras::default(), ..source };
                 let _spooling = spool.and_then(|place| backend.spool(place, false));
                 let saved = save::save_again(repository, unheld, (piece, cancelled), reading)?;
                 source.parent = Some(Parent { tree: saved.tree, begun });

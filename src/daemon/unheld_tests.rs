@@ -75,7 +75,7 @@ impl Scene {
     fn save(&self, moments: &Moments, parent: Option<Parent>) -> Result<Saved> {
         let still = moments.still(&self.place);
         let files = Files { folder: &self.place.folder, copies: None, still: Some(&still) };
-        let source = Source { files, volume: "db", parent };
+        let source = Source { files, volume: "db", parent, extras: Extras::default() };
         save_held(&self.repository, source, &NoProgress, None)
     }
 }
@@ -121,7 +121,7 @@ fn what_cant_be_read_in_time_fails_or_is_read_as_it_is_before_anything_is_held()
     let moments = scene.moments(instant, true);
     let still = moments.still(&scene.place);
     let files = Files { folder: &scene.place.folder, copies: None, still: Some(&still) };
-    let source = Source { files, volume: "db", parent: None };
+    let source = Source { files, volume: "db", parent: None, extras: Extras::default() };
     let saved = save_held(&scene.repository, source, &NoProgress, None).unwrap();
     assert!(saved.files == 1 && still.stood().is_none());
     assert_eq!(scene.engine.acts(), "");
@@ -136,7 +136,7 @@ fn trees_of_a_reading_are_not_read_from_the_repository_by_the_next_one() {
     let files = Files { folder: &scene.place.folder, copies: None, still: None };
     let reading = Reading { shelf: Some(&shelf), may_count: true };
     let read = |parent| {
-        let source = Source { files, volume: "db", parent };
+        let source = Source { files, volume: "db", parent, extras: Extras::default() };
         save::save_again(&scene.repository, source, (&NoProgress, &|| false), reading).unwrap()
     };
     let tree = read(None).tree;

@@ -143,6 +143,18 @@ impl Volumes {
         told
     }
 
+    /// The forgotten volumes of the daemon's own.
+    pub(super) fn forgotten(&self) -> Vec<VolumeState> {
+        let known = lock(&self.known);
+        known.values().filter(|volume| volume.is_forgotten_here()).cloned().collect()
+    }
+
+    /// A volume that can be removed: one that is listed, or a forgotten one.
+    pub(super) fn find_removable(&self, volume: &str) -> Option<VolumeState> {
+        let removable = |volume: &VolumeState| volume.is_listed() || volume.is_forgotten_here();
+        self.find_even_forgotten(volume).filter(removable)
+    }
+
     /// A volume, unless it is forgotten.
     pub(super) fn find(&self, volume: &str) -> Option<VolumeState> {
         self.find_even_forgotten(volume).filter(VolumeState::is_listed)
@@ -187,13 +199,18 @@ impl Volumes {
         Ok(())
     }
 
-    /// Begins to delete a volume. From then on it can't be mounted.
+    /// Begins to delete a volume, or to forget one. From then on it can't be mounted.
     ///
     /// # Errors
     /// If there is no such volume, or it is mounted.
-    pub(super) fn begin_deletion(&self, name: &str) -> Result<(VolumeState, Deletion<'_>)> {
+    pub(super) fn begin_deletion(
+        &self,
+        name: &str,
+        only_forget: bool,
+    ) -> Result<(VolumeState, Deletion<'_>)> {
         let mut deleting = self.change();
-        let volume = self.find(name).ok_or_else(volume_not_found)?;
+        let volume = if only_forget { self.find(name) } else { self.find_removable(name) };
+        let volume = volume.ok_or_else(volume_not_found)?;
         if volume.mounted.is_mounted() {
             return Err(still_mounted(name));
         }

@@ -2,6 +2,7 @@
 
 use std::{io, path::Path};
 
+use hyper::StatusCode;
 use serde::Deserialize;
 
 use crate::{
@@ -49,6 +50,14 @@ pub(super) fn no_engine(socket: &Path) -> Error {
     let message = format!("what answers on \"{}\" is no Docker engine", socket.display());
     Error::new(ErrorKind::Protocol, message)
         .with_hint("set BKUP_DOCKER to unix:///path/of/its/socket, or to off")
+}
+
+/// The error for a socket behind which something, such as a proxy, says that it can't or may not answer.
+pub(super) fn no_answer(socket: &Path, status: StatusCode) -> Error {
+    let message = format!("what answers on \"{}\" says \"{status}\"", socket.display());
+    Error::new(ErrorKind::Daemon, message).with_status(status.as_u16()).with_hint(
+        "is it a proxy before Docker's socket? docs/docker.md has the calls that it must let through; or set BKUP_DOCKER",
+    )
 }
 
 /// The error for an answer that can't be read.

@@ -61,7 +61,7 @@ pub(crate) struct Written<'a> {
 }
 
 impl Written<'_> {
-    fn any(&self, is_it: impl Fn(&Path) -> bool) -> bool {
+    pub(super) fn any(&self, is_it: impl Fn(&Path) -> bool) -> bool {
         is_it(self.folder) || is_it(self.real)
     }
 }
@@ -146,7 +146,7 @@ fn no_task_stops(container: &Container) -> Error {
 
 impl EngineVolume {
     /// Whether this folder has its files.
-    fn has(&self, folder: &Path) -> bool {
+    pub(super) fn has(&self, folder: &Path) -> bool {
         let device = self.options.get("device");
         self.mountpoint == folder || device.is_some_and(|device| Path::new(device) == folder)
     }
@@ -156,7 +156,7 @@ impl ContainerMount {
     /// Whether this mount is of a folder, or of something in it. A folder that has no volume of the
     /// engine also is in what is mounted above it: the containers that mount all volumes at once are
     /// tools.
-    fn is_of(&self, volume: Option<&EngineVolume>, folder: &Path) -> bool {
+    pub(super) fn is_of(&self, volume: Option<&EngineVolume>, folder: &Path) -> bool {
         let is_known = self.source.has_root() && self.source != Path::new("/");
         let is_inside = is_known && self.source.starts_with(folder);
         match volume {

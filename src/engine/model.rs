@@ -33,12 +33,16 @@ pub(crate) struct EngineVolume {
     pub(crate) options: BTreeMap<String, String>,
 }
 
+/// Whether the engine made this name for a volume that got none.
+pub(crate) fn is_anonymous_name(name: &str) -> bool {
+    let is_hex = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
+    name.len() == ANONYMOUS_NAME_LENGTH && name.bytes().all(is_hex)
+}
+
 impl EngineVolume {
     /// Whether nobody gave it a name: its container's image or command asked for some volume.
     pub(crate) fn is_anonymous(&self) -> bool {
-        let is_hex = |digit: u8| digit.is_ascii_digit() || (b'a'..=b'f').contains(&digit);
-        self.labels.contains_key(ANONYMOUS_LABEL)
-            || (self.name.len() == ANONYMOUS_NAME_LENGTH && self.name.bytes().all(is_hex))
+        self.labels.contains_key(ANONYMOUS_LABEL) || is_anonymous_name(&self.name)
     }
 
     /// Its compose project.

@@ -176,7 +176,7 @@ mod tests {
         let ours = container("b", &format!("container:{}", id("a")), &socket);
         let third = container("c", "container:a", &json!([]));
         let seen = in_container("a");
-        assert_eq!(own(&seen, &[bare.clone()]), [id("a")]);
+        assert_eq!(own(&seen, std::slice::from_ref(&bare)), [id("a")]);
         assert_eq!(own(&seen, &[]), [id("a")], "the engine may be another");
         assert_eq!(own(&seen, &[bare.clone(), ours, third.clone()]), [id("b")]);
         // Where nothing tells which one it is, none of them is held.

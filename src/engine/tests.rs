@@ -89,6 +89,7 @@ fn what_is_no_engine_is_told_from_an_engine_that_is_away() {
     answering(&path("odd"), odd);
     let huge = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 99999999999\r\n\r\n";
     answering(&path("huge"), huge);
+    answering(&path("proxy"), b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     for (name, kind, words) in [
         ("gone", ErrorKind::Unreachable, "there is no socket"),
         ("file", ErrorKind::Unreachable, "is not a socket"),
@@ -97,6 +98,7 @@ fn what_is_no_engine_is_told_from_an_engine_that_is_away() {
         ("noise", ErrorKind::Protocol, "is no Docker engine"),
         ("closing", ErrorKind::Timeout, "the connection to Docker broke"),
         ("huge", ErrorKind::Protocol, "it is too long"),
+        ("proxy", ErrorKind::Daemon, "says \"403 Forbidden\""),
     ] {
         let error = Engine::at(&path(name)).everything(SOON).unwrap_err();
         assert_eq!(error.kind, kind, "{name}: {error}");

@@ -1,7 +1,10 @@
 //! The error of a run that was to save every volume and found none, where volumes are known.
 
 use super::record::VolumeRecord;
-use crate::error::{Error, ErrorKind};
+use crate::{
+    engine::is_anonymous_name,
+    error::{Error, ErrorKind},
+};
 
 /// The most volumes that the error names.
 const VOLUMES_NAMED: usize = 5;
@@ -11,7 +14,7 @@ const VOLUMES_NAMED: usize = 5;
 pub(super) fn error(records: &[VolumeRecord], daemon: &str) -> Option<Error> {
     let known: Vec<&VolumeRecord> = records
         .iter()
-        .filter(|record| record.removed.is_none())
+        .filter(|record| record.removed.is_none() && !is_anonymous_name(&record.name))
         .filter(|record| record.daemon == daemon || !record.good_backups.is_empty())
         .collect();
     let first = known.first()?;

@@ -1,6 +1,9 @@
 //! The objects below one folder of a bucket: the requests, which are repeated if that helps.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
 use aws_sdk_s3::{
     Client,
@@ -10,7 +13,7 @@ use aws_sdk_s3::{
     },
     error::{ProvideErrorMetadata, SdkError},
     operation::{get_object::builders::GetObjectFluentBuilder, put_object::PutObjectError},
-    primitives::{ByteStream, DateTime},
+    primitives::DateTime,
     types::Object,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -19,6 +22,7 @@ use bytes::Bytes;
 use super::{
     failure::{cause, failure},
     options::S3Options,
+    upload::{Hash, Upload},
 };
 use crate::{
     blocking::wait,
@@ -36,6 +40,8 @@ const UPLOAD_TIMEOUT: Duration = Duration::from_mins(5);
 const MOST_ATTEMPTS: u32 = 4;
 /// The pause before an object that broke off is read again. Each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(250);
+/// For so many bytes of an answer there is room before they come.
+const LARGEST_AT_ONCE: usize = 64 << 20;
 
 type PutError = SdkError<PutObjectError, HttpResponse>;
 
@@ -159,28 +165,54 @@ impl Objects {
             return Err(Error::new(ErrorKind::Protocol, message)
                 .with_hint("does BKUP_S3_ENDPOINT name an S3 service?"));
         }
-        let body = answer.body.collect().await;
-        body.map(|body| body.into_bytes()).map_err(|error| {
+        let length = answer.content_length.and_then(|length| usize::try_from(length).ok());
+        let mut content = Vec::with_capacity(length.unwrap_or_default().min(LARGEST_AT_ONCE));
+        let mut body = answer.body;
+        // Not collected first: that would take the memory twice.
+        while let Some(piece) = body.try_next().await.map_err(|error| {
             let message = format!("\"{name}\" from {} broke off: {}", self.location, cause(&error));
             Error::new(ErrorKind::Unreachable, message)
                 .with_hint("look at the network, and try again")
-        })
+        })? {
+            content.extend_from_slice(&piece);
+        }
+        Ok(content.into())
     }
 
-    pub(crate) fn put(&self, name: &str, content: Bytes) -> Result<()> {
-        self.try_put(name, content, false)
+    /// Writes an object. `hash` is the SHA-256 of the content, where that is known.
+    pub(crate) fn put(&self, name: &str, content: Bytes, hash: Option<Hash>) -> Result<()> {
+        self.put_upload(name, Upload::of(content, hash))
+    }
+
+    /// Writes an object with the content of a file, which is never in memory as a whole.
+    ///
+    /// Returns whether the content has this SHA-256; if not, there is no object.
+    pub(crate) fn put_file(&self, name: &str, file: &Path, hash: Hash) -> Result<bool> {
+        let (upload, check) = wait(Upload::of_file(file, hash))??;
+        if check.has_failed() {
+            return Ok(false);
+        }
+        match self.put_upload(name, upload) {
+            Err(_) if check.has_failed() => Ok(false),
+            written => written.map(|()| true),
+        }
+    }
+
+    fn put_upload(&self, name: &str, upload: Upload) -> Result<()> {
+        self.try_put(name, upload, false)
             .map_err(|error| self.failure(&format!("cannot write \"{name}\""), &error))
     }
 
     /// Writes an object that must not exist yet. What is there afterwards decides, because the
     /// answer to a successful write can get lost, and some services do not support conditions.
     pub(crate) fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
-        let mut sent = self.try_put(name, content.clone(), true);
+        let upload = || Upload::of(content.clone(), None);
+        let mut sent = self.try_put(name, upload(), true);
         if let Err(error) = &sent
             && error.code() == Some("NotImplemented")
             && self.head(name)?.is_none()
         {
-            sent = self.try_put(name, content.clone(), false);
+            sent = self.try_put(name, upload(), false);
         }
         let is_there = self.get(name, None);
         match (is_there, sent) {
@@ -197,7 +229,7 @@ impl Objects {
     fn try_put(
         &self,
         name: &str,
-        content: Bytes,
+        upload: Upload,
         is_new: bool,
     ) -> std::result::Result<(), Box<PutError>> {
         let timeouts = TimeoutConfig::builder()
@@ -205,14 +237,13 @@ impl Objects {
             .operation_attempt_timeout(UPLOAD_TIMEOUT)
             .build();
         let request = self.client.put_object().bucket(&self.bucket).key(self.object(name));
-        let request =
-            request.content_type("application/octet-stream").body(ByteStream::from(content));
-        let request = request.set_if_none_match(is_new.then(|| "*".to_owned())).customize();
-        let sent = wait(
-            request
-                .config_override(aws_sdk_s3::config::Builder::new().timeout_config(timeouts))
-                .send(),
-        );
+        let request = request.content_type("application/octet-stream").body(upload.body);
+        let mut request = request.set_if_none_match(is_new.then(|| "*".to_owned())).customize();
+        if let Some(signed) = upload.signed {
+            request = request.interceptor(signed);
+        }
+        let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
+        let sent = wait(request.config_override(config).send());
         match sent {
             Ok(sent) => sent.map(drop).map_err(Box::new),
             Err(error) => Err(Box::new(SdkError::construction_failure(error))),

@@ -25,6 +25,7 @@ use crate::{
         BackupUrl, Daemon, PROBLEM, PROJECT, Snapshot, Volume,
         guards::{Guards, Seen},
     },
+    engine::is_anonymous_name,
     error::{Error, ErrorKind, Result},
     runs::{Store, record::VolumeRecord},
 };
@@ -65,6 +66,8 @@ pub(super) async fn volumes(
         Err(error) => (BTreeMap::new(), Some(error)),
     };
     let is_listed = unreachable.is_none();
+    // A volume that nobody named went with its container.
+    records.retain(|name, _| !is_listed || listed.contains_key(name) || !is_anonymous_name(name));
     let docker = if is_listed { docker_host(guards).await } else { DockerHost::default() };
     let coverage = &coverage.knowing(projects(&listed));
     let first_looks = if is_listed && store_error.is_none() {

@@ -17,6 +17,7 @@ needs_own_engine() {
     done
     unshare --mount --net --pid --fork --mount-proc true 2>/dev/null || skip "this machine gives root no mounts and processes of its own (unshare)"
     [ -d /sys/fs/cgroup ] || skip "there are no cgroups at /sys/fs/cgroup"
+    mkdir -p "$kept"
     find_engine
     make_base
 }
@@ -28,17 +29,21 @@ find_engine() {
     export PATH="$PATH:/usr/sbin:/sbin:$unpacked/usr/bin:$unpacked/usr/sbin" LD_LIBRARY_PATH="$unpacked/usr/lib/$(uname -m)-linux-gnu"
     is_engine_there && return
     command -v apt-get >/dev/null || skip "there is no Docker engine, and no apt-get to get Debian's with"
-    local folder
+    local folder got=
     folder=$(mktemp -d "$kept/unpacking.XXXXXX")
-    (
-        cd "$folder"
-        timeout 120 apt-get -qq download docker.io containerd runc libdevmapper1.02.1 >/dev/null 2>"$folder.log" \
-            || timeout 120 apt-get -qq download docker.io docker-cli containerd runc libdevmapper1.02.1 >/dev/null 2>"$folder.log"
-        for package in *.deb; do dpkg -x "$package" .; done
-        rm -f ./*.deb
-    ) || { rm -rf "$folder"; skip "Debian's engine could not be had: $(tail -1 "$folder.log")"; }
-    rm -rf "$unpacked" "$folder.log"
+    # The command is in a package of its own since Debian 13.
+    for packages in "docker.io docker-cli" docker.io; do
+        # shellcheck disable=SC2086 # words
+        if (cd "$folder" && timeout 120 apt-get -qq download $packages containerd runc libdevmapper1.02.1) >"$kept/docker-engine.log" 2>&1; then
+            got=1
+            break
+        fi
+    done
+    [ -n "$got" ] || { rm -rf "$folder"; skip "Debian's engine could not be had: $(tail -1 "$kept/docker-engine.log")"; }
+    find "$folder" -name '*.deb' -exec dpkg -x {} "$folder" \; -delete
+    rm -rf "$unpacked"
     mv "$folder" "$unpacked"
+    hash -r
     is_engine_there || skip "Debian's engine does not start here"
 }
 
@@ -51,21 +56,24 @@ is_engine_there() {
 make_base() {
     if [ -e "$base_archive" ]; then return; fi
     command -v debootstrap >/dev/null || skip "there is no debootstrap to make an image with"
-    local folder
-    mkdir -p "$kept"
+    local folder ended=0
     folder=$(mktemp -d "$kept/making.XXXXXX")
     echo "making an image with PostgreSQL and SQLite, once: $base_archive"
-    if ! timeout 300 debootstrap --variant=minbase --include=postgresql,sqlite3 bookworm "$folder" >"$folder.log" 2>&1; then
+    # What it mounts there is gone with it.
+    timeout --signal KILL 400 unshare --mount --pid --fork --kill-child --mount-proc \
+        debootstrap --variant=minbase --include=postgresql,sqlite3 bookworm "$folder" >"$kept/docker-base.log" 2>&1 || ended=$?
+    if [ "$ended" != 0 ]; then
         rm -rf "$folder"
-        tail -3 "$folder.log"
-        skip "debootstrap made no system (no network?): $folder.log"
+        tail -3 "$kept/docker-base.log"
+        [ "$ended" != 137 ] || skip "debootstrap made no system in 400 seconds: $kept/docker-base.log"
+        skip "debootstrap made no system (no network?): $kept/docker-base.log"
     fi
     # Nothing of this is used: archives, documents, and the compiler for long queries.
     rm -rf "$folder"/var/cache/apt/* "$folder"/var/lib/apt/lists/* "$folder"/usr/share/{doc,man,locale,info} \
         "$folder"/usr/lib/*/libLLVM-* "$folder"/usr/lib/*/libz3.so*
     tar -C "$folder" -cf "$folder.tar" .
     mv "$folder.tar" "$base_archive"
-    rm -rf "$folder" "$folder.log"
+    rm -rf "$folder"
 }
 
 # Runs a script among mounts, processes and networks of its own, for so many seconds at most, and takes away what is left. The folder
@@ -90,43 +98,55 @@ among_our_own() { # SECONDS SCRIPT ARGUMENTS..
 
 own=''
 take_away() {
-    local groups=convoy-backups-$(basename "$WORK") turn
+    local groups turn
+    groups=$(basename "$WORK")
     [ -z "$own" ] || kill -KILL "$own" 2>/dev/null || true
     # Mounts are gone with the last process of theirs; control groups are not.
     for turn in $(seq 50); do
-        find /sys/fs/cgroup -depth -type d -path "*/$groups*" -exec rmdir {} + 2>/dev/null || true
+        # Podman's are under a name that can't be chosen; those with something in them stay.
+        find /sys/fs/cgroup -depth -type d \( -path "*/$groups*" -o -path "*/libpod_parent*" \) -exec rmdir {} + 2>/dev/null || true
         if [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name "$groups")" ] && rm -rf "$WORK" 2>/dev/null; then return; fi
         sleep 0.1
     done
     echo "left behind after $turn turns: $WORK, and /sys/fs/cgroup/*/$groups" >&2
 }
 
-# Starts the engine. Where it can't run, the script is skipped: nothing of ours is wrong then.
+# Starts the engine: Docker's, or Podman's with ENGINE=podman. Where it can't run, the script is skipped: nothing of ours is wrong then.
 start_engine() {
     # As systemd has it; else the engine mounts its folder onto itself.
     mount --make-rshared /
     # What this machine has at the usual places is not there for us, and what we make there is gone with us.
     mount -t tmpfs -o mode=755 tmpfs /run
     mount -t tmpfs -o mode=755 tmpfs /var/lib
-    unset DOCKER_HOST DOCKER_CONTEXT DOCKER_CONFIG
+    unset DOCKER_CONTEXT DOCKER_CONFIG
+    export DOCKER_HOST=unix:///var/run/docker.sock
     mkdir -p "$WORK/engine"
+    if [ "${ENGINE:-docker}" = podman ]; then run_podman; else run_docker; fi
+    if ! timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.1; done'; then
+        tail -3 "$WORK/engine/log"
+        skip "no engine can run on this machine"
+    fi
+    docker import "$base_archive" base >/dev/null
+    if ! timeout 60 docker run --rm --network none base true >"$WORK/engine/first" 2>&1; then
+        cat "$WORK/engine/first"
+        skip "the engine can't run containers on this machine"
+    fi
+    echo "   ${ENGINE:-docker} $(docker version --format '{{.Server.Version}}'), $(docker info --format '{{.Driver}}, cgroup {{.CgroupVersion}}')"
+}
+
+run_docker() {
     echo '{}' >"$WORK/engine/daemon.json"
     printf 'version = 2\ndisabled_plugins = ["io.containerd.grpc.v1.cri"]\n' >"$WORK/engine/containerd.toml"
     containerd --config "$WORK/engine/containerd.toml" --root "$WORK/engine/containerd" --state /run/containerd-own \
         --address /run/containerd-own.sock >"$WORK/engine/containerd.log" 2>&1 &
-    dockerd --config-file "$WORK/engine/daemon.json" --containerd /run/containerd-own.sock \
-        --data-root "$WORK/engine/data" --exec-root /run/docker-own --pidfile /run/docker-own.pid --host "unix://${SOCKET:-/var/run/docker.sock}" \
+    dockerd --config-file "$WORK/engine/daemon.json" --containerd /run/containerd-own.sock --data-root "$WORK/engine/data" \
+        --exec-root /run/docker-own --pidfile /run/docker-own.pid --host "$DOCKER_HOST" \
         --iptables=false --ip6tables=false --ip-forward=false --bridge=none \
-        --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/convoy-backups-$(basename "$WORK")" >"$WORK/engine/dockerd.log" 2>&1 &
-    export DOCKER_HOST=unix://${SOCKET:-/var/run/docker.sock}
-    if ! timeout 60 bash -c 'until docker version >/dev/null 2>&1; do sleep 0.1; done'; then
-        tail -3 "$WORK/engine/dockerd.log"
-        skip "no Docker engine can run on this machine"
-    fi
-    docker import "$base_archive" base >/dev/null
-    if ! timeout 60 docker run --rm --network none base true >"$WORK/engine/first.log" 2>&1; then
-        cat "$WORK/engine/first.log"
-        skip "the engine can't run containers on this machine"
-    fi
-    echo "   Docker $(docker version --format '{{.Server.Version}}'), $(docker info --format '{{.Driver}}, cgroup {{.CgroupVersion}}')"
+        --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent "/$(basename "$WORK")" >"$WORK/engine/log" 2>&1 &
+}
+
+run_podman() {
+    command -v podman >/dev/null || skip "there is no podman on this machine"
+    podman --root "$WORK/engine/data" --runroot /run/podman-own --storage-driver overlay --cgroup-manager cgroupfs --events-backend file \
+        system service --time 0 "$DOCKER_HOST" >"$WORK/engine/log" 2>&1 &
 }

@@ -28,14 +28,15 @@ daemon=
 containers=(convoy-test-first convoy-test-second)
 clean_up() {
     docker rm -f "${containers[@]}" >/dev/null 2>&1 || true
-    docker volume rm test_volume test_volume-restored >/dev/null 2>&1 || true
+    docker volume rm test_volume test_volume.removed-1 test_volume-restored >/dev/null 2>&1 || true
     [ -z "$daemon" ] || { kill "$daemon" 2>/dev/null; wait "$daemon" 2>/dev/null; } || true
     rm -rf "$spec" "$work"
 }
 trap clean_up EXIT
 
 mkdir -p "$work/backups" /etc/docker/plugins
-export BKUP_CONVOY="unix://$socket" BKUP_BACKUP_URL="vfs://$work/backups" BKUP_DATA_DIR="$work/data" BKUP_API_LISTEN=off
+# It asks no engine, so that what is tried here is what it knows as a plugin alone.
+export BKUP_CONVOY="unix://$socket" BKUP_BACKUP_URL="vfs://$work/backups" BKUP_DATA_DIR="$work/data" BKUP_API_LISTEN=off BKUP_DOCKER=off
 echo "unix://$socket" >"$spec"
 
 start_daemon() {
@@ -48,6 +49,11 @@ mounted() {
     "$binary" volumes --json | python3 -c '
 import json, sys
 print(next(there.get("MountPoint", "") for there in json.load(sys.stdin) if there["Name"] == sys.argv[1]))' "$1"
+}
+forgotten() {
+    "$binary" volumes --forgotten --json | python3 -c '
+import json, sys
+print(" ".join(there["Name"] for there in json.load(sys.stdin)))'
 }
 in_container() { docker run --rm --network none -v "$1:/test" --volume-driver=convoy "$base" sh -c "$2"; }
 background() { docker run -d --name "$1" --network none -v test_volume:/test --volume-driver=convoy "$base" sleep 600 >/dev/null; }
@@ -82,16 +88,44 @@ step "backup"
 url=$("$binary" backup --volume test_volume --create-snapshot --json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["URL"])')
 echo "   $url"
 
-step "docker volume rm forgets the volume; its files stay, as with Convoy, and come back with its name"
+step "docker volume rm forgets the volume; its files stay, and a new volume of its name is empty"
 docker volume rm test_volume >/dev/null
 expect "docker lists nothing" "$(docker volume ls --quiet --filter driver=convoy)" ""
 expect "the files are there" "$(cat "$work/root/volumes/test_volume/second")" second
-expect "a container gets them back" "$(in_container test_volume 'cat /test/second')" second
+expect "forgotten" "$(forgotten)" test_volume
+expect "a container gets an empty one" "$(in_container test_volume 'ls /test')" ""
+docker volume rm test_volume >/dev/null
+expect "what is kept" "$(forgotten)" "test_volume test_volume.removed-1"
+expect "the files are there" "$(cat "$work/root/volumes/test_volume.removed-1/second")" second
+"$binary" create --volume test_volume.removed-1 --size 1G >/dev/null
+expect "a container gets them" "$(in_container test_volume.removed-1 'cat /test/second')" second
 
-step "the volume is deleted with its files"
-"$binary" remove --volume test_volume >/dev/null
-[ ! -e "$work/root/volumes/test_volume" ] || fail "its folder is still there"
+step "volumes are deleted with their files, also one that Docker removed"
+docker volume rm test_volume.removed-1 >/dev/null
+for name in test_volume test_volume.removed-1; do
+    "$binary" remove --volume "$name" --all >/dev/null
+    [ ! -e "$work/root/volumes/$name" ] || fail "its folder is still there"
+done
+expect "forgotten" "$(forgotten)" ""
 expect "docker lists nothing" "$(docker volume ls --quiet --filter driver=convoy)" ""
+
+step "a volume without a name leaves nothing"
+docker run --rm --network none -v /test --volume-driver=convoy "$base" sh -c 'echo nobodys > /test/file'
+expect "forgotten" "$(forgotten)" ""
+expect "folders" "$(ls "$work/root/volumes")" ""
+
+step "docker tells when a volume was made, and a container that went without a word is no user"
+docker volume create --driver convoy test_volume >/dev/null
+contains "inspect" "$(docker volume inspect test_volume)" "\"CreatedAt\": \"$(date --utc +%Y)"
+background convoy-test-first
+kill -9 "$daemon"; wait "$daemon" 2>/dev/null || true
+docker rm -f convoy-test-first >/dev/null 2>&1
+start_daemon
+expect "it is marked" "$(mounted test_volume)" "$work/root/volumes/test_volume"
+refused "remove" "unmount --volume test_volume" "$binary" remove --volume test_volume --all
+"$binary" unmount --volume test_volume >/dev/null 2>&1
+expect "it is not any more" "$(mounted test_volume)" ""
+"$binary" remove --volume test_volume --all >/dev/null
 
 step "restore, to a new name and to the old one; another container reads the files"
 for name in test_volume-restored test_volume; do

@@ -2,6 +2,7 @@
 //! the shapes that engine 20.10.24 gave (API 1.41).
 
 mod containers;
+mod exec;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,7 @@ use std::{
 use serde_json::{Value, json};
 
 pub use containers::{Changes, Faults};
+pub use exec::FakeExec;
 
 /// A volume and a container of the engine are what its routes answer, in JSON.
 #[derive(Default)]
@@ -31,6 +33,8 @@ pub struct Contents {
     /// What was done to containers, such as `pause shop-db-1`.
     pub acts: Vec<String>,
     pub faults: Faults,
+    /// The commands that were asked for, by their ids.
+    pub execs: BTreeMap<String, FakeExec>,
     /// What happened to containers and volumes, and when.
     events: Vec<(jiff::Timestamp, Value)>,
 }
@@ -88,6 +92,15 @@ impl FakeEngine {
         })
     }
 
+    /// Makes a program that commands in containers find first.
+    pub fn program(&self, name: &str, script: &str) {
+        let path = self.folder.join("bin").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        let permissions = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        fs::set_permissions(&path, permissions).unwrap();
+    }
+
     /// What was done to containers since it was asked last: `pause db, unpause db`.
     pub fn acts(&self) -> String {
         self.with(|contents| std::mem::take(&mut contents.acts)).join(", ")
@@ -103,7 +116,10 @@ impl FakeEngine {
     pub fn container(&self, name: &str, state: &str, labels: &Value, volumes: &[&str]) {
         let mount = |volume: &&str| {
             let source = self.folder.join("volumes").join(volume).join("_data");
-            json!({ "Type": "volume", "Name": volume, "Driver": "local", "Source": source, "RW": true })
+            json!({
+                "Type": "volume", "Name": volume, "Driver": "local", "Source": source, "RW": true,
+                "Destination": format!("/{volume}"),
+            })
         };
         let mounts: Vec<_> = volumes.iter().map(mount).collect();
         self.with(|contents| {
@@ -158,6 +174,9 @@ fn converse(
     }
     drop(contents);
     let route = path.strip_prefix("/v1.41").unwrap_or(&path);
+    if exec::answer((&method, route), &body, (&mut stream, folder), locked) {
+        return;
+    }
     let (status, body) = match containers::answer((&method, route), locked, changes) {
         Some((_, true)) => return,
         Some((answer, false)) => answer,

@@ -15,6 +15,7 @@ use crate::{
     clock::{Clock, SystemClock},
     config::{DaemonChoice, DaemonDecision},
     convoy::{Daemon, Destination, Info},
+    daemon::is_in_container,
     files::{Unanswered, look_at},
     progress,
     runs::Store,
@@ -48,14 +49,22 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     match daemon.info().await {
         Ok(info) => {
             let driver = info.default_driver().unwrap_or("unknown").to_owned();
-            checks.push(ok("daemon", format!("{}, driver {driver} ({why})", daemon.description())));
+            let named = named(&info, &choice, daemon.description());
+            checks.push(ok("daemon", format!("{named}, driver {driver} ({why})")));
+            checks.extend(encryption(&info, context, &choice));
         }
         Err(error) => {
             checks.push(failed_with("daemon", &error));
             return checks;
         }
     }
-    match daemon.volumes().await {
+    let mut unnamed = Vec::new();
+    let volumes = daemon.volumes().await.map(|mut volumes| {
+        unnamed
+            .extend(volumes.extract_if(.., |_, volume| volume.is_unnamed()).map(|(name, _)| name));
+        volumes
+    });
+    match volumes {
         Ok(volumes) if volumes.is_empty() => {
             let hint = "make one with \"convoy-backups create --volume NAME --size 10G\", or look whether this is the right daemon";
             checks.push(warning("volumes", "the daemon lists none", hint));
@@ -67,7 +76,11 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
         Err(error) => checks.push(failed_with("volumes", &error)),
     }
     // It is known only after the daemon listed its volumes.
-    checks.extend(daemon.info().await.ok().as_ref().map(docker_host).unwrap_or_default());
+    if let Ok(mut info) = daemon.info().await {
+        info.add_unnamed(unnamed.iter().map(String::as_str));
+        checks.extend(docker_host(&info));
+    }
+    checks.extend(forgotten(daemon.as_ref()).await);
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
         if context.config.backup_url.as_ref().is_some_and(Destination::is_s3) {
@@ -85,6 +98,55 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     checks.extend(looks.iter().map(newest_backups));
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     checks
+}
+
+/// The daemon, as it says itself who it is; Convoy does not.
+fn named(info: &Info, choice: &DaemonChoice, described: String) -> String {
+    match (info.program(), choice) {
+        (None, _) => described,
+        (Some(program), DaemonChoice::Builtin(_)) => format!("{described} ({program})"),
+        (Some(program), DaemonChoice::Socket(socket)) => format!(
+            "the built-in daemon at {} ({program}), over {}",
+            info.root().unwrap_or("a folder that it does not tell"),
+            socket.display()
+        ),
+    }
+}
+
+/// Whether backups are encrypted, as the daemon says that makes them.
+fn encryption(info: &Info, context: &Context, choice: &DaemonChoice) -> Option<Check> {
+    let is_ours = matches!(choice, DaemonChoice::Builtin(_));
+    // An older release does not tell it.
+    let has_password = || context.config.repository_password.is_some();
+    let is_encrypted = info.is_encrypted().or_else(|| is_ours.then(has_password))?;
+    let hint = match is_ours {
+        true => {
+            "set BKUP_REPOSITORY_PASSWORD (and keep it somewhere else, too) before the first backup"
+        }
+        false => {
+            "set BKUP_REPOSITORY_PASSWORD where the daemon runs, not here (and keep it somewhere else, too), before the first backup"
+        }
+    };
+    (!is_encrypted)
+        .then(|| warning("encryption", "the built-in daemon's backups are not encrypted", hint))
+}
+
+/// The volumes that Docker removed, and that take room.
+async fn forgotten(daemon: &dyn Daemon) -> Option<Check> {
+    let left = daemon.forgotten_volumes().await.ok().flatten()?;
+    let found = || {
+        let count = counted(left.len(), "forgotten volume has", "forgotten volumes have");
+        format!(
+            "{count} files or snapshots of before it was removed (convoy-backups volumes --forgotten)"
+        )
+    };
+    let hint = "\"remove --volume NAME\" removes one; \"create --volume NAME --size 10G\" makes it a volume again";
+    (!left.is_empty()).then(|| Check {
+        what: "volumes",
+        verdict: Verdict::Ok,
+        found: found(),
+        hint: Some(hint.into()),
+    })
 }
 
 /// What is on the daemon's Docker host and not backed up.
@@ -194,12 +256,22 @@ fn unanswered(folder: &Path, why: &Unanswered) -> Check {
     failed_with("destination", &why.error(&what, "the server of its share may be down"))
 }
 
+/// What to do about a destination's folder that is not there. In a container, the daemon may see it all
+/// the same.
+const fn missing_folder_hint(is_in_container: bool) -> &'static str {
+    if is_in_container {
+        "make the folder, or mount it into this container, at the same path as for the daemon: backups may be made without, but none is deleted without the lock in it"
+    } else {
+        "make the folder (mount the share) first; beside Convoy it must be there for Convoy, too"
+    }
+}
+
 /// Checks the folder of a destination; the error is a check after which no other makes sense.
 fn destination_folder(folder: &Path) -> std::result::Result<Vec<Check>, Check> {
     let shown = folder.display();
     match std::fs::metadata(folder) {
         Err(error) => {
-            let hint = "make the folder (mount the share) first; beside Convoy it must be there for Convoy, too";
+            let hint = missing_folder_hint(is_in_container());
             return Err(failed("destination", format!("\"{shown}\": {error}"), hint));
         }
         Ok(metadata) if !metadata.is_dir() => {
@@ -260,6 +332,12 @@ async fn destination(context: &Context, daemon: &dyn Daemon) -> Vec<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_destination_that_a_container_does_not_see_is_mounted_into_it() {
+        assert!(missing_folder_hint(true).contains("mount it into this container"));
+        assert!(missing_folder_hint(false).starts_with("make the folder"));
+    }
 
     #[test]
     fn a_backup_that_could_not_be_looked_at_or_is_in_doubt_is_not_called_good() {

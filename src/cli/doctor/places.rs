@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::check::{Check, Verdict, failed};
-use crate::convoy::{HOLD, MOMENT, MOMENT_NOTE, PROBLEM, Volume};
+use super::check::{Check, Verdict, failed, warning};
+use crate::convoy::{COMMANDS, HOLD, LIVE_DATABASE, MOMENT, MOMENT_NOTE, PROBLEM, Volume};
 
 /// How many volumes one line names.
 const NAMED: usize = 10;
@@ -24,7 +24,13 @@ pub(super) fn checks(volumes: &BTreeMap<String, Volume>) -> Vec<Check> {
         }
     }
     let moments = by_moment.into_iter().map(|(moment, names)| told(moment, &names));
-    moments.chain(held(volumes)).chain(held_containers(volumes)).chain(wrong).collect()
+    moments
+        .chain(held(volumes))
+        .chain(held_containers(volumes))
+        .chain(in_containers(volumes))
+        .chain(live_databases(volumes))
+        .chain(wrong)
+        .collect()
 }
 
 /// A check of each volume that containers write to now, with what is done to them.
@@ -35,6 +41,35 @@ fn held_containers(volumes: &BTreeMap<String, Volume>) -> impl Iterator<Item = C
         verdict: Verdict::Ok,
         found: format!("{name}: each backup will {how} for a moment"),
         hint: None,
+    })
+}
+
+/// A check of each volume for which something is done in containers, with what.
+fn in_containers(volumes: &BTreeMap<String, Volume>) -> impl Iterator<Item = Check> {
+    let asked = volumes.values().filter_map(|volume| Some((&volume.name, volume.told(COMMANDS)?)));
+    asked.map(|(name, told)| Check {
+        what: "commands",
+        verdict: Verdict::Ok,
+        found: format!("{name}: each backup will {told}"),
+        hint: None,
+    })
+}
+
+/// A check for each kind of database that is saved while it writes.
+fn live_databases(volumes: &BTreeMap<String, Volume>) -> impl Iterator<Item = Check> {
+    let mut by_kind: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for volume in volumes.values() {
+        if let Some(database) = volume.told(LIVE_DATABASE) {
+            by_kind.entry(database).or_default().push(&volume.name);
+        }
+    }
+    by_kind.into_iter().map(|(database, names)| {
+        let value = if database == "sqlite" { "sqlite:/path/in/the/container" } else { database };
+        warning(
+            "database",
+            format!("{}: {database} is saved while it writes, and may not open", listed(&names)),
+            format!("give its container the label convoy-backups.dump={value}, or hold it still (docs/databases.md)"),
+        )
     })
 }
 
@@ -99,6 +134,7 @@ mod tests {
         volumes.extend([
             volume("site", &[(MOMENT, "btrfs")]),
             volume("odd", &[(MOMENT, "live"), (MOMENT_NOTE, "no subvolume")]),
+            volume("db", &[(MOMENT, "btrfs"), (LIVE_DATABASE, "postgres")]),
             volume("gone", &[(MOMENT, "live"), (PROBLEM, "it is not there")]),
             volume("convoys", &[]),
         ]);
@@ -106,9 +142,10 @@ mod tests {
         assert_eq!(
             found,
             [
-                "btrfs: site: all files are of one moment",
+                "btrfs: db, site: all files are of one moment",
                 "live: vol10, vol11, vol12, vol13, vol14, vol15, vol16, vol17, vol18, vol19 and 2 more: files that change while they are read may be torn",
                 "live: odd: files that change while they are read may be torn (no subvolume)",
+                "db: postgres is saved while it writes, and may not open",
                 "it is not there",
             ]
         );

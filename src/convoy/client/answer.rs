@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{advice, failure::IS_IT_CONVOY};
 use crate::{
-    convoy::{Backup, BackupUrl, HINT, KIND},
+    convoy::{Backup, BackupUrl, HINT, KIND, Volume},
     error::{Error, ErrorKind, Result},
     unix_http::Answer,
 };
@@ -123,6 +123,14 @@ pub(super) fn nothing(body: &[u8]) -> Result<()> {
 pub(super) struct Used {
     /// Null if the daemon can't tell.
     pub(super) used: Option<bool>,
+}
+
+/// The answer to `GET /volumes/forgotten`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Forgotten {
+    /// Null if the daemon can't tell.
+    pub(super) volumes: Option<BTreeMap<String, Volume>>,
 }
 
 /// The answer to `GET /volumes/mounts`.

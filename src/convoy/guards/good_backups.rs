@@ -59,9 +59,9 @@ impl Guards {
         let is_enough = newest.verified;
         let mut protected = vec![newest.protected(Protection::NewestGood)];
         let older = &backups[index + 1..];
-        if backups[index].moment().changed_files > 0 {
+        if backups[index].moment().torn_files() > 0 {
             let untorn: Vec<_> =
-                older.iter().filter(|it| it.moment().changed_files == 0).cloned().collect();
+                older.iter().filter(|it| it.moment().torn_files() == 0).cloned().collect();
             let untorn = self.first_good(&untorn, &known, whose).await?;
             protected.extend(untorn.map(|(_, good)| good.protected(Protection::NewestUntorn)));
         }

@@ -220,7 +220,8 @@ impl Observations {
             files: backup.field("FileCount").parse().ok(),
             changed_files: {
                 let moment = backup.moment();
-                moment.kind.map(|_| moment.changed_files)
+                let torn = moment.torn_files();
+                moment.kind.map(|_| torn)
             },
             stood: backup.moment().stood,
             made,

@@ -91,6 +91,8 @@ pub(super) struct Memory {
     pub(super) writes: u64,
     /// Whether the run said that the data of its backups can't be seen.
     pub(super) said_not_seen: bool,
+    /// The volumes in the last list that nobody named.
+    pub(super) unnamed: Vec<String>,
     /// Whether the last list of volumes was empty.
     pub(super) lists_no_volume: bool,
     /// What happened, for the run's record.
@@ -205,12 +207,14 @@ impl Guards {
         memory.lists_no_volume && memory.observations.all().is_empty()
     }
 
-    /// The daemon's settings.
+    /// The daemon's settings, with what the last list of volumes left out.
     ///
     /// # Errors
     /// As [`Daemon::info`].
     pub(crate) async fn info(&self) -> Result<Info> {
-        self.daemon.info().await
+        let mut info = self.daemon.info().await?;
+        info.add_unnamed(self.memory().unnamed.iter().map(String::as_str));
+        Ok(info)
     }
 
     pub(super) fn memory(&self) -> MutexGuard<'_, Memory> {

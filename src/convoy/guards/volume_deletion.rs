@@ -31,7 +31,7 @@ impl Guards {
         self.declared(Deletable::Everything, "delete a volume")?;
         let what = format!("the volume \"{name}\"");
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
-        let volume = self.volume(name).await?;
+        let volume = self.volume_even_forgotten(name).await?;
         self.may_delete(&what, Some(name.as_str()))?;
         self.may_be_emptied(&volume).await?;
         if !without_backup {
@@ -41,7 +41,7 @@ impl Guards {
         self.may_delete(&what, Some(name.as_str()))?;
         match self.ask_to_remove(name, false).await {
             Err(error) if error.kind == ErrorKind::Timeout => {
-                match self.daemon.volume(name).await {
+                match self.volume_even_forgotten(name).await {
                     Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
                     _ => Err(error.with_hint(
                         "the daemon may still be at it: look again before you repeat it",

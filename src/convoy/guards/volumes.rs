@@ -10,20 +10,27 @@ use crate::{
 };
 
 impl Guards {
-    /// All volumes by name. If the list is empty but the drivers have volumes, this is an error.
+    /// All volumes by name, without those of Docker's plugin that nobody named: they go with their
+    /// containers. If the list is empty but the drivers have volumes, this is an error.
     ///
     /// # Errors
     /// As [`crate::convoy::Daemon::volumes`]. After an error, the run deletes nothing more.
     pub(crate) async fn volumes(&self) -> Result<BTreeMap<String, Volume>> {
         let asked = self.clock.now();
+        let mut unnamed = Vec::new();
         let volumes: BTreeMap<String, Volume> = match self.daemon.volumes().await {
             Ok(volumes) => volumes
                 .into_iter()
+                .filter(|(name, volume)| {
+                    let is_unnamed = volume.is_unnamed();
+                    unnamed.extend(is_unnamed.then(|| name.clone()));
+                    !is_unnamed
+                })
                 .map(|(name, volume)| (name, self.with_doubted_snapshots(volume)))
                 .collect(),
             Err(error) => return Err(self.stop_on(error, "the list of volumes failed")),
         };
-        if volumes.is_empty() {
+        if volumes.is_empty() && unnamed.is_empty() {
             // Convoy answers `{}` if its driver failed, so the driver is asked as well.
             match self.daemon.driver_volumes().await {
                 Ok(drivers) if drivers.is_empty() => {}
@@ -49,6 +56,7 @@ impl Guards {
         }
         let mut memory = self.memory();
         memory.lists_no_volume = volumes.is_empty();
+        memory.unnamed = unnamed;
         memory.observations.add_volumes(&volumes, asked);
         drop(memory);
         Ok(volumes)
@@ -60,6 +68,29 @@ impl Guards {
     /// As [`crate::convoy::Daemon::driver_volumes`].
     pub(crate) async fn driver_volumes(&self) -> Result<BTreeMap<String, DriverInfo>> {
         self.daemon.driver_volumes().await
+    }
+
+    /// The forgotten volumes by name: Docker removed them, and their files stay. Empty if the daemon
+    /// can't tell.
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::forgotten_volumes`].
+    pub(crate) async fn forgotten_volumes(&self) -> Result<BTreeMap<String, Volume>> {
+        Ok(self.daemon.forgotten_volumes().await?.unwrap_or_default())
+    }
+
+    /// One volume, also a forgotten one ([`FORGOTTEN`]).
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::volume`].
+    pub(crate) async fn volume_even_forgotten(&self, name: &Name) -> Result<Volume> {
+        match self.volume(name).await {
+            Err(error) if error.kind == ErrorKind::NotFound => {
+                let forgotten = self.forgotten_volumes().await?.remove(name.as_str());
+                forgotten.map(|volume| self.with_doubted_snapshots(volume)).ok_or(error)
+            }
+            volume => volume,
+        }
     }
 
     /// One volume.
@@ -187,8 +218,11 @@ impl Guards {
             Err(error) if error.kind == ErrorKind::NotFound => {}
             Err(error) => return Err(error),
         }
-        // `docker volume rm` leaves the folder on purpose, and Convoy would unpack the backup over
-        // it.
+        // `docker volume rm` leaves the folder on purpose. The built-in daemon keeps it under another
+        // name, and Convoy would unpack the backup over it.
+        if self.forgotten_volumes().await?.contains_key(name.as_str()) {
+            return Ok(());
+        }
         let Some(folder) =
             self.daemon.info().await?.vfs_path().map(|path| Path::new(path).join(name.as_str()))
         else {

@@ -138,6 +138,11 @@ pub(super) async fn back_up(daemon: &dyn Daemon, fields: &Fields) -> Result<Stri
     go_json::to_string(&BTreeMap::from([("URL", url)]))
 }
 
+/// Not Convoy's: the forgotten volumes; `null` if the daemon can't tell.
+pub(super) async fn forgotten_volumes(daemon: &dyn Daemon) -> Result<String> {
+    go_json::to_string(&BTreeMap::from([("Volumes", daemon.forgotten_volumes().await?)]))
+}
+
 /// Not Convoy's: what is mounted in a volume; `null` if the daemon can't tell.
 pub(super) async fn mounts_in_volume(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let mounts = daemon.mounts_in_volume(&name(fields.text("VolumeName")?)?).await?;

@@ -31,6 +31,8 @@ pub(super) enum Route {
     Capabilities,
     /// Not Convoy's: whether a destination holds anything.
     BackupsUsed,
+    /// Not Convoy's: the forgotten volumes.
+    VolumesForgotten,
     /// Not Convoy's: what is mounted in a volume.
     VolumesMounts,
     /// Not Convoy's: whether a volume has changed since a backup.
@@ -64,6 +66,7 @@ impl Route {
             ("DELETE", "/backups") => Self::BackupDelete,
             ("GET", route::CAPABILITIES) => Self::Capabilities,
             ("GET", route::BACKUPS_USED) => Self::BackupsUsed,
+            ("GET", route::VOLUMES_FORGOTTEN) => Self::VolumesForgotten,
             ("GET", route::VOLUMES_MOUNTS) => Self::VolumesMounts,
             ("GET", route::VOLUMES_CHANGES) => Self::VolumesChanges,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
@@ -95,6 +98,7 @@ impl Route {
             Self::BackupDelete => calls::delete_backup(daemon, fields).await,
             Self::Capabilities => go_json::to_string(&daemon.capabilities().await?),
             Self::BackupsUsed => calls::is_used(daemon, fields).await,
+            Self::VolumesForgotten => calls::forgotten_volumes(daemon).await,
             Self::VolumesMounts => calls::mounts_in_volume(daemon, fields).await,
             Self::VolumesChanges => calls::changes_since(daemon, fields).await,
             Self::BackupsInspected => calls::inspect_backups(daemon, fields).await,
@@ -132,7 +136,9 @@ impl Route {
     pub(super) async fn answer(self, daemon: &dyn Daemon, body: &[u8]) -> Answer {
         // These routes take no body. All others fail without one.
         let fields = match self {
-            Self::Info | Self::VolumeList { .. } | Self::Capabilities => Ok(Fields::default()),
+            Self::Info | Self::VolumeList { .. } | Self::VolumesForgotten | Self::Capabilities => {
+                Ok(Fields::default())
+            }
             _ => Fields::parse(body),
         };
         let fields = match fields {

@@ -152,11 +152,14 @@ async fn what_was_recorded_is_answered_alike_wherever_a_daemon_in_memory_can_tel
         if DRIVERS_WORDS.contains(&name) {
             by_status += 1;
         } else {
-            assert_eq!(
-                without_random_names(&answer.body),
-                without_random_names(&recorded.body),
-                "{name}"
-            );
+            // Convoy does not tell when a volume was made.
+            let body = match answer.body.split_once("\"CreatedAt\"") {
+                Some((before, made)) => {
+                    format!("{before}{}", made.split_once(",\n\t\t").unwrap().1)
+                }
+                None => answer.body,
+            };
+            assert_eq!(without_random_names(&body), without_random_names(&recorded.body), "{name}");
             to_the_byte += 1;
         }
     }
@@ -253,6 +256,8 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     let mounts = async |volume| client.mounts_in_volume(&Name::volume(volume).unwrap()).await;
     assert_eq!(mounts("vol1").await.unwrap(), Some(vec!["/volumes/vol1/a b".to_owned()]));
     assert_eq!(mounts("unknown").await.unwrap(), None);
+    let forgotten = client.forgotten_volumes().await.unwrap().unwrap();
+    assert_eq!(forgotten.into_keys().collect::<Vec<_>>(), ["left"]);
     let urls = [1, 2, 3, 4].map(|number| {
         let url = format!("vfs:///backups?backup=backup-{number}&volume=vol1");
         BackupUrl::parse(&url).unwrap()
@@ -532,6 +537,12 @@ impl Daemon for Recorder {
     }
     async fn driver_volumes(&self) -> Result<std::collections::BTreeMap<String, DriverInfo>> {
         Err(Error::internal("not asked"))
+    }
+    async fn forgotten_volumes(
+        &self,
+    ) -> Result<Option<std::collections::BTreeMap<String, Volume>>> {
+        let volume = Volume { name: "left".into(), ..Volume::default() };
+        Ok(Some([("left".to_owned(), volume)].into()))
     }
     async fn volume(&self, name: &Name) -> Result<Volume> {
         match name.as_str() {

@@ -14,12 +14,13 @@ use super::{
 };
 use crate::{
     clock::is_in_future,
-    convoy::{Changes, Extent, MomentRecord, Name},
+    convoy::{Changes, DumpRecord, Extent, MomentRecord, Name},
     daemon::{
+        dump::Dumps,
         moment::{Files, Stood},
         reading::{Reader, VolumeReading},
         repository::{OpenRepository, guarded},
-        save::{Changed, Needs, Parent, Source},
+        save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
         tree::read,
         unheld::save_held,
@@ -32,6 +33,7 @@ pub(super) struct Written {
     pub(super) file: SnapshotFile,
     pub(super) changed: Changed,
     pub(super) needs: Needs,
+    pub(super) dumps: Vec<DumpRecord>,
 }
 
 impl DestinationRepository {
@@ -53,22 +55,25 @@ impl DestinationRepository {
         // A failure of an earlier call is not this one's.
         repository.backend().take_failure();
         let parent = self.newest_of(repository, volume, now())?;
+        let dumps = reader.dump(volume, repository, &now)?;
         let begun = now();
         let write = |reading: &VolumeReading<'_>| {
             let files = reading.files();
             let written = self.write_whole(repository, |is_again| {
                 let parent = if is_again { None } else { parent };
-                self.write(repository, volume, files, parent)
+                // What was not there may be of a dump.
+                let again = is_again.then(|| reader.dump(volume, repository, &now)).transpose()?;
+                self.write(repository, volume, (files, again.as_ref().unwrap_or(&dumps)), parent)
             })?;
             let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
-            Ok((written, extent, reading.moment.kind().as_str(), reading.stood()))
+            Ok((written, extent, reading.kind(), reading.stood()))
         };
         // What is written names nothing yet, so there is nothing to undo.
-        let (Written { file, changed, needs }, extent, kind, stood) =
-            reader.read(volume, write, |_| ())?;
+        let (written, extent, kind, stood) = reader.read(volume, dumps.are_all, write, |_| ())?;
+        let Written { file, changed, needs, dumps } = written;
         let snapshot = (snapshot.as_str(), begun);
         let (stood, containers) = Stood::told(stood);
-        let moment = MomentRecord { stood, containers, ..changed.moment(kind) };
+        let moment = MomentRecord { stood, containers, dumps, ..changed.moment(kind) };
         let record = Record { moment, ..self.record(volume, snapshot, now(), extent)? };
         let time = begun.to_zoned(TimeZone::UTC);
         let file = SnapshotFile { tags: record.tags(), time, ..file };
@@ -150,7 +155,10 @@ impl DestinationRepository {
         let begun = written.get(&found.tree).copied().unwrap_or(Timestamp::MIN);
         repository.forget_index();
         let difference = guarded("the comparison", || {
-            read::first_difference(&repository, found.tree, (folder, &volume.name), begun)
+            let of = (folder, volume.name.as_str());
+            let has_dumps = !found.record.moment.dumps.is_empty();
+            let left_out = |path: &Path| has_dumps && save::is_extra_path(path);
+            read::first_difference(&repository, (found.tree, &left_out), of, begun)
         });
         Ok(match difference? {
             None => Changes::Unchanged,
@@ -162,13 +170,13 @@ impl DestinationRepository {
         &self,
         repository: &OpenRepository,
         volume: &VolumeState,
-        files: Files<'_>,
+        (files, dumps): (Files<'_>, &Dumps),
         parent: Option<Parent>,
     ) -> Result<Written> {
         let name = volume.name.as_str();
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
         let piece = self.access.progress.begin(&format!("backup {name}"), before);
-        let source = Source { files, volume: name, parent };
+        let source = Source { files, volume: name, parent, extras: dumps.extras() };
         let saved = save_held(repository, source, &*piece, Some(&self.spool))?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
@@ -180,6 +188,7 @@ impl DestinationRepository {
         };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
         file.paths.add(format!("/{name}"));
-        Ok(Written { file, changed: saved.changed, needs: saved.needs })
+        let dumps = dumps.records.clone();
+        Ok(Written { file, changed: saved.changed, needs: saved.needs, dumps })
     }
 }

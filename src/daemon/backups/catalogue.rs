@@ -117,14 +117,13 @@ impl Catalogue {
             return Ok(known.backups.clone());
         }
         let files = std::mem::take(&mut *known).files;
-        let list = |files| {
-            guarded("listing backups", || {
-                repository.plain()?.update_all_snapshots(files).map_err(|error| failed(&error))
-            })
-        };
         // Another host may delete a backup after it was listed and before it is read. Then all are
         // listed again.
-        let files = list(files).or_else(|_| list(Vec::new()))?;
+        let files = files_of(repository, &ids, files).or_else(|_| {
+            backend.take_failure();
+            let ids = backend.list(FileType::Snapshot).map_err(|error| failed(&error))?;
+            files_of(repository, &ids, Vec::new())
+        })?;
         let backups = Arc::new(self.backups_in(repository, &files));
         *known = Known { files, backups: backups.clone(), is_whole: true, is_behind: false };
         Ok(backups)
@@ -352,6 +351,21 @@ impl Catalogue {
         let file = known.files.iter().find(|file| file.tree == tree)?;
         file.summary.as_ref().map(|summary| summary.total_bytes_processed)
     }
+}
+
+/// The files of snapshots, in the order of these ids. Those that are `known` are not read again.
+fn files_of(
+    repository: &OpenRepository,
+    ids: &[Id],
+    known: Vec<SnapshotFile>,
+) -> Result<Vec<SnapshotFile>> {
+    let mut files: HashMap<Id, SnapshotFile> =
+        known.into_iter().map(|file| (*file.id, file)).collect();
+    let new: Vec<Id> = ids.iter().filter(|id| !files.contains_key(id)).copied().collect();
+    let read = guarded("listing backups", || repository.snapshot_files(&new));
+    let read = read.map_err(|error| repository.backend().take_failure().unwrap_or(error))?;
+    files.extend(read.into_iter().map(|file| (*file.id, file)));
+    Ok(ids.iter().filter_map(|id| files.remove(id)).collect())
 }
 
 /// The file of a backup, as people find it.

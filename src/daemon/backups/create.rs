@@ -40,7 +40,8 @@ impl DestinationRepository {
         let written = self.write_whole(repository, |_| {
             let piece = self.access.progress.begin(&format!("backup {}", volume.name), None);
             let needs = save::copy((&source, file.tree), repository, &*piece)?;
-            Ok(Written { file: file.clone(), changed: Changed::default(), needs })
+            let (changed, dumps) = (Changed::default(), Vec::new());
+            Ok(Written { file: file.clone(), changed, needs, dumps })
         })?;
         let Written { file, needs, .. } = written;
         repository.save_snapshot(&file)?;

@@ -155,14 +155,15 @@ impl DestinationRepository {
         if let Some(repository) = open.as_ref().filter(|repository| repository.plain().is_ok()) {
             return Ok(Some(repository.clone()));
         }
-        if !self.backend().exists()? {
+        let backend = self.backend();
+        if !backend.exists()? {
             *open = None;
             return Ok(None);
         }
         if open.is_some() {
             self.catalogue.clear();
         }
-        let fresh = OpenRepository::open(self.backend(), self.access.password());
+        let fresh = OpenRepository::open(backend, self.access.password());
         let fresh = Arc::new(fresh.inspect_err(|_| *open = None)?);
         *open = Some(fresh.clone());
         Ok(Some(fresh))

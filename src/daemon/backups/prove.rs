@@ -52,7 +52,7 @@ pub(super) fn prove_all(
     let index = repository.index()?;
     let mut prover = Prover {
         index: &index,
-        reader: BlobReader::new(repository, &repository.config()?)?,
+        reader: BlobReader::new(repository)?,
         damaged: HashSet::new(),
         bad_packs: HashMap::new(),
         packs: HashSet::new(),
@@ -151,9 +151,9 @@ impl Prover<'_> {
         let pack = self.index.place(BlobType::Tree, &tree).ok_or_else(missing)?;
         self.needs(pack)?;
         let what = || format!("cannot read the folder \"{}\"", path.display());
-        let folder = self.reader.tree(self.index, &tree, &what).map_err(with_repair)?;
+        let mut entries = self.reader.tree(self.index, &tree, &what).map_err(with_repair)?;
         let mut below = Vec::new();
-        for node in folder.nodes {
+        while let Some(node) = entries.next().map_err(with_repair)? {
             let path = path.join(node.name());
             for piece in node.content.iter().flatten() {
                 let missing =

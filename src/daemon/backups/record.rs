@@ -31,6 +31,8 @@ const CHANGED_PATHS: &str = "changed-paths";
 const STOOD: &str = "held-ms";
 /// The tag with the milliseconds for which each container stood still, as a JSON map.
 const STOOD_BY: &str = "held-containers";
+/// The tag with the dumps of databases, as a JSON list.
+const DUMPS: &str = "dumps";
 
 /// The tag with the volume's labels, as a JSON map.
 const LABELS: &str = "labels";
@@ -83,6 +85,9 @@ impl Record {
         all.extend(self.moment.stood.map(|stood| (STOOD, stood.to_string())));
         if !self.moment.containers.is_empty() {
             all.push((STOOD_BY, serde_json::json!(self.moment.containers).to_string()));
+        }
+        if !self.moment.dumps.is_empty() {
+            all.push((DUMPS, serde_json::json!(self.moment.dumps).to_string()));
         }
         // Older versions have one driver, and no tag.
         if self.driver != Vfs::NAME {
@@ -151,6 +156,10 @@ impl Record {
                 containers: tags
                     .get(STOOD_BY)
                     .and_then(|containers| serde_json::from_str(containers).ok())
+                    .unwrap_or_default(),
+                dumps: tags
+                    .get(DUMPS)
+                    .and_then(|dumps| serde_json::from_str(dumps).ok())
                     .unwrap_or_default(),
             },
             driver: text("driver").unwrap_or_else(|| Vfs::NAME.to_owned()),

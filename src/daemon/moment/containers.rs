@@ -17,19 +17,20 @@ use super::{
     containers_release::{SETTLED_AFTER, let_go_on},
     notes::{Note, NotedContainer},
     place::Place,
+    told::{Told, commands_told},
     writers::{Holding, Standing, Writers},
 };
 use crate::{
     engine::{
         ContainerState, Engine, Event, HOLD_LABEL, HoldPolicy, How, Own, Writer, Writing, Written,
-        writing,
+        commands, writing,
     },
     error::{Error, ErrorKind, Result},
     files::real_path,
 };
 
 /// How long Docker may take to tell what writes to a volume that is to be read.
-const ASKED_WITHIN: Duration = Duration::from_secs(30);
+pub(super) const ASKED_WITHIN: Duration = Duration::from_secs(30);
 /// The same for a listing.
 const LISTED_WITHIN: Duration = Duration::from_secs(5);
 /// A container that gets more seconds than this to stop is not stopped.
@@ -93,7 +94,7 @@ impl ContainerHolds {
 
     /// Whether a place is read though this error keeps from us what writes to it: nothing says that a
     /// folder has to do with containers.
-    fn may_be_unknown(&self, place: &Place, error: &Error) -> bool {
+    pub(super) fn may_be_unknown(&self, place: &Place, error: &Error) -> bool {
         let is_folder = error.kind == ErrorKind::Unreachable && !place.is_of_the_engine;
         is_folder || self.policy_for(place) == HoldPolicy::None
     }
@@ -117,17 +118,28 @@ impl ContainerHolds {
 
     /// What is done to containers while each of these places is read, or why it can't be, for people;
     /// `None` if Docker does not say.
-    pub(super) fn told(&self, places: &[Place]) -> Option<Vec<Result<Option<String>, String>>> {
+    pub(super) fn told(&self, places: &[Place]) -> Option<Vec<Result<Told, String>>> {
         if places.is_empty() {
             return Some(Vec::new());
         }
-        let all = self.writing_to_all(&Engine::at(&self.socket), places, LISTED_WITHIN).ok()?;
-        let told = |writing: Result<Writing>| match writing {
-            Ok(writing) => Ok(told_of(&writing.writers)),
-            Err(_) if self.reads_unheld => Ok(None),
-            Err(error) => Err(error.message),
+        let (volumes, containers) = Engine::at(&self.socket).all(LISTED_WITHIN).ok()?;
+        let own = Own::seen(&containers, &self.socket);
+        let told = |place: &Place| {
+            let (volume, folder, real) = (&place.volume, &place.folder, real_path(&place.folder));
+            let written = Written { volume, folder, real: &real };
+            let asked = commands(&containers, written, &volumes).map_err(|error| error.message)?;
+            let (commands, has_dumps) = (commands_told(&asked), asked.has_dumps());
+            // To a folder of the host, others may write as well.
+            let is_written = asked.is_written || !place.is_of_the_engine;
+            let held = match writing(&containers, written, &volumes, self.policy_for(place), &own) {
+                _ if asked.only_dumps => None,
+                Ok(writing) => told_of(&writing.writers),
+                Err(_) if self.reads_unheld => None,
+                Err(error) => return Err(error.message),
+            };
+            Ok(Told { held, commands, has_dumps, is_written, database: asked.database })
         };
-        Some(all.into_iter().map(told).collect())
+        Some(places.iter().map(told).collect())
     }
 
     /// The note on a container that runs now; `None` if it does not.

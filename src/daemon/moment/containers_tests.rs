@@ -11,6 +11,10 @@ use super::{
 };
 use crate::{clock::SystemClock, engine::HoldPolicy, error::ErrorKind, support::engine::Faults};
 
+fn told(moments: &Moments, place: &Place) -> Result<Told, String> {
+    moments.held(std::slice::from_ref(place)).remove(0)
+}
+
 #[test]
 fn containers_that_write_to_a_volume_stand_still_and_it_is_known_for_how_long() {
     let scene = Scene::with_one();
@@ -22,10 +26,7 @@ fn containers_that_write_to_a_volume_stand_still_and_it_is_known_for_how_long() 
         json!([{ "Name": "db", "Source": scene.place.folder, "RW": false }]),
     );
     let moments = scene.moments();
-    assert_eq!(
-        moments.held(std::slice::from_ref(&scene.place)),
-        [Ok(Some("pause one".to_owned()))]
-    );
+    assert_eq!(told(&moments, &scene.place).unwrap().held.as_deref(), Some("pause one"));
     let still = moments.still(&scene.place);
     assert!(still.is_wanted() && still.hold().unwrap() && still.hold().unwrap());
     assert_eq!((scene.engine.state("one").as_str(), scene.notes()), ("paused", 1));
@@ -93,8 +94,8 @@ fn a_label_of_the_volume_comes_before_one_of_the_container_and_both_before_the_s
         error.message.contains("convoy-backups.hold=\"freeze\" of container \"one\" must be pause"),
         "{error}"
     );
-    let told = scene.moments().held(std::slice::from_ref(&scene.place));
-    assert!(told[0].as_ref().unwrap_err().contains("freeze"), "{told:?}");
+    let told = told(&scene.moments(), &scene.place);
+    assert!(told.as_ref().unwrap_err().contains("freeze"), "{told:?}");
 }
 
 #[test]
@@ -141,10 +142,7 @@ fn containers_that_have_a_folder_mounted_or_something_above_or_in_it_stand_still
     let place =
         Place { volume: "site".into(), folder, is_of_the_engine: false, ..scene.place.clone() };
     let moments = scene.moments();
-    assert_eq!(
-        moments.held(std::slice::from_ref(&place)),
-        [Ok(Some("pause above, pause in".to_owned()))]
-    );
+    assert_eq!(told(&moments, &place).unwrap().held.as_deref(), Some("pause above, pause in"));
     // A folder need not have to do with Docker.
     fs::remove_file(&scene.engine.socket).unwrap();
     assert!(!moments.still(&place).hold().unwrap());

@@ -108,12 +108,12 @@ struct Held {
     note: Mutex<Note>,
     standing: Standing,
     began: Instant,
+    turn: Mutex<Option<Arc<Turn>>>,
     limit: Duration,
     /// What is held, and since when all of it is; `None` while it is not yet.
     stands: Mutex<Option<(Note, Timestamp)>>,
     /// Until when.
     went_on: Mutex<Option<Timestamp>>,
-    turn: Mutex<Option<Turn>>,
     /// Whether the writers could not be held, so that something may still be holding them.
     is_half: AtomicBool,
     /// Set before writers are released whose files are still being read.
@@ -138,14 +138,19 @@ impl From<Error> for NotHeld {
 }
 
 impl Holds {
-    /// Holds what writes to a place, once nothing else is held. The time counts from then. `None` if
+    /// Holds what writes to a place, in this turn, or once nothing else is held. The time counts from
+    /// then. `None` if
     /// nothing writes to it, or is to be held.
     ///
     /// # Errors
     /// If it can't be held; what was held of it is released. If the run ends first.
-    pub(super) fn hold(&self, place: &Place) -> Result<Option<Hold>, NotHeld> {
+    pub(super) fn hold(
+        &self,
+        place: &Place,
+        turn: Option<Arc<Turn>>,
+    ) -> Result<Option<Hold>, NotHeld> {
         let Some(writers) = self.writers_of(place) else { return Ok(None) };
-        let turn = self.turn(place)?;
+        let turn = turn.map_or_else(|| self.turn(place).map(Arc::new), Ok)?;
         self.release_left();
         let unheld = |error| told_of(&place.volume, error);
         let Some(note) = writers.note(place).map_err(unheld)? else { return Ok(None) };
@@ -182,7 +187,7 @@ impl Holds {
         Ok((!is_nothing).then_some(hold))
     }
 
-    fn turn(&self, place: &Place) -> Result<Turn> {
+    pub(super) fn turn(&self, place: &Place) -> Result<Turn> {
         let turn = self.turns.wait(&|| scope::is_ended() || ends());
         turn.ok_or_else(|| {
             let message = format!(
@@ -432,7 +437,7 @@ impl Drop for Hold {
 }
 
 /// An error that names the volume.
-fn told_of(volume: &str, error: Error) -> Error {
+pub(super) fn told_of(volume: &str, error: Error) -> Error {
     let begin = format!("volume \"{volume}\"");
     if error.message.starts_with(&begin) {
         return error;

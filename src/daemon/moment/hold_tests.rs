@@ -88,7 +88,8 @@ fn volumes_that_the_setting_does_not_name_are_not_held() {
     let still = moments.still(&other);
     assert!(!still.is_wanted() && moments.still(&scene.place).is_wanted());
     let told = moments.held(&[other.clone(), scene.place.clone()]);
-    assert_eq!(told, [Ok(None), Ok(Some("command".to_owned()))]);
+    let held: Vec<_> = told.into_iter().map(|told| told.unwrap().held).collect();
+    assert_eq!(held, [None, Some("command".to_owned())]);
     still.hold().unwrap();
     still.release().unwrap();
     assert_eq!((scene.log().as_str(), still.stood()), ("", None));
@@ -286,7 +287,7 @@ fn the_end_of_the_program_waits_a_short_time_for_a_release_that_hangs_and_its_no
     let scene = Scene::new();
     let release = "test -e mended || while :; do test -e mended && exit 0; done";
     let moments = scene.moments("true", release, HOUR);
-    let hold = moments.holds.hold(&scene.place).unwrap().unwrap();
+    let hold = moments.holds.hold(&scene.place, None).unwrap().unwrap();
     let begun = std::time::Instant::now();
     hold.release_at_the_end(Duration::from_millis(200));
     assert!(begun.elapsed() < Duration::from_secs(60));

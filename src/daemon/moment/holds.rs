@@ -13,6 +13,7 @@ use super::{
     containers::ContainerHolds,
     notes::{Note, Notes},
     place::Place,
+    told::Told,
     turns::Turns,
     writers::{Standing, Writers},
 };
@@ -82,13 +83,21 @@ impl Holds {
 
     /// How what writes to each of these places is held, or why it can't be, for people. Where that can't
     /// be told now, nothing is.
-    pub(super) fn told(&self, places: &[Place]) -> Vec<Result<Option<String>, String>> {
+    pub(super) fn told(&self, places: &[Place]) -> Vec<Result<Told, String>> {
         let by_commands =
             |place: &Place| self.commands.as_ref().is_some_and(|commands| commands.may_hold(place));
-        let by_containers = self.containers.as_ref().and_then(|containers| containers.told(places));
-        let by_containers = by_containers.unwrap_or_else(|| vec![Ok(None); places.len()]);
+        let by_containers = match &self.containers {
+            Some(containers) => containers.told(places),
+            None => Some(vec![Ok(Told { is_written: true, ..Told::default() }); places.len()]),
+        };
+        let by_containers =
+            by_containers.unwrap_or_else(|| vec![Ok(Told::default()); places.len()]);
         let told = places.iter().zip(by_containers).map(|(place, containers)| {
-            if by_commands(place) { Ok(Some(BY_COMMANDS.to_owned())) } else { containers }
+            if !by_commands(place) {
+                return containers;
+            }
+            let held = Some(BY_COMMANDS.to_owned());
+            Ok(Told { held, ..containers.unwrap_or_default() })
         });
         told.collect()
     }

@@ -2,15 +2,17 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Mutex, OnceLock},
+    sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
 
 use super::{
-    hold::{Hold, HoldEnded, NotHeld},
-    holds::Holds,
+    around::Around,
+    hold::{Hold, HoldEnded, NotHeld, told_of},
+    holds::{Holds, with_its_hint},
     live,
     place::Place,
+    turns::Turn,
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -25,6 +27,8 @@ pub(in crate::daemon) struct Still<'a> {
     place: &'a Place,
     is_wanted: OnceLock<bool>,
     hold: Mutex<Option<Hold>>,
+    /// The commands in containers that were begun, in the turn of the hold.
+    around: Mutex<Option<(Around, Arc<Turn>)>>,
     stood: Mutex<Option<Stood>>,
 }
 
@@ -47,7 +51,8 @@ impl Stood {
 impl<'a> Still<'a> {
     pub(super) fn new(holds: &'a Holds, place: &'a Place) -> Self {
         let is_wanted = OnceLock::new();
-        Self { holds, place, is_wanted, hold: Mutex::default(), stood: Mutex::default() }
+        let (hold, around, stood) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Self { holds, place, is_wanted, hold, around, stood }
     }
 
     /// Whether anything may have to be held.
@@ -80,14 +85,15 @@ impl<'a> Still<'a> {
         live::write_out(&self.place.folder);
     }
 
-    /// Holds, unless that was done. The result is whether anything is held.
+    /// Runs the commands before, and holds, unless that was done. The result is whether anything is held.
     ///
     /// # Errors
-    /// If the writers can't be held still, unless they are to be read as they are then.
+    /// If a command fails, or the writers can't be held still, unless they are to be read as they are then.
     pub(in crate::daemon) fn hold(&self) -> Result<bool> {
         let mut hold = lock(&self.hold);
         if hold.is_none() {
-            *hold = match self.holds.hold(self.place) {
+            let turn = self.begin_around()?;
+            *hold = match self.holds.hold(self.place, turn) {
                 // What stands still for nothing must not be passed over.
                 Err(NotHeld { error, stands: false })
                     if self.holds.reads_unheld(self.place)
@@ -105,16 +111,47 @@ impl<'a> Still<'a> {
         Ok(hold.is_some())
     }
 
+    /// Runs the commands before, unless that was done. The result is the turn in which they ran.
+    fn begin_around(&self) -> Result<Option<Arc<Turn>>> {
+        let Some(containers) = &self.holds.containers else { return Ok(None) };
+        let mut begun = lock(&self.around);
+        if let Some((_, turn)) = &*begun {
+            return Ok(Some(Arc::clone(turn)));
+        }
+        let turn = Arc::new(self.holds.turn(self.place)?);
+        let around = containers.before(self.place);
+        let around = around.map_err(|error| told_of(&self.place.volume, error))?;
+        if !around.is_empty() {
+            *begun = Some((around, Arc::clone(&turn)));
+        }
+        Ok(Some(turn))
+    }
+
     /// Whether what is held is all that writes to the place, so that its files are of one moment.
     pub(in crate::daemon) fn is_of_all(&self) -> bool {
         lock(&self.hold).as_ref().is_some_and(Hold::is_of_all)
     }
 
-    /// Releases what is held.
+    /// Releases what is held, and runs the commands after.
     ///
     /// # Errors
-    /// If it could not be released, or was released too early: what was read is then of no use.
+    /// If it could not be released, or was released too early: what was read is then of no use. If a
+    /// command fails: what the one before did may still be so.
     pub(in crate::daemon) fn release(&self) -> Result<()> {
+        let released = self.release_hold();
+        let after = self.end_around();
+        if let (Err(_), Err(also)) = (&released, &after) {
+            log::error!("{}", with_its_hint(also));
+        }
+        released.and(after)
+    }
+
+    fn end_around(&self) -> Result<()> {
+        let Some((around, _turn)) = lock(&self.around).take() else { return Ok(()) };
+        around.after().map_err(|error| told_of(&self.place.volume, error))
+    }
+
+    fn release_hold(&self) -> Result<()> {
         let Some(hold) = lock(&self.hold).take() else { return Ok(()) };
         let HoldEnded { milliseconds, containers } = hold.end()?;
         let mut stood = lock(&self.stood);
@@ -134,5 +171,15 @@ impl<'a> Still<'a> {
     /// How long writers stood still in all; `None` if they were not held.
     pub(in crate::daemon) fn stood(&self) -> Option<Stood> {
         lock(&self.stood).clone()
+    }
+}
+
+impl Drop for Still<'_> {
+    /// What was not released runs first: a command after runs in a container that runs.
+    fn drop(&mut self) {
+        drop(lock(&self.hold).take());
+        if let Err(error) = self.end_around() {
+            log::error!("{}", with_its_hint(&error));
+        }
     }
 }

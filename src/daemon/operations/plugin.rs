@@ -18,15 +18,6 @@ use crate::{
 /// who asks for that volume.
 const DOCKER_WAITS: Duration = Duration::from_millis(if cfg!(test) { 50 } else { 2000 });
 
-/// Who mounts a volume.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::daemon) enum User<'a> {
-    /// A client of the API.
-    Client,
-    /// A container of Docker's, by the id that Docker gives to the mount.
-    Docker(&'a str),
-}
-
 impl Operations {
     /// Unmounts a volume: of the clients of the API or, if none has it, of containers. That is for
     /// containers that went without a word, as when their engine was killed.
@@ -67,12 +58,12 @@ impl Operations {
         self.volumes.update(name, |volume| volume.mounted.drop_docker(id))
     }
 
-    /// Docker removes a volume: it is forgotten, and its files stay. Docker does so only if no
-    /// container has it, so containers that are on record went without a word.
+    /// Docker removes a volume: it is forgotten, and its files stay, but for
+    /// [`Operations::forget_for_docker`]. Docker does so only if no container has it, so containers that are on record went without a word.
     pub(in crate::daemon) fn remove_for_docker(&self, name: &str) -> Result<()> {
         let forget = || {
             self.volumes.update(name, |volume| volume.mounted.drop_all_docker())?;
-            self.delete(name, true)
+            self.forget_for_docker(name)
         };
         let done = self.volumes.exclusively_within(name, DOCKER_WAITS, forget);
         done.unwrap_or_else(|| Err(in_use_by_a_run(name)))

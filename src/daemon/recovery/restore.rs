@@ -37,7 +37,7 @@ pub(in crate::daemon) fn refuse_taken_folder(disk: OnDisk<'_>, volume: &str) -> 
         folder.display()
     ))
     .with_hint(
-        "restore to another name, or move the folder away; it may hold the files of a volume that was removed",
+        "restore to another name; \"convoy-backups create\" with this name makes the folder a volume again",
     ))
 }
 

@@ -39,22 +39,29 @@ pub(in crate::daemon) fn create(
         let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
         let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
         let time = now();
+        let is_over = || Error::internal("the turn is over");
+        let dumps = {
+            let turn = turn.borrow();
+            let repository = turn.as_ref().ok_or_else(is_over)?.repository();
+            reader.dump(&state, repository, || time.timestamp())?
+        };
         let take = |reading: &VolumeReading<'_>| {
             let turn = turn.borrow();
-            let turn = turn.as_ref().ok_or_else(|| Error::internal("the turn is over"))?;
-            let moment = &reading.moment;
-            let taken = turn.take(reading.files(), volume, name, parent, &time)?;
-            let kind = Some(moment.kind().as_str().to_owned());
+            let turn = turn.as_ref().ok_or_else(is_over)?;
+            let source = (reading.files(), dumps.extras());
+            let taken = turn.take(source, volume, name, parent, &time)?;
+            let kind = Some(reading.kind().to_owned());
+            let dumps = dumps.records.clone();
             let mounts = reading.mounts.clone();
             let (stood, containers) = Stood::told(reading.stood());
-            Ok(SnapshotState { mounts, moment: kind, stood, containers, ..taken })
+            Ok(SnapshotState { mounts, moment: kind, stood, containers, dumps, ..taken })
         };
         let remove = |taken: &SnapshotState| {
             // Its space is freed only if no turn goes on.
             turn.take();
             _ = local.delete(std::slice::from_ref(&taken.id));
         };
-        let snapshot = reader.read(&state, take, remove)?;
+        let snapshot = reader.read(&state, dumps.are_all, take, remove)?;
         let mut is_the_same = true;
         let saved = volumes.update(volume, |now| {
             is_the_same = now.id() == state.id();

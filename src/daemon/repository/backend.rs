@@ -42,6 +42,8 @@ pub(crate) struct Backend {
     config: Mutex<Option<Bytes>>,
     /// The config as it was listed: the library reads it next.
     listed_config: Mutex<Option<Bytes>>,
+    /// The config of a repository that was found to be there: the library lists it next.
+    seen_config: Mutex<Option<Bytes>>,
     /// In tests, the disk is full after this many bytes.
     #[cfg(test)]
     pub(crate) room: std::sync::Arc<Mutex<Option<u64>>>,
@@ -57,6 +59,7 @@ impl Backend {
             keys: Mutex::default(),
             config: Mutex::default(),
             listed_config: Mutex::default(),
+            seen_config: Mutex::default(),
             #[cfg(test)]
             room: std::sync::Arc::default(),
         }
@@ -83,7 +86,15 @@ impl Backend {
     /// [`ErrorKind::Repository`] if only the `config` is missing, because a new one would make
     /// everything in the repository unreadable.
     pub(crate) fn exists(&self) -> Result<bool> {
-        let there = || Ok(self.storage.size(FileType::Config, &Id::default())?.is_some());
+        let there = || {
+            if !self.is_far() {
+                return Ok(self.storage.size(FileType::Config, &Id::default())?.is_some());
+            }
+            // Read at once: who opens the repository next needs it.
+            let config = self.read_config()?;
+            lock(&self.seen_config).clone_from(&config);
+            Ok(config.is_some())
+        };
         // Another host may create the repository between the two checks.
         if there()? || self.storage.has_files()? && there()? {
             return Ok(true);
@@ -95,6 +106,15 @@ impl Backend {
             format!("\"{}/config\" is missing in a repository that has backups", self.location());
         Err(Error::new(ErrorKind::Repository, message)
             .with_hint("put it back from a copy; nothing was changed"))
+    }
+
+    /// The config; `None` if it is missing.
+    fn read_config(&self) -> Result<Option<Bytes>> {
+        match self.storage.read(FileType::Config, &Id::default()) {
+            Ok(config) => Ok(Some(config)),
+            Err(error) if error.kind == ErrorKind::Repository => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Takes the first failure since the last call, in the system's words.
@@ -265,11 +285,8 @@ impl ReadBackend for Backend {
     fn list(&self, kind: FileType) -> RusticResult<Vec<Id>> {
         if kind == FileType::Config {
             // One request instead of two, each time that the library opens the repository.
-            let config = match self.storage.read(kind, &Id::default()) {
-                Ok(config) => Ok(Some(config)),
-                Err(error) if error.kind == ErrorKind::Repository => Ok(None),
-                Err(error) => Err(error),
-            };
+            let seen = lock(&self.seen_config).take();
+            let config = if seen.is_some() { Ok(seen) } else { self.read_config() };
             let config = self.told("the repository can't be listed", config)?;
             lock(&self.listed_config).clone_from(&config);
             return Ok(config.map(|_| Id::default()).into_iter().collect());

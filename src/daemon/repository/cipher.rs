@@ -1,7 +1,7 @@
 //! What a repository's files and blobs are made of: zstd in AES-256-CTR with Poly1305-AES, as
 //! restic writes them.
 
-use std::num::NonZeroU32;
+use std::{io::Cursor, num::NonZeroU32};
 
 use aes256ctr_poly1305aes::{
     Aes256CtrPoly1305Aes, Key, Nonce, Tag,
@@ -238,7 +238,7 @@ impl Coder {
             None => self.open_blob_in_place(sealed, raw_length).map(hash),
             Some(length) => {
                 let opened = self.cipher.open(sealed)?;
-                let hash = OpenedBlob::packed(opened, length).and_then(OpenedBlob::hash);
+                let hash = OpenedBlob::packed(&*opened, length).and_then(OpenedBlob::hash);
                 hash.ok().flatten().ok_or_else(not_unpacked)
             }
         }
@@ -260,11 +260,32 @@ impl Coder {
             }
             Some(length) => {
                 let opened = self.cipher.open(sealed)?;
-                let read = OpenedBlob::packed(opened, length).and_then(OpenedBlob::json);
+                let read = OpenedBlob::packed(&*opened, length).and_then(OpenedBlob::json);
                 let (hash, parsed) = read.map_err(|_| not_unpacked())?;
                 Ok((hash.ok_or_else(not_unpacked)?, parsed))
             }
         }
+    }
+
+    /// What a large blob is before it is decompressed: from the position of the result on. `None` for
+    /// one that is better opened as a whole.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is damaged.
+    pub(super) fn open_large(
+        &self,
+        sealed: &mut Vec<u8>,
+        raw_length: Option<NonZeroU32>,
+    ) -> Result<Option<(Hash, Cursor<Vec<u8>>)>> {
+        let Some(length) = large(raw_length) else { return Ok(None) };
+        let opened = self.cipher.open(sealed)?;
+        let hash = OpenedBlob::packed(&*opened, length).and_then(OpenedBlob::hash);
+        let hash = hash.ok().flatten().ok_or_else(not_unpacked)?;
+        let mut packed = std::mem::take(sealed);
+        packed.truncate(packed.len() - TAG);
+        let mut packed = Cursor::new(packed);
+        packed.set_position(NONCE as u64);
+        Ok(Some((hash, packed)))
     }
 
     /// Seals the header of a pack, which is not compressed.

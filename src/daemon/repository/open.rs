@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard, OnceLock},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use bytes::Bytes;
@@ -50,10 +50,10 @@ pub(crate) type Indexed = Repository<IndexedFullStatus>;
 pub(crate) struct OpenRepository {
     backend: Arc<Backend>,
     key: MasterKey,
+    config: ConfigFile,
     indexed: Mutex<Option<Arc<Indexed>>>,
     /// What was there when the index was asked for last, if that is not too large to keep.
     index: Mutex<Arc<Index>>,
-    config: OnceLock<ConfigFile>,
     /// Pieces of files that are damaged.
     unread: Mutex<BTreeSet<DataId>>,
 }
@@ -85,15 +85,15 @@ impl OpenRepository {
 
     fn open_as(backend: Backend, credentials: &Credentials) -> Result<Self> {
         let backend = Arc::new(backend);
-        let key =
+        let (key, config) =
             guarded("opening the repository", || match library(&backend)?.open(credentials) {
-                Ok(open) => Ok(open.key()),
+                Ok(open) => Ok((open.key(), open.config().clone())),
                 Err(error) if error.is_incorrect_password() => {
                     Err(wrong_password(&backend.location()))
                 }
                 Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
             })?;
-        Ok(Self::with(backend, key))
+        Ok(Self::with(backend, key, config))
     }
 
     /// Creates a repository in the backend. `alone` means that no other process can be doing the
@@ -122,7 +122,7 @@ impl OpenRepository {
         options.set_extra_verify = Some(true);
         let key = MasterKey::new();
         let (key_id, key_content) = key_file(&key, password)?;
-        guarded("making the repository", || {
+        let config = guarded("making the repository", || {
             let failed =
                 |error: &RusticError| failure(&backend, "cannot make the repository", error);
             backend.create().map_err(|error| failed(&error))?;
@@ -132,16 +132,16 @@ impl OpenRepository {
                 .map_err(|error| failed(&error))?;
             library(&backend)?
                 .init(&Credentials::Masterkey(key.clone()), &KeyOptions::default(), &options)
-                .map(drop)
+                .map(|made| made.config().clone())
                 .map_err(|error| failed(&error))
         })
         .inspect_err(|_| backend.remove_own_keys())?;
-        Ok(Self::with(backend, key))
+        Ok(Self::with(backend, key, config))
     }
 
-    fn with(backend: Arc<Backend>, key: MasterKey) -> Self {
+    fn with(backend: Arc<Backend>, key: MasterKey, config: ConfigFile) -> Self {
         let (indexed, index, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { backend, key, indexed, index, config: OnceLock::new(), unread }
+        Self { backend, key, config, indexed, index, unread }
     }
 
     /// The key that opens the repository without the password.
@@ -164,15 +164,8 @@ impl OpenRepository {
     }
 
     /// The repository's settings.
-    ///
-    /// # Errors
-    /// If the repository can't be read.
-    pub(crate) fn config(&self) -> Result<ConfigFile> {
-        if let Some(config) = self.config.get() {
-            return Ok(config.clone());
-        }
-        let config = self.plain()?.config().clone();
-        Ok(self.config.get_or_init(|| config).clone())
+    pub(crate) fn config(&self) -> &ConfigFile {
+        &self.config
     }
 
     /// What the repository has now. Index files that were read before are not read again.
@@ -180,9 +173,8 @@ impl OpenRepository {
     /// # Errors
     /// If the index can't be read.
     pub(crate) fn index(&self) -> Result<Arc<Index>> {
-        let config = self.config()?;
         let mut kept = lock(&self.index);
-        let coder = || self.coder(&config);
+        let coder = || self.coder();
         let index = Index::renewed(std::mem::take(&mut *kept), &self.backend, &coder)?;
         if index.len() <= MOST_KEPT {
             *kept = Arc::clone(&index);
@@ -196,21 +188,22 @@ impl OpenRepository {
     /// If it can't be written; there is then no snapshot.
     pub(crate) fn save_snapshot(&self, file: &SnapshotFile) -> Result<SnapshotId> {
         let text = serde_json::to_vec(file).map_err(|error| Error::internal(error.to_string()))?;
-        let sealed = self.coder(&self.config()?)?.seal_file(&text)?;
+        let sealed = self.coder()?.seal_file(&text)?;
         let id = Id::new(hash(&sealed));
         self.backend.write_file(FileType::Snapshot, &id, sealed.into())?;
         Ok(SnapshotId::from(id))
     }
 
-    /// Makes and opens what is in the files of a repository with these settings.
+    /// Makes and opens what is in the repository's files.
     ///
     /// # Errors
     /// If the settings are not known, or memory is short.
-    pub(crate) fn coder(&self, config: &ConfigFile) -> Result<Coder> {
-        let level = config
+    pub(crate) fn coder(&self) -> Result<Coder> {
+        let level = self
+            .config
             .zstd()
             .map_err(|error| self.failure("cannot use the repository's settings", &error))?;
-        Coder::new(&self.key, level, config.extra_verify())
+        Coder::new(&self.key, level, self.config.extra_verify())
     }
 
     /// The repository with an index of everything that this process has written so far.

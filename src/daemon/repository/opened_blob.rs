@@ -1,7 +1,7 @@
 //! The content of a large blob, read piece by piece: what a folder with a million files is in a
 //! repository is never in memory as a whole.
 
-use std::io::{self, BufRead as _, BufReader, Read, Take};
+use std::io::{self, BufRead, BufReader, Read, Take};
 
 use serde::de::DeserializeOwned;
 use serde_json::Result as JsonResult;
@@ -17,19 +17,19 @@ const PIECE: usize = 128 << 10;
 type Hash = [u8; 32];
 
 /// An opened blob that is decompressed and hashed while it is read.
-pub(super) struct OpenedBlob<'a> {
-    content: Take<Decoder<'a, &'a [u8]>>,
+pub(super) struct OpenedBlob<P: BufRead> {
+    content: Take<Decoder<'static, P>>,
     length: usize,
     read: usize,
     hasher: Sha256,
 }
 
-impl<'a> OpenedBlob<'a> {
+impl<P: BufRead> OpenedBlob<P> {
     /// What has this length when it is decompressed.
     ///
     /// # Errors
     /// If memory is short.
-    pub(super) fn packed(packed: &'a [u8], length: usize) -> io::Result<Self> {
+    pub(super) fn packed(packed: P, length: usize) -> io::Result<Self> {
         // One byte more tells that the length is wrong.
         let content = Decoder::with_buffer(packed)?.take(length as u64 + 1);
         Ok(Self { content, length, read: 0, hasher: Sha256::new() })
@@ -56,7 +56,7 @@ impl<'a> OpenedBlob<'a> {
     }
 }
 
-impl Read for OpenedBlob<'_> {
+impl<P: BufRead> Read for OpenedBlob<P> {
     fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
         let read = self.content.read(piece)?;
         self.hasher.update(piece.get(..read).unwrap_or_default());
@@ -107,7 +107,7 @@ mod tests {
     fn a_blob_of_another_length_has_no_hash() {
         let content = b"some text".repeat(50_000);
         let packed = zstd::bulk::compress(&content, 3).unwrap();
-        let hash_of = |length| OpenedBlob::packed(&packed, length).unwrap().hash().unwrap();
+        let hash_of = |length| OpenedBlob::packed(&packed[..], length).unwrap().hash().unwrap();
         assert_eq!(hash_of(content.len()), Some(Sha256::digest(&content).into()));
         assert_eq!(hash_of(content.len() - 1), None);
         assert_eq!(hash_of(content.len() + 1), None);

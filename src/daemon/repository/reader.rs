@@ -3,11 +3,12 @@
 
 use rustic_core::{
     Id,
-    repofile::{BlobType, ConfigFile, Tree},
+    repofile::{BlobType, Tree},
 };
 
 use super::{
     cipher::{Coder, Hash, hash},
+    folder_entries::FolderEntries,
     index::{Index, Location},
     open::OpenRepository,
 };
@@ -20,12 +21,12 @@ pub(crate) struct BlobReader<'a> {
 }
 
 impl<'a> BlobReader<'a> {
-    /// A reader for the repository, which has these settings.
+    /// A reader for the repository.
     ///
     /// # Errors
-    /// If the settings are not known, or memory is short.
-    pub(crate) fn new(repository: &'a OpenRepository, config: &ConfigFile) -> Result<Self> {
-        Ok(Self { repository, coder: repository.coder(config)? })
+    /// If its settings are not known, or memory is short.
+    pub(crate) fn new(repository: &'a OpenRepository) -> Result<Self> {
+        Ok(Self { repository, coder: repository.coder()? })
     }
 
     /// A part of a pack. Less may come if the pack is too short.
@@ -76,14 +77,22 @@ impl<'a> BlobReader<'a> {
         index: &Index,
         id: &Hash,
         what: &dyn Fn() -> String,
-    ) -> Result<Tree> {
+    ) -> Result<FolderEntries> {
         let (at, mut sealed) = self.sealed_tree(index, id, what)?;
-        let opened = self.coder.parse_blob(&mut sealed, at.raw_length);
-        let (hash, tree) = opened.map_err(|error| damaged(&what(), &at.pack, &error))?;
+        let failed = |error: Error| damaged(&what(), &at.pack, &error);
+        if let Some((hash, packed)) =
+            self.coder.open_large(&mut sealed, at.raw_length).map_err(failed)?
+        {
+            if hash != *id {
+                return Err(changed(&what()));
+            }
+            return FolderEntries::packed(packed).map_err(|error| no_folder(&what(), &error));
+        }
+        let (hash, tree) = self.coder.parse_blob(&mut sealed, at.raw_length).map_err(failed)?;
         if hash != *id {
             return Err(changed(&what()));
         }
-        tree.map_err(|error| no_folder(&what(), &error))
+        tree.map(|tree: Tree| tree.into()).map_err(|error| no_folder(&what(), &error))
     }
 
     /// As [`BlobReader::tree`], with the text of which the tree was read.
@@ -121,7 +130,7 @@ impl<'a> BlobReader<'a> {
     }
 }
 
-fn no_folder(what: &str, error: &serde_json::Error) -> Error {
+fn no_folder(what: &str, error: &dyn std::error::Error) -> Error {
     Error::new(ErrorKind::Repository, format!("{what}: it is no folder: {error}"))
 }
 

@@ -20,7 +20,7 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
-use super::{cipher::hash, storage::Storage};
+use super::storage::Storage;
 use crate::{
     blocking::{no_thread, panicked},
     error::{Error, ErrorKind, Result},
@@ -289,17 +289,10 @@ impl Spool {
             return self.storage.write(item.kind, &item.id, std::slice::from_ref(content));
         }
         let path = self.file(&item.id);
-        let failed = |error: io::Error| {
-            Error::io(format!("cannot read \"{}\" in the spool", path.display()), &error)
-        };
-        let content = Bytes::from(fs::read(&path).map_err(failed)?);
-        if Id::new(hash(&content)) != item.id {
-            let message = format!("\"{}\" in the spool is not what was written", path.display());
-            return Err(Error::new(ErrorKind::Io, message)
-                .with_hint("look at the disk's health; BKUP_SPOOL_MAX=0 does without a spool"));
-        }
-        self.storage.write(item.kind, &item.id, &[content])?;
-        fs::remove_file(&path).map_err(failed)
+        self.storage.write_waiting(&item.id, &path)?;
+        fs::remove_file(&path).map_err(|error| {
+            Error::io(format!("cannot remove \"{}\" from the spool", path.display()), &error)
+        })
     }
 }
 

@@ -5,7 +5,10 @@ use std::{collections::HashSet, os::unix::fs::MetadataExt as _};
 use tempfile::TempDir;
 
 use super::{
-    super::storage::{Folder, Storage},
+    super::{
+        cipher::hash,
+        storage::{Folder, Storage},
+    },
     *,
 };
 use crate::support::disk::Disk;

@@ -6,14 +6,16 @@ mod folder;
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
+    fmt, fs,
+    path::Path,
     time::Duration,
 };
 
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
-use crate::error::Result;
+use super::cipher::hash;
+use crate::error::{Error, ErrorKind, Result};
 pub(crate) use bucket::Bucket;
 pub(crate) use cached::Cached;
 pub(crate) use folder::Folder;
@@ -60,6 +62,20 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// repository at the same moment.
     fn write(&self, kind: FileType, id: &Id, parts: &[Bytes]) -> Result<()>;
 
+    /// Writes a pack durably that waits in a file, if it is still what its name says.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Io`] if it can't be read, is not what was written, or can't be written.
+    fn write_waiting(&self, pack: &Id, file: &Path) -> Result<()> {
+        let content = fs::read(file).map_err(|error| {
+            Error::io(format!("cannot read \"{}\" in the spool", file.display()), &error)
+        })?;
+        if Id::new(hash(&content)) != *pack {
+            return Err(not_what_was_written(file));
+        }
+        self.write(FileType::Pack, pack, &[content.into()])
+    }
+
     /// Removes a file. A missing file is not an error.
     fn remove(&self, kind: FileType, id: &Id) -> Result<()>;
 
@@ -98,4 +114,11 @@ fn file_name(kind: FileType, id: &Id) -> String {
         FileType::Pack => format!("data/{}/{name}", &name[..2]),
         _ => format!("{}/{name}", kind.dirname()),
     }
+}
+
+/// The error for a pack that waits in a file and has changed.
+fn not_what_was_written(file: &Path) -> Error {
+    let message = format!("\"{}\" in the spool is not what was written", file.display());
+    Error::new(ErrorKind::Io, message)
+        .with_hint("look at the disk's health; BKUP_SPOOL_MAX=0 does without a spool")
 }

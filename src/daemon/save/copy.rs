@@ -40,16 +40,15 @@ pub(in crate::daemon) fn copy(
     into: &OpenRepository,
     piece: &dyn Piece,
 ) -> Result<Needs> {
-    let (source, config) = (from.index()?, into.config()?);
-    let index = into.index()?;
+    let (source, index) = (from.index()?, into.index()?);
     let writer = PackWriter::new(into.backend());
-    let blobs = BlobWriter::new(&index, &config, &writer);
+    let blobs = BlobWriter::new(&index, into.config(), &writer);
     let run = Copy { from, source: &source, blobs: &blobs, piece, failed: OnceLock::new() };
-    let coders = (0..workers() + writer.threads()).map(|_| into.coder(&config));
+    let coders = (0..workers() + writer.threads()).map(|_| into.coder());
     let coders = coders.collect::<Result<Vec<_>>>()?;
     let copied = run.all(tree, &writer, coders);
     // What is there is for the next run, also after a failure.
-    let finished = writer.finish(&mut into.coder(&config)?);
+    let finished = writer.finish(&mut into.coder()?);
     into.forget_index();
     copied.and(finished)?;
     into.backend().flush()?;
@@ -69,7 +68,7 @@ struct Copy<'a> {
 
 impl Copy<'_> {
     fn reader(&self) -> Result<BlobReader<'_>> {
-        BlobReader::new(self.from, &self.from.config()?)
+        BlobReader::new(self.from)
     }
 
     /// Copies trees and chunks, and waits until all packs are written. The last coders are the

@@ -109,6 +109,7 @@ impl Changed {
             changed_paths: self.paths.iter().map(|path| path.display().to_string()).collect(),
             stood: None,
             containers: BTreeMap::new(),
+            dumps: Vec::new(),
         }
     }
 }

@@ -112,7 +112,7 @@ impl<'a> Entries<'a> {
         &mut self,
         coder: &mut Coder,
         metadata: &mut MetadataReader,
-        (name, known): (&CStr, Option<&ParentEntry>),
+        (name, known): (&CStr, Option<ParentEntry<'_>>),
         (text, seen): (&mut Vec<u8>, &mut Option<Stat>),
     ) -> Result<Option<ParentTree>, Unread> {
         let copied =
@@ -175,8 +175,13 @@ impl<'a> Entries<'a> {
     }
 
     /// Whether a file has no extended attributes, because it is as it was and had none.
-    fn has_no_attributes(&self, stat: &Stat, now: &Metadata, known: Option<&ParentEntry>) -> bool {
-        let known = known.filter(|known| !known.has_attributes);
+    fn has_no_attributes(
+        &self,
+        stat: &Stat,
+        now: &Metadata,
+        known: Option<ParentEntry<'_>>,
+    ) -> bool {
+        let known = known.filter(|known| !known.has_attributes());
         let unchanged = known
             .zip(self.run.settled_before)
             .and_then(|(known, settled_before)| known.unchanged(now, settled_before));

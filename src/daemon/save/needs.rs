@@ -10,14 +10,20 @@
 //! - and if what was written can be read ([`Needs::are_written`]): the new index files name every new
 //!   piece, and every new tree is what it should be. That is looked at once.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    thread,
+};
 
 use rustic_core::{FileType, Id, repofile::BlobType};
 
 use super::{blob_writer::BlobWriter, pack_writer::PackWriter};
 use crate::{
-    daemon::repository::{BlobReader, Hash, Index, Location, OpenRepository},
-    error::Result,
+    daemon::{
+        repository::{BlobReader, Hash, Index, Location, OpenRepository},
+        threads::spawn,
+    },
+    error::{Error, Result},
 };
 
 /// What a saved tree relies on.
@@ -57,17 +63,26 @@ impl Needs {
     /// If the repository can't be read.
     pub(in crate::daemon) fn are_met(&self, repository: &OpenRepository) -> Result<bool> {
         let backend = repository.backend();
-        let listed: HashSet<_> = backend.files(FileType::Index)?.into_iter().collect();
-        if !self.index_files.iter().all(|file| listed.contains(file)) {
-            return Ok(false);
-        }
-        if backend.pack_sizes(&self.packs.keys().copied().collect())? != self.packs {
+        let has_index = || -> Result<bool> {
+            let listed: HashSet<_> = backend.files(FileType::Index)?.into_iter().collect();
+            Ok(self.index_files.iter().all(|file| listed.contains(file)))
+        };
+        let has_packs =
+            || Ok(backend.pack_sizes(&self.packs.keys().copied().collect())? == self.packs);
+        // Both at once, because each may wait for the network.
+        let are_there = thread::scope(|threads| {
+            let index = spawn(threads, "needs", has_index)?;
+            let has_packs = has_packs();
+            let ended = || Error::internal("looking at the index failed");
+            Ok(index.join().unwrap_or_else(|_| Err(ended()))? && has_packs?)
+        })?;
+        if !are_there {
             return Ok(false);
         }
         if self.trees.is_empty() {
             return Ok(true);
         }
-        let mut reader = BlobReader::new(repository, &repository.config()?)?;
+        let mut reader = BlobReader::new(repository)?;
         Ok(self.trees.iter().all(|(tree, at)| reader.has_tree(tree, at)))
     }
 
@@ -77,14 +92,13 @@ impl Needs {
     /// # Errors
     /// If the repository can't be read.
     pub(in crate::daemon) fn are_written(&self, repository: &OpenRepository) -> Result<bool> {
-        let config = repository.config()?;
-        let coder = || repository.coder(&config);
+        let coder = || repository.coder();
         let index = Index::of(&self.written, repository.backend(), &coder)?;
         let is_known = |(pack, size): &(Id, u64)| self.packs.get(pack) == Some(size);
         if index.len() as u64 != self.blobs || !index.packs().iter().all(is_known) {
             return Ok(false);
         }
-        let mut reader = BlobReader::new(repository, &config)?;
+        let mut reader = BlobReader::new(repository)?;
         // A pack of trees is small, so it is read at once.
         for trees in index.trees().chunk_by(|(_, one), (_, other)| one.pack == other.pack) {
             let Some((_, last)) = trees.last() else { continue };

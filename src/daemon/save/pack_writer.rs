@@ -90,7 +90,10 @@ impl<'a> PackWriter<'a> {
         let mut buffers = lock(&self.buffers);
         let fitting = buffers.iter().enumerate().filter(|(_, it)| it.capacity() <= 3 * size);
         let largest = fitting.max_by_key(|(_, it)| it.capacity()).map(|(at, _)| at);
-        largest.map(|at| buffers.swap_remove(at)).unwrap_or_default()
+        // What is not written to takes no memory; growing would copy.
+        largest
+            .map(|at| buffers.swap_remove(at))
+            .unwrap_or_else(|| Vec::with_capacity(size + size / 4))
     }
 
     /// Hands over a pack; waits until a thread takes it.
@@ -130,12 +133,14 @@ impl<'a> PackWriter<'a> {
         let length = content.len() as u64;
         self.backend.write_file(FileType::Pack, &id, content.clone())?;
         lock(&self.done).packs.push((id, length));
-        let mut buffers = lock(&self.buffers);
-        // Packs of many small pieces are small, and so are their buffers: no more are kept than used.
-        if buffers.len() < 2 * self.threads() {
-            buffers.push(content.into());
+        // Not copied, if somebody else still has it.
+        if let Ok(buffer) = content.try_into_mut() {
+            let mut buffers = lock(&self.buffers);
+            // Packs of many small pieces are small, and so are their buffers: no more are kept than used.
+            if buffers.len() < 2 * self.threads() {
+                buffers.push(buffer.into());
+            }
         }
-        drop(buffers);
         let due = {
             let mut index = lock(&self.index);
             index.packs.push(indexed);

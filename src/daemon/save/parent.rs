@@ -1,13 +1,16 @@
 //! The newest snapshot of the same volume: files that look as they did then are not read again.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, fmt};
 
 use jiff::{SignedDuration, Timestamp};
 use rustic_core::{
     TreeId,
     repofile::{BlobType, Metadata, Node},
 };
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{
+    Deserialize, Deserializer,
+    de::{self, IgnoredAny, SeqAccess},
+};
 
 use super::shelf::Shelf;
 use crate::{
@@ -34,42 +37,83 @@ impl Parent {
     }
 }
 
-/// What the parent knows of a folder, by name.
-pub(super) struct ParentFolder(Vec<ParentEntry>);
+/// What the parent knows of a folder, by name: as small as it gets, because a folder can have a million
+/// files.
+#[derive(Default)]
+pub(super) struct ParentFolder {
+    /// By their names.
+    entries: Vec<KnownEntry>,
+    names: Vec<u8>,
+    /// The chunks of files, and the trees of folders.
+    hashes: Vec<Hash>,
+}
 
-/// What the parent knows of a file.
-pub(super) struct ParentEntry {
-    name: Box<[u8]>,
-    is_file: bool,
-    mtime: Option<Timestamp>,
-    ctime: Option<Timestamp>,
+/// A file or a folder.
+struct KnownEntry {
+    name: (u32, u32),
+    hashes: (u32, u32),
+    times: Times,
     inode: u64,
     device: u64,
     size: u64,
-    chunks: Box<[Hash]>,
-    subtree: Option<Box<Hash>>,
-    pub(super) has_attributes: bool,
+    kind: Kind,
+    has_attributes: bool,
 }
 
-impl ParentEntry {
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    File,
+    Folder,
+    Other,
+}
+
+/// When a file was modified and changed, each if it is known.
+#[derive(PartialEq, Eq)]
+struct Times {
+    seconds: [i64; 2],
+    nanoseconds: [i32; 2],
+}
+
+impl Times {
+    fn of(modified: Option<Timestamp>, changed: Option<Timestamp>) -> Self {
+        let times = [modified, changed];
+        Self {
+            seconds: times.map(|time| time.map_or(0, Timestamp::as_second)),
+            nanoseconds: times.map(|time| time.map_or(i32::MIN, Timestamp::subsec_nanosecond)),
+        }
+    }
+}
+
+/// What the parent knows of one name.
+#[derive(Clone, Copy)]
+pub(super) struct ParentEntry<'a> {
+    entry: &'a KnownEntry,
+    hashes: &'a [Hash],
+}
+
+impl<'a> ParentEntry<'a> {
     /// The file's chunks, if the file is as it was.
-    pub(super) fn unchanged(&self, now: &Metadata, settled_before: Timestamp) -> Option<&[Hash]> {
+    pub(super) fn unchanged(self, now: &Metadata, settled_before: Timestamp) -> Option<&'a [Hash]> {
         let changed = now.mtime.max(now.ctime);
+        let was = self.entry;
         // The number of a file is compared only on the same device, where that is known.
-        let same_file = self.inode == now.inode
-            || (self.device != 0 && now.device_id != 0 && self.device != now.device_id);
-        let same = self.is_file
-            && self.size == now.size
-            && self.mtime == now.mtime
-            && self.ctime == now.ctime
+        let same_file = was.inode == now.inode
+            || (was.device != 0 && now.device_id != 0 && was.device != now.device_id);
+        let same = was.kind == Kind::File
+            && was.size == now.size
+            && was.times == Times::of(now.mtime, now.ctime)
             && same_file
             && changed.is_some_and(|changed| changed < settled_before);
-        same.then_some(&self.chunks)
+        same.then_some(self.hashes)
     }
 
     /// The folder's tree, if it is one.
-    pub(super) fn subtree(&self) -> Option<Hash> {
-        self.subtree.as_deref().copied()
+    pub(super) fn subtree(self) -> Option<Hash> {
+        self.hashes.first().copied().filter(|_| self.entry.kind == Kind::Folder)
+    }
+
+    pub(super) fn has_attributes(self) -> bool {
+        self.entry.has_attributes
     }
 }
 
@@ -103,31 +147,96 @@ impl ParentFolder {
         parsed.map(Self::of).map_err(|error| wrong(format!("it is no tree: {error}")))
     }
 
-    fn of(entries: Entries) -> Self {
-        let mut known = entries.nodes.unwrap_or_default();
-        if !known.is_sorted_by(|one, other| one.name <= other.name) {
-            known.sort_by(|one, other| one.name.cmp(&other.name));
+    fn of(tree: TreeOfParent) -> Self {
+        let Self { mut entries, names, hashes } = tree.nodes.unwrap_or_default();
+        let name = |entry: &KnownEntry| part(&names, entry.name);
+        if !entries.is_sorted_by(|one, other| name(one) <= name(other)) {
+            entries.sort_by(|one, other| name(one).cmp(name(other)));
         }
-        Self(known)
+        Self { entries, names, hashes }
     }
 
     /// What the parent knows under this name.
-    pub(super) fn find(&self, name: &[u8]) -> Option<&ParentEntry> {
-        let at = self.0.binary_search_by(|known| (*known.name).cmp(name)).ok()?;
-        self.0.get(at)
+    pub(super) fn find(&self, name: &[u8]) -> Option<ParentEntry<'_>> {
+        let by_name = |entry: &KnownEntry| part(&self.names, entry.name).cmp(name);
+        let entry = self.entries.get(self.entries.binary_search_by(by_name).ok()?)?;
+        Some(ParentEntry { entry, hashes: part(&self.hashes, entry.hashes) })
     }
+
+    /// Adds an entry. `None` if there is no room for its name or its hashes.
+    fn add(&mut self, entry: Entry<'_>) -> Option<()> {
+        let at = |length: usize| u32::try_from(length).ok();
+        let (name, hashes) = (at(self.names.len())?, at(self.hashes.len())?);
+        if entry.name.contains('\\') {
+            let node = Node { name: entry.name.into_owned(), ..Node::default() };
+            self.names.extend_from_slice(node.name().as_encoded_bytes());
+        } else {
+            self.names.extend_from_slice(entry.name.as_bytes());
+        }
+        let kind = match &*entry.kind {
+            "file" => Kind::File,
+            "dir" => Kind::Folder,
+            _ => Kind::Other,
+        };
+        match kind {
+            Kind::File => self.hashes.extend(entry.content.into_iter().flatten().map(|it| it.0)),
+            Kind::Folder => self.hashes.extend(entry.subtree.map(|tree| tree.0)),
+            Kind::Other => {}
+        }
+        self.entries.push(KnownEntry {
+            name: (name, at(self.names.len())?),
+            hashes: (hashes, at(self.hashes.len())?),
+            times: Times::of(entry.mtime, entry.ctime),
+            inode: entry.inode,
+            device: entry.device_id,
+            size: entry.size,
+            kind,
+            has_attributes: entry.extended_attributes.is_some(),
+        });
+        Some(())
+    }
+}
+
+/// From one place up to another.
+fn part<T>(all: &[T], (from, to): (u32, u32)) -> &[T] {
+    all.get(from as usize..to as usize).unwrap_or_default()
 }
 
 /// A tree. What is not needed here is not read.
 #[derive(Deserialize)]
-struct Entries {
-    nodes: Option<Vec<ParentEntry>>,
+struct TreeOfParent {
+    #[serde(default, deserialize_with = "entries")]
+    nodes: Option<ParentFolder>,
 }
 
-impl<'de> Deserialize<'de> for ParentEntry {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
-        Entry::deserialize(from).map(Self::from)
+/// Reads one entry after the other: all of them in the form of the tree would take more memory.
+fn entries<'de, D: Deserializer<'de>>(
+    from: D,
+) -> std::result::Result<Option<ParentFolder>, D::Error> {
+    struct Visitor;
+    impl<'de> de::Visitor<'de> for Visitor {
+        type Value = Option<ParentFolder>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("the entries of a folder")
+        }
+
+        fn visit_unit<E: de::Error>(self) -> std::result::Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<S: SeqAccess<'de>>(
+            self,
+            mut entries: S,
+        ) -> std::result::Result<Self::Value, S::Error> {
+            let mut folder = ParentFolder::default();
+            while let Some(entry) = entries.next_element()? {
+                folder.add(entry).ok_or_else(|| de::Error::custom("it has too many entries"))?;
+            }
+            Ok(Some(folder))
+        }
     }
+    from.deserialize_any(Visitor)
 }
 
 #[derive(Deserialize)]
@@ -149,29 +258,6 @@ struct Entry<'a> {
     subtree: Option<HexHash>,
 }
 
-impl From<Entry<'_>> for ParentEntry {
-    fn from(entry: Entry<'_>) -> Self {
-        let name: Box<[u8]> = if entry.name.contains('\\') {
-            let node = Node { name: entry.name.into_owned(), ..Node::default() };
-            node.name().as_encoded_bytes().into()
-        } else {
-            entry.name.as_bytes().into()
-        };
-        Self {
-            name,
-            is_file: entry.kind == "file",
-            mtime: entry.mtime,
-            ctime: entry.ctime,
-            inode: entry.inode,
-            device: entry.device_id,
-            size: entry.size,
-            chunks: entry.content.into_iter().flatten().map(|chunk| chunk.0).collect(),
-            has_attributes: entry.extended_attributes.is_some(),
-            subtree: entry.subtree.map(|tree| Box::new(tree.0)),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -184,30 +270,38 @@ mod tests {
         Metadata { mtime: at(50), ctime: at(100), inode: 5, size: 3, ..Metadata::default() }
     }
 
-    fn known(device: u64) -> ParentEntry {
+    fn known(device: u64) -> ParentFolder {
         let text = format!(
             r#"{{"nodes":[{{"name":"b\\xff","type":"file","mtime":"1970-01-01T00:00:50Z","ctime":"1970-01-01T01:01:40+01:00",
-            "inode":5,"device_id":{device},"size":3,"content":["{}"]}},{{"name":"a","type":"dir","content":null}}]}}"#,
-            "07".repeat(32)
+            "inode":5,"device_id":{device},"size":3,"content":["{}"]}},{{"name":"a","type":"dir","content":null,"subtree":"{}"}}]}}"#,
+            "07".repeat(32),
+            "09".repeat(32)
         );
-        let mut folder = ParentFolder::of(serde_json::from_str(&text).unwrap());
-        assert!(folder.find(b"a").is_some_and(|known| !known.is_file));
+        let folder = ParentFolder::of(serde_json::from_str(&text).unwrap());
+        assert!(folder.find(b"a").is_some_and(|known| known.subtree() == Some([9; 32])));
         assert!(folder.find(b"b").is_none());
-        assert!(folder.find(b"b\xff").is_some());
-        folder.0.remove(1)
+        assert!(folder.find(b"b\xff").is_some_and(|known| known.subtree().is_none()));
+        folder
+    }
+
+    fn unchanged(known: &ParentFolder, now: &Metadata, settled_before: Timestamp) -> bool {
+        let chunks = known.find(b"b\xff").unwrap().unchanged(now, settled_before);
+        assert!(chunks.is_none_or(|chunks| chunks == [[7; 32]]));
+        chunks.is_some()
     }
 
     #[test]
     fn a_file_is_unchanged_if_all_that_is_known_of_it_is() {
         let (known, later) = (known(0), Timestamp::from_second(1_000).unwrap());
-        assert_eq!(known.unchanged(&meta(), later), Some(&[[7; 32]][..]));
+        assert!(unchanged(&known, &meta(), later));
         for changed in [
             Metadata { mtime: at(51), ..meta() },
             Metadata { ctime: at(101), ..meta() },
             Metadata { inode: 6, ..meta() },
             Metadata { size: 4, ..meta() },
+            Metadata { mtime: None, ..meta() },
         ] {
-            assert!(known.unchanged(&changed, later).is_none(), "{changed:?}");
+            assert!(!unchanged(&known, &changed, later), "{changed:?}");
         }
     }
 
@@ -217,8 +311,8 @@ mod tests {
             let begun = Timestamp::from_second(second).unwrap();
             Parent { tree: TreeId::default(), begun }.settled_before()
         };
-        for (second, unchanged) in [(99, false), (101, false), (102, false), (103, true)] {
-            assert_eq!(known(0).unchanged(&meta(), begun(second)).is_some(), unchanged, "{second}");
+        for (second, is_unchanged) in [(99, false), (101, false), (102, false), (103, true)] {
+            assert_eq!(unchanged(&known(0), &meta(), begun(second)), is_unchanged, "{second}");
         }
     }
 
@@ -226,8 +320,8 @@ mod tests {
     fn numbers_of_files_on_different_devices_tell_nothing() {
         let later = Timestamp::from_second(1_000).unwrap();
         let now = |device_id| Metadata { inode: 6, device_id, ..meta() };
-        assert!(known(1).unchanged(&now(2), later).is_some());
-        assert!(known(1).unchanged(&now(1), later).is_none());
-        assert!(known(1).unchanged(&now(0), later).is_none());
+        assert!(unchanged(&known(1), &now(2), later));
+        assert!(!unchanged(&known(1), &now(1), later));
+        assert!(!unchanged(&known(1), &now(0), later));
     }
 }

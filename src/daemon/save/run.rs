@@ -15,6 +15,7 @@ use super::{
     blob_writer::BlobWriter,
     content::{ChunkWork, ContentReader},
     counts::Counts,
+    extra::Extras,
     listing::Listing,
     queue::Queue,
     second_look::SecondLook,
@@ -83,6 +84,7 @@ pub(super) struct Run<'a> {
     pub(super) copies: Option<&'a Copies>,
     /// What is held still while files are read.
     pub(super) still: Option<&'a Still<'a>>,
+    pub(super) extras: Extras<'a>,
     /// Files that changed at this time or later are read again, whatever the parent says; `None` if
     /// there is no parent.
     pub(super) settled_before: Option<Timestamp>,

@@ -26,7 +26,7 @@ use rustix::{
 };
 use tempfile::TempDir;
 
-use super::{Changed, Parent, Saved, Source, run::LISTED, save, save_watched};
+use super::{Changed, Extras, Parent, Saved, Source, run::LISTED, save, save_watched};
 use crate::{
     clock::{Clock, SystemClock},
     daemon::{
@@ -67,7 +67,7 @@ impl Scene {
     }
 
     fn source<'a>(&self, volume: &'a Path, parent: Option<Parent>) -> Source<'a> {
-        Source { files: Files::live(volume), volume: "vol1", parent }
+        Source { files: Files::live(volume), volume: "vol1", parent, extras: Extras::default() }
     }
 
     fn save(&self, parent: Option<Parent>) -> Saved {
@@ -244,7 +244,12 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     fs::write(volume.join("dir/new"), "new").unwrap();
     xattr::set(volume.join("dir"), "user.kept", b"no").unwrap();
 
-    let source = |parent| Source { files: moment.files(), volume: "vol1", parent };
+    let source = |parent| Source {
+        files: moment.files(),
+        volume: "vol1",
+        parent,
+        extras: Extras::default(),
+    };
     let saved = save(&scene.repository, source(None), &NoProgress, &|| false).unwrap();
     for (name, content) in old {
         assert!(scene.content(saved.tree, name) == content, "{name}");
@@ -258,7 +263,7 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     }
     // The next run goes by the files' own times and numbers.
     let (parent, volume) = (settled(&saved), Files::live(&volume));
-    let live = Source { files: volume, volume: "vol1", parent };
+    let live = Source { files: volume, volume: "vol1", parent, extras: Extras::default() };
     let next = save(&scene.repository, live, &NoProgress, &|| false).unwrap();
     assert_eq!(scene.content(next.tree, "dir/small"), b"after");
     assert_eq!((next.files, next.bytes_read), (3, 17));
@@ -299,7 +304,8 @@ fn what_the_moment_had_and_is_gone_or_another_is_told() {
     fs::remove_file(volume.join("link")).unwrap();
     std::os::unix::fs::symlink("after", volume.join("new_link")).unwrap();
     fs::rename(volume.join("new_link"), volume.join("switched_link")).unwrap();
-    let source = Source { files: moment.files(), volume: "vol1", parent: None };
+    let source =
+        Source { files: moment.files(), volume: "vol1", parent: None, extras: Extras::default() };
     let saved = save(&scene.repository, source, &NoProgress, &|| false).unwrap();
     let mut told = saved.changed.paths;
     told.dedup();
@@ -323,7 +329,8 @@ fn what_comes_and_goes_after_the_moment_in_a_folder_that_was_quiet_is_told() {
     let moment = moments.begin(&place).take().unwrap();
     assert!(moment.files().copies.unwrap().folder(Path::new("from")).is_none());
     fs::rename(volume.join("from/f"), volume.join("to/moved")).unwrap();
-    let source = Source { files: moment.files(), volume: "vol1", parent: None };
+    let source =
+        Source { files: moment.files(), volume: "vol1", parent: None, extras: Extras::default() };
     let saved = save(&scene.repository, source, &NoProgress, &|| false).unwrap();
     let told = |path: &str| saved.changed.paths.contains(&PathBuf::from(path));
     assert!(["from", "to", "to/moved"].into_iter().all(told), "{:?}", saved.changed);

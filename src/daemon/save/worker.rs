@@ -78,6 +78,11 @@ impl<'a> Worker<'a> {
     pub(super) fn root(&mut self, folder: &Path, known: Option<Hash>) -> Result<()> {
         // A missing volume is not an empty one: the volume's folder never counts as vanished.
         let listed = self.run.folders.root(folder).and_then(|opened| self.list(&opened, known));
+        let listed = listed.and_then(|(mut folder, listing)| {
+            let listing = self.run.extras.added_to(listing)?;
+            folder.assembly = Mutex::new(Assembly::new(listing.len()));
+            Ok((folder, listing))
+        });
         match listed {
             Ok(listed) => self.begin(None, listed),
             Err(error) => {
@@ -268,6 +273,11 @@ impl<'a> Worker<'a> {
         let mut text = Vec::new();
         for number in range.clone() {
             let name = listing.name(number);
+            let extra = unfinished.above.is_none().then(|| self.run.extras.find(name)).flatten();
+            if let Some(extra) = extra {
+                extra.write(self.run, &unfinished.metadata, &mut text)?;
+                continue;
+            }
             let read = entries.read(&mut self.coder, &mut self.metadata, name, &mut text)?;
             if let Some(known) = read {
                 lock(&unfinished.folders).push((number, name.to_owned(), known));

@@ -14,7 +14,7 @@ use crate::{
     daemon::{
         moment::Files,
         repository::{OpenRepository, guarded, tags},
-        save::{Parent, Source},
+        save::{Extras, Parent, Source},
         state::SnapshotState,
         unheld::save_held,
     },
@@ -43,14 +43,19 @@ impl LocalRepository {
 }
 
 impl Turn<'_> {
-    /// Takes a snapshot of a volume's `files`. The snapshot becomes visible only if the
+    /// The repository, for what is kept before the snapshot is taken.
+    pub(in crate::daemon) fn repository(&self) -> &OpenRepository {
+        &self.repository
+    }
+
+    /// Takes a snapshot of a volume's `files`, with the `extras`. The snapshot becomes visible only if the
     /// whole folder was read and written. The caller knows what is mounted in the volume.
     ///
     /// # Errors
     /// If a file can't be read (the error names it), or the repository can't be written.
     pub(in crate::daemon) fn take(
         &self,
-        files: Files<'_>,
+        (files, extras): (Files<'_>, Extras<'_>),
         volume: &str,
         snapshot: &str,
         parent: Option<&SnapshotState>,
@@ -62,7 +67,8 @@ impl Turn<'_> {
             .access
             .progress
             .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
-        let source = Source { files, volume, parent: known.as_ref().map(|(_, parent)| *parent) };
+        let parent = known.as_ref().map(|(_, parent)| *parent);
+        let source = Source { files, volume, parent, extras };
         let saved = save_held(repository, source, &*piece, None)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
         let mut file = local.new_file(volume, snapshot, time);
@@ -79,6 +85,7 @@ impl Turn<'_> {
             moment: None,
             stood: None,
             containers: BTreeMap::new(),
+            dumps: Vec::new(),
             changed_files: saved.changed.count,
             changed_paths: saved.changed.moment("").changed_paths,
         })

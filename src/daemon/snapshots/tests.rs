@@ -6,7 +6,10 @@ use jiff::Zoned;
 use tempfile::TempDir;
 
 use super::{prune::count_packs, *};
-use crate::{daemon::moment::Files, progress::Progress};
+use crate::{
+    daemon::{moment::Files, save::Extras},
+    progress::Progress,
+};
 
 fn repository(files: usize, progress: Arc<dyn Progress>) -> (TempDir, LocalRepository) {
     let folder = tempfile::tempdir().unwrap();
@@ -30,7 +33,13 @@ fn a_snapshot_that_could_not_be_written_is_none_and_the_next_one_is_whole() {
     let room = local.open().unwrap().backend().room.clone();
     let take = || {
         let turn = local.turn().unwrap();
-        turn.take(Files::live(&vol1(&folder)), "vol1", "snap1", None, &Zoned::now())
+        turn.take(
+            (Files::live(&vol1(&folder)), Extras::default()),
+            "vol1",
+            "snap1",
+            None,
+            &Zoned::now(),
+        )
     };
     for left in [0, 100, 1_000] {
         *room.lock().unwrap() = Some(left);
@@ -46,8 +55,15 @@ fn a_snapshot_that_could_not_be_written_is_none_and_the_next_one_is_whole() {
 fn space_comes_back_even_after_a_panic() {
     let (folder, local) = repository(1, crate::progress::none());
     let turn = local.turn().unwrap();
-    let taken =
-        turn.take(Files::live(&vol1(&folder)), "vol1", "snap1", None, &Zoned::now()).unwrap();
+    let taken = turn
+        .take(
+            (Files::live(&vol1(&folder)), Extras::default()),
+            "vol1",
+            "snap1",
+            None,
+            &Zoned::now(),
+        )
+        .unwrap();
     drop(turn);
     assert_ne!(count_packs(&local.root.repository()), 0);
     std::thread::scope(|scope| {

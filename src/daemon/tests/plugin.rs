@@ -98,3 +98,34 @@ async fn docker_does_not_wait_for_a_volume_that_is_being_read() {
     .unwrap();
     scene.daemon().remove_for_docker(&name("vol1")).await.unwrap();
 }
+
+#[tokio::test]
+async fn a_crash_while_a_removed_volume_gets_another_name_loses_nothing_of_it() {
+    // After how many of the steps the crash was: see `recovery::aside`.
+    for steps in 1..=3 {
+        let (mut scene, _) = Scene::with_backup().await;
+        scene.daemon().remove_for_docker(&name("vol1")).await.unwrap();
+        scene.restart(|root| {
+            let [from, to] =
+                ["vol1", "vol1.removed-1"].map(|name| root.join(format!("state/{name}.json")));
+            let state = fs::read_to_string(&from).unwrap();
+            let named = "\"name\": \"vol1.removed-1\", \"moved_from\": \"vol1\"";
+            fs::write(&to, state.replace("\"name\": \"vol1\"", named)).unwrap();
+            let folder = |name: &str| root.join("volumes").join(name);
+            if steps > 1 {
+                fs::rename(folder("vol1"), folder("vol1.removed-1")).unwrap();
+            }
+            if steps > 2 {
+                fs::remove_file(from).unwrap();
+            }
+        });
+        assert!(scene.daemon().recovered().is_empty(), "{:?}", scene.daemon().recovered());
+        let forgotten = scene.daemon().forgotten_volumes().await.unwrap().unwrap();
+        assert_eq!(forgotten.keys().collect::<Vec<_>>(), ["vol1.removed-1"]);
+        assert_eq!(forgotten["vol1.removed-1"].snapshots.as_ref().unwrap().len(), 1);
+        assert!(scene.path("root/volumes/vol1.removed-1/dir/b").exists());
+        scene.restart(|_| ());
+        scene.volume("vol1.removed-1").await;
+        scene.backup("snap1").await;
+    }
+}

@@ -25,16 +25,27 @@ async fn a_mounted_volume_is_not_deleted_even_after_a_restart() {
 }
 
 #[tokio::test]
-async fn a_forgotten_volume_leaves_its_folder_which_a_restore_does_not_touch() {
+async fn a_restore_gives_the_folder_of_a_forgotten_volume_another_name_and_touches_nothing_in_it() {
     let (scene, url) = Scene::with_backup().await;
     let files = scene.path("root/volumes/vol1");
     fs::write(files.join("new"), "precious").unwrap();
     scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
-    let error = scene.restore("vol1", &url).await.unwrap_err();
+    scene.restore("vol1", &url).await.unwrap();
+    assert!(!files.join("new").exists() && files.join("dir/b").exists());
+    let kept = scene.path("root/volumes/vol1.removed-1");
+    assert_eq!(fs::read_to_string(kept.join("new")).unwrap(), "precious");
+    scene.volume("vol1.removed-1").await;
+    assert_eq!(fs::read_to_string(kept.join("new")).unwrap(), "precious");
+
+    // A restore that fails gives it its name back, and a folder of nobody is in the way as ever.
+    scene.daemon().delete_volume(&name("vol1.removed-1"), true).await.unwrap();
+    let gone = url.to_string().replace("backup=backup-", "backup=backup-0");
+    let gone = crate::convoy::BackupUrl::parse(&gone).unwrap();
+    scene.restore("vol1.removed-1", &gone).await.unwrap_err();
+    assert_eq!(fs::read_to_string(kept.join("new")).unwrap(), "precious");
+    fs::create_dir(scene.path("root/volumes/odd")).unwrap();
+    let error = scene.restore("odd", &url).await.unwrap_err();
     assert!(error.status == Some(400) && error.message.contains("exists already"), "{error}");
-    assert_eq!(fs::read_to_string(files.join("new")).unwrap(), "precious");
-    scene.volume("vol1").await;
-    assert_eq!(fs::read_to_string(files.join("new")).unwrap(), "precious");
 }
 
 #[test]

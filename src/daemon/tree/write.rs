@@ -58,7 +58,7 @@ const QUEUE_LENGTH: usize = 16;
 /// The most threads that read and write content. Each has a stretch in memory.
 const MOST_THREADS: usize = 8;
 /// How many threads read content where each read waits for the network. Each has a pack in memory.
-const FAR_THREADS: usize = 5;
+const FAR_THREADS: usize = 4;
 /// How many threads read trees ahead there.
 const TREE_THREADS: usize = 4;
 
@@ -74,13 +74,12 @@ pub(in crate::daemon) fn restore(
     piece: &dyn Piece,
     warnings: &RestoreWarnings,
 ) -> Result<()> {
-    let config = repository.config()?;
     let index = repository.index()?;
     let is_far = repository.backend().is_far();
     let cores = thread::available_parallelism().map_or(2, NonZero::get);
     let writers = if is_far { FAR_THREADS } else { cores.clamp(2, MOST_THREADS) };
     let ahead = if is_far { TREE_THREADS } else { 0 };
-    let readers = (0..=writers + ahead).map(|_| BlobReader::new(repository, &config));
+    let readers = (0..=writers + ahead).map(|_| BlobReader::new(repository));
     let readers = readers.collect::<Result<Vec<_>>>()?;
 
     let folders = FolderHandles::default();

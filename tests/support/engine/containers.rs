@@ -44,6 +44,8 @@ pub struct Faults {
     pub refused: Option<(&'static str, &'static str, &'static str)>,
     /// Acts after which the connection breaks, done or not.
     pub breaks: Option<&'static str>,
+    /// After so many bytes of a command's output the connection breaks, and the command goes on.
+    pub output_breaks_after: Option<usize>,
     /// Acts that are answered with `502 Bad Gateway`, and are done so much later all the same.
     pub done_later: Option<(&'static str, Duration)>,
     /// Whether what happened is not told.
@@ -148,7 +150,7 @@ fn inspected(contents: &Contents, id: &str) -> (&'static str, Value) {
             "StartedAt": container["StartedAt"],
             "FinishedAt": container["FinishedAt"].as_str().unwrap_or("0001-01-01T00:00:00Z"),
         },
-        "Config": { "Labels": container["Labels"], "StopTimeout": grace },
+        "Config": { "Labels": container["Labels"], "Env": container["Env"], "StopTimeout": grace },
         "HostConfig": { "AutoRemove": container["AutoRemove"] == true },
     });
     ("200 OK", body)

@@ -130,6 +130,10 @@ impl Daemon for SharedConvoy {
         self.answers()?.mounts_in_volume(volume).await
     }
 
+    async fn forgotten_volumes(&self) -> Result<Option<BTreeMap<String, Volume>>> {
+        self.answers()?.forgotten_volumes().await
+    }
+
     async fn info(&self) -> Result<Info> {
         self.answers()?.info().await
     }

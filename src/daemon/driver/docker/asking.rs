@@ -9,9 +9,9 @@ use std::{
 
 use super::{
     host_folders::{HostFolder, host_folders},
-    known::{Docker, Seen},
+    known::{Docker, Having, Seen},
     sights::{See, see},
-    volume::{DockerVolume, Host, is_of_folder},
+    volume::{DockerVolume, Host, folder_of, is_of_folder},
 };
 use crate::{
     convoy::{NotBackedUp, NotBackedUpKind as Kind},
@@ -46,6 +46,8 @@ pub(in crate::daemon) struct Found {
     pub(in crate::daemon) not_binds: Vec<PathBuf>,
     /// The volumes that the engine has of this daemon as its plugin, and no container has.
     pub(in crate::daemon) unused: BTreeSet<String>,
+    /// The containers that have volumes of this daemon's own.
+    pub(in crate::daemon) having: Having,
 }
 
 impl Docker {
@@ -72,6 +74,7 @@ impl Docker {
             }
         };
         let mut found = Found { is_whole: true, ..Found::default() };
+        found.having = self.having(&volumes.known, &containers.known);
         // A container that can't be read may have any of them.
         if containers.odd.is_empty() {
             let of_plugin = volumes.known.iter().filter(|volume| self.is_of_plugin(volume));
@@ -141,7 +144,8 @@ impl Docker {
             log::warn!("volume \"{name}\" of Docker is not backed up: {why}");
         }
         let binds = found.binds.clone();
-        *seen = Seen { volumes, binds, problem: None, left_out, wrong_with, note: None };
+        let having = std::mem::take(&mut found.having);
+        *seen = Seen { volumes, binds, having, problem: None, left_out, wrong_with, note: None };
         Some(found)
     }
 
@@ -193,6 +197,10 @@ impl Docker {
                 return Err(Some((Kind::LeftOut, format!("left out by {why}"))));
             }
         }
+        // This daemon has it as its own, whether or not the engine's host has that folder here.
+        if self.of_own(folder_of(volume)).is_some() {
+            return Err(None);
+        }
         crate::convoy::Name::volume(&volume.name).map_err(|error| wrong(error.to_string()))?;
         let of_it = DockerVolume::of(volume, containers, host).map_err(wrong)?;
         Ok(DockerVolume { asked_for, ..of_it })
@@ -204,6 +212,7 @@ impl Docker {
         let mut seen = see(found.volumes.values(), &self.own);
         let Found { volumes, unclear, .. } = found;
         volumes.retain(|name, volume| {
+            let is_of_this_daemon = self.of_own(&volume.folder).is_some();
             let (why, is_told) = match seen.remove(name) {
                 Some(See::Folder { mark }) => {
                     if volume.base().is_some() {
@@ -214,7 +223,7 @@ impl Docker {
                 Some(See::HasOurs) => ("it has this program's own files".to_owned(), false),
                 Some(See::IsIn(own)) => {
                     let own = own.display();
-                    (format!("its folder is in \"{own}\", this program's own"), true)
+                    (format!("its folder is in \"{own}\", this program's own"), !is_of_this_daemon)
                 }
                 None => (format!("\"{}\" does not answer", volume.folder.display()), true),
             };

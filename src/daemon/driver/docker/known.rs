@@ -1,7 +1,7 @@
 //! What is known of the engine's volumes, and what goes on with them.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     fs,
     path::PathBuf,
     sync::Mutex,
@@ -110,12 +110,17 @@ pub(in crate::daemon) struct Docker {
     told: Mutex<Vec<String>>,
 }
 
+/// The names of containers, by the name of the daemon's volume that they have.
+pub(super) type Having = BTreeMap<String, BTreeSet<String>>;
+
 /// What the engine said last.
 #[derive(Debug, Default)]
 pub(super) struct Seen {
     pub(super) volumes: BTreeMap<String, DockerVolume>,
     /// The folders of the host that are backed up, by name.
     pub(super) binds: BTreeMap<String, HostFolder>,
+    /// The containers that have volumes of this daemon's own.
+    pub(super) having: Having,
     /// Why it said nothing at the last try.
     pub(super) problem: Option<String>,
     /// What is not backed up.
@@ -165,6 +170,10 @@ impl Docker {
     /// containers mount, by what the engine said last.
     pub(in crate::daemon) fn users(&self, state: &VolumeState) -> Users {
         let seen = lock(&self.seen);
+        if state.is_ours() {
+            let containers = seen.having.get(&state.name).into_iter().flatten().cloned().collect();
+            return Users { containers, ..Users::default() };
+        }
         let of_volume = |volume: &DockerVolume| Users {
             project: volume.project.clone(),
             services: volume.services.clone(),

@@ -1,20 +1,48 @@
-//! The volumes that the engine has of this daemon as its volume plugin.
+//! The volumes of this daemon's own that the engine has: of this daemon as its volume plugin, or of
+//! the engine's own driver over the volume's folder.
 
 use std::path::Path;
 
-use super::known::Docker;
-use crate::{engine::EngineVolume, error::Result};
+use super::{
+    known::{Docker, Having},
+    volume::folder_of,
+};
+use crate::{
+    engine::{Container, EngineVolume},
+    error::Result,
+};
 
 impl Docker {
     /// Whether it is a volume of this daemon: by its folder, because another engine may have another
     /// volume of that name.
     pub(super) fn is_of_plugin(&self, volume: &EngineVolume) -> bool {
-        !self.of_plugin.as_os_str().is_empty()
-            && volume.mountpoint == self.of_plugin.join(&volume.name)
+        self.of_own(&volume.mountpoint) == Some(volume.name.as_str())
+    }
+
+    /// The name of this daemon's volume whose files are in this folder.
+    pub(super) fn of_own<'a>(&self, folder: &'a Path) -> Option<&'a str> {
+        let is_in = |base: &&Path| !base.as_os_str().is_empty() && **base == *self.of_plugin;
+        folder.parent().filter(is_in)?;
+        folder.file_name()?.to_str()
+    }
+
+    /// The containers that have volumes of this daemon's own.
+    pub(super) fn having(&self, volumes: &[EngineVolume], containers: &[Container]) -> Having {
+        let mut having = Having::new();
+        for volume in volumes {
+            let Some(own) = self.of_own(folder_of(volume)) else { continue };
+            let users = containers.iter().filter(|container| container.uses(&volume.name));
+            let names: Vec<_> = users.map(|container| container.name().to_owned()).collect();
+            if !names.is_empty() {
+                having.entry(own.to_owned()).or_default().extend(names);
+            }
+        }
+        having
     }
 
     /// The containers that have this daemon's volume whose files are in `folder`, running or not.
-    /// None if there is no engine to ask, or it does not know the volume.
+    /// None if there is no engine to ask, or it does not know the volume. One that mounts the folder by
+    /// the engine's own driver is none: it needs no mark.
     ///
     /// # Errors
     /// If the engine does not answer, or its answer makes no sense.

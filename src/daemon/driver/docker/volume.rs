@@ -186,6 +186,14 @@ fn place(volume: &EngineVolume) -> Place<'_> {
     }
 }
 
+/// The folder of the engine's host with a volume's files, by what the engine tells.
+pub(super) fn folder_of(volume: &EngineVolume) -> &Path {
+    match place(volume) {
+        Place::Folder(device) => device,
+        Place::Engine | Place::Mount => &volume.mountpoint,
+    }
+}
+
 /// Whether a path is absolute and leads nowhere else by its own words.
 fn is_plain(folder: &Path) -> bool {
     let is_plain = |part| matches!(part, Component::RootDir | Component::Normal(_));

@@ -8,7 +8,9 @@ mod windows;
 
 use std::{
     collections::{HashMap, HashSet},
+    path::Path,
     sync::Arc,
+    thread,
     time::Duration,
 };
 
@@ -20,8 +22,9 @@ use self::{
     content::read,
     windows::{WINDOW, Windows},
 };
-use super::{Storage, file_name};
+use super::{super::index::HexHash, Storage, file_name, not_what_was_written};
 use crate::{
+    daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
     s3::{Objects, S3Options, age, size},
 };
@@ -44,6 +47,22 @@ impl Bucket {
     pub(crate) fn new(options: &S3Options, bucket: &str, region: &str, path: &str) -> Result<Self> {
         let objects = Objects::new(options, bucket, region, path, "repository")?;
         Ok(Self { objects, windows: Arc::default() })
+    }
+
+    /// The sizes of a few packs, all of which are asked for at the same time.
+    fn sizes_at_once(&self, packs: &HashSet<Id>) -> Result<HashMap<Id, u64>> {
+        thread::scope(|threads| {
+            let ask =
+                |pack| spawn(threads, "sizes", move || (pack, self.size(FileType::Pack, &pack)));
+            let asked = packs.iter().copied().map(ask).collect::<Result<Vec<_>>>()?;
+            let mut sizes = HashMap::new();
+            for answer in asked {
+                let ended = |_| Error::internal("asking for the sizes of packs failed");
+                let (pack, size) = answer.join().map_err(ended)?;
+                sizes.extend(size?.map(|size| (pack, size)));
+            }
+            Ok(sizes)
+        })
     }
 
     /// Passes each object of a folder to `each`, until that returns `false`.
@@ -135,7 +154,16 @@ impl Storage for Bucket {
         if kind == FileType::Config {
             self.objects.put_new(&name, content)
         } else {
-            self.objects.put(&name, content)
+            // All other files are named by their content.
+            self.objects.put(&name, content, Some(HexHash::of(id)))
+        }
+    }
+
+    fn write_waiting(&self, pack: &Id, file: &Path) -> Result<()> {
+        let name = file_name(FileType::Pack, pack);
+        match self.objects.put_file(&name, file, HexHash::of(pack))? {
+            true => Ok(()),
+            false => Err(not_what_was_written(file)),
         }
     }
 
@@ -149,13 +177,10 @@ impl Storage for Bucket {
     }
 
     fn pack_sizes(&self, packs: &HashSet<Id>) -> Result<HashMap<Id, u64>> {
-        let mut sizes = HashMap::new();
         if packs.len() < MANY_PACKS {
-            for pack in packs {
-                sizes.extend(self.size(FileType::Pack, pack)?.map(|size| (*pack, size)));
-            }
-            return Ok(sizes);
+            return self.sizes_at_once(packs);
         }
+        let mut sizes = HashMap::new();
         self.walk("data", |id, object| {
             if packs.contains(&id) {
                 sizes.insert(id, size(object));
@@ -198,6 +223,6 @@ impl Storage for Bucket {
     }
 
     fn mark(&self, name: &str) -> Result<()> {
-        self.objects.put(name, Bytes::new())
+        self.objects.put(name, Bytes::new(), None)
     }
 }

@@ -149,6 +149,10 @@ impl<S: Storage> Storage for Cached<S> {
         })
     }
 
+    fn write_waiting(&self, pack: &Id, file: &Path) -> Result<()> {
+        self.storage.write_waiting(pack, file)
+    }
+
     fn remove(&self, kind: FileType, id: &Id) -> Result<()> {
         self.storage.remove(kind, id)
     }

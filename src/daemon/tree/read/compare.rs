@@ -24,23 +24,27 @@ use crate::{
 const COARSEST_TIME: SignedDuration = SignedDuration::from_secs(2);
 
 /// The first path in the volume that is not as in the snapshot; `None` if all are. Access times
-/// don't count. `begun` is when the snapshot was begun.
+/// don't count, and neither do paths in the volume that are `left_out`. `begun` is when the snapshot was
+/// begun.
 ///
 /// # Errors
 /// If a file or the repository can't be read.
 pub(in crate::daemon) fn first_difference(
     repository: &OpenRepository,
-    tree: TreeId,
+    (tree, left_out): (TreeId, &dyn Fn(&Path) -> bool),
     (folder, volume): (&Path, &str),
     begun: Timestamp,
 ) -> Result<Option<PathBuf>> {
     let indexed = repository.indexed()?;
-    let mut there = SnapshotWalk { repository, indexed: &indexed, levels: Vec::new() };
+    let mut there = SnapshotWalk { repository, indexed: &indexed, levels: Vec::new(), left_out };
     there.enter(&tree, PathBuf::from("/"))?;
     let failures = Arc::new(ReadFailures::default());
     let shown = Path::new("/").join(volume);
     let settled_before = begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN);
     for entry in Walk::new(folder, &shown, failures.clone()) {
+        if left_out(path_in_volume(&entry.path)) {
+            continue;
+        }
         let differs = || Ok(Some(path_in_volume(&entry.path).to_owned()));
         let Some((path, node)) = there.next()? else { return differs() };
         if path != entry.path
@@ -72,6 +76,7 @@ struct SnapshotWalk<'a> {
     repository: &'a OpenRepository,
     indexed: &'a Indexed,
     levels: Vec<(PathBuf, vec::IntoIter<Node>)>,
+    left_out: &'a dyn Fn(&Path) -> bool,
 }
 
 impl SnapshotWalk<'_> {
@@ -98,6 +103,9 @@ impl SnapshotWalk<'_> {
                 continue;
             };
             let path = folder.join(node.name());
+            if (self.left_out)(path_in_volume(&path)) {
+                continue;
+            }
             if let Some(tree) = node.subtree {
                 self.enter(&tree, path.clone())?;
             }

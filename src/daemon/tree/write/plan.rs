@@ -6,16 +6,26 @@ use rustic_core::Id;
 
 use crate::daemon::repository::{Hash, Location};
 
-/// How long a stretch may be, in bytes. A longer piece is a stretch of its own. Each thread that
-/// reads has one in memory.
-pub(super) const STRETCH: u64 = 4 << 20;
-/// How long one may be where each read waits for the network: a whole pack.
-pub(super) const FAR_STRETCH: u64 = 16 << 20;
+/// How large a stretch may be. Each thread that reads has one in memory. A longer piece is a stretch
+/// of its own.
+#[derive(Clone, Copy)]
+pub(super) struct Largest {
+    /// In bytes.
+    length: u64,
+    /// How many pieces it may have, so that all threads have something to do.
+    pieces: usize,
+}
+
+impl Largest {
+    /// At a disk.
+    pub(super) const NEAR: Self = Self { length: 4 << 20, pieces: 512 };
+    /// Where each read waits for the network: a whole pack.
+    pub(super) const FAR: Self = Self { length: 21 << 20, pieces: 10_000 };
+}
+
 /// So many bytes between two pieces are read with them rather than left out: they cost less than
 /// one more read.
 const GAP: u64 = 256 << 10;
-/// How many pieces a stretch may have, so that all threads have something to do.
-const MOST_PIECES: usize = 512;
 
 /// A piece, and where it goes (`T`).
 pub(super) struct Wanted<T> {
@@ -50,12 +60,12 @@ impl<T> Stretch<T> {
     }
 
     /// Adds the next piece, or gives it back if it does not belong here.
-    fn add(&mut self, next: Wanted<T>, longest: u64) -> Result<(), Wanted<T>> {
+    fn add(&mut self, next: Wanted<T>, largest: Largest) -> Result<(), Wanted<T>> {
         let length = next.end().max(self.end()) - u64::from(self.offset);
         let fits = next.at.pack == self.pack
             && u64::from(next.at.offset) <= self.end() + GAP
-            && length <= longest
-            && self.pieces.len() < MOST_PIECES;
+            && length <= largest.length
+            && self.pieces.len() < largest.pieces;
         let (true, Ok(length)) = (fits, u32::try_from(length)) else { return Err(next) };
         self.length = length;
         self.pieces.push(next);
@@ -69,9 +79,8 @@ impl<T> Stretch<T> {
     }
 }
 
-/// The stretches that have these pieces, each at most `longest` bytes: pack after pack, in the order
-/// in which they are wanted first.
-pub(super) fn stretches<T>(mut pieces: Vec<Wanted<T>>, longest: u64) -> Vec<Stretch<T>> {
+/// The stretches that have these pieces: pack after pack, in the order in which they are wanted first.
+pub(super) fn stretches<T>(mut pieces: Vec<Wanted<T>>, largest: Largest) -> Vec<Stretch<T>> {
     let mut packs = HashMap::new();
     for piece in &pieces {
         let number = packs.len();
@@ -81,7 +90,7 @@ pub(super) fn stretches<T>(mut pieces: Vec<Wanted<T>>, longest: u64) -> Vec<Stre
     let mut stretches: Vec<Stretch<T>> = Vec::new();
     for piece in pieces {
         let left = match stretches.last_mut() {
-            Some(last) => last.add(piece, longest),
+            Some(last) => last.add(piece, largest),
             None => Err(piece),
         };
         stretches.extend(left.err().map(Stretch::of));
@@ -103,7 +112,7 @@ mod tests {
     /// The first byte of each stretch's pack, its offset, its length, and how many pieces it has.
     fn planned(pieces: Vec<Wanted<()>>) -> Vec<(u8, u32, u32, usize)> {
         let pack = |id: Id| u8::from_str_radix(&id.to_hex().as_str()[..2], 16).unwrap();
-        let stretches = stretches(pieces, STRETCH);
+        let stretches = stretches(pieces, Largest::NEAR);
         stretches.iter().map(|it| (pack(it.pack), it.offset, it.length, it.pieces.len())).collect()
     }
 
@@ -132,14 +141,14 @@ mod tests {
 
     #[test]
     fn a_piece_that_goes_to_several_places_is_read_once_for_many_of_them() {
-        let pieces = (0..MOST_PIECES + 1).map(|_| wanted(1, 7, 10)).collect();
-        assert_eq!(planned(pieces), [(1, 7, 10, MOST_PIECES), (1, 7, 10, 1)]);
+        let pieces = (0..Largest::NEAR.pieces + 1).map(|_| wanted(1, 7, 10)).collect();
+        assert_eq!(planned(pieces), [(1, 7, 10, Largest::NEAR.pieces), (1, 7, 10, 1)]);
     }
 
     #[test]
     fn offsets_from_a_damaged_index_lead_nowhere() {
         let pieces = vec![wanted(1, u32::MAX, u32::MAX), wanted(1, u32::MAX - 5, 10)];
-        let stretches = stretches(pieces, STRETCH);
+        let stretches = stretches(pieces, Largest::NEAR);
         assert_eq!(stretches.len(), 2);
         let last = &stretches[1];
         assert!(last.part(&mut [0; 4], &last.pieces[0].at).is_empty());

@@ -6,10 +6,10 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use rustic_core::repofile::{BlobType, Node};
+use rustic_core::repofile::BlobType;
 
 use crate::{
-    daemon::repository::{BlobReader, Hash, Index, guarded},
+    daemon::repository::{BlobReader, FolderEntries, Hash, Index, guarded},
     error::Result,
     sync::lock,
 };
@@ -34,7 +34,7 @@ struct Ahead {
     /// The last one is needed first.
     wanted: Vec<Hash>,
     /// `None` while it is being read.
-    read: HashMap<Hash, Option<Vec<Node>>>,
+    read: HashMap<Hash, Option<FolderEntries>>,
     closed: bool,
 }
 
@@ -52,15 +52,15 @@ impl<'a> Trees<'a> {
         tree: &Hash,
         reader: &mut BlobReader<'_>,
         what: &dyn Fn() -> String,
-    ) -> Result<Vec<Node>> {
+    ) -> Result<FolderEntries> {
         if let Some(nodes) = self.taken(tree) {
             return Ok(nodes);
         }
-        reader.tree(self.index, tree, what).map(|tree| tree.nodes)
+        reader.tree(self.index, tree, what)
     }
 
     /// What was read ahead; `None` if the tree is to be read now.
-    fn taken(&self, tree: &Hash) -> Option<Vec<Node>> {
+    fn taken(&self, tree: &Hash) -> Option<FolderEntries> {
         let mut ahead = lock(&self.ahead);
         ahead.wanted.retain(|wanted| wanted != tree);
         while matches!(ahead.read.get(tree), Some(None)) {
@@ -107,7 +107,7 @@ impl<'a> Trees<'a> {
             let read = guarded(what, || reader.tree(self.index, &tree, &|| what.to_owned()));
             ahead = lock(&self.ahead);
             match read {
-                Ok(found) => ahead.read.insert(tree, Some(found.nodes)),
+                Ok(found) => ahead.read.insert(tree, Some(found)),
                 Err(_) => ahead.read.remove(&tree),
             };
             self.changed.notify_all();

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     daemon::{
-        repository::{BlobReader, Hash, HexHash, Index},
+        repository::{BlobReader, FolderEntries, Hash, HexHash, Index},
         tree::folder_handles::TreeFolder,
     },
     error::{Error, ErrorKind, Result},
@@ -43,7 +43,7 @@ pub(super) type CompleteFolder = (Arc<TreeFolder>, Metadata);
 struct UnfilledFolder {
     folder: Arc<TreeFolder>,
     meta: Metadata,
-    nodes: std::vec::IntoIter<Node>,
+    entries: FolderEntries,
 }
 
 /// What the walk reads from.
@@ -89,19 +89,19 @@ impl<'a> Walk<'a> {
                 return Ok(complete);
             }
             scope::goes_on(RESTORING)?;
-            match level.nodes.next() {
+            match level.entries.next().map_err(with_hint)? {
                 Some(node) => self.restore(node)?,
                 None => complete.extend(self.levels.pop().map(|level| (level.folder, level.meta))),
             }
         }
-        self.hand_out();
+        self.hand_out(true);
         Ok(complete)
     }
 
     fn enter_top(&mut self, tree: TreeId) -> Result<()> {
         let root = Arc::clone(&self.root);
-        let top = self.nodes(&tree, &root)?;
-        let [Node { subtree: Some(subtree), meta, .. }] = top.as_slice() else {
+        let top = self.entries(&tree, &root)?;
+        let [Node { subtree: Some(subtree), meta, .. }] = top.known() else {
             return Err(Error::new(
                 ErrorKind::Repository,
                 "the backup does not hold exactly one folder",
@@ -112,7 +112,7 @@ impl<'a> Walk<'a> {
     }
 
     /// The entries of a folder in the backup.
-    fn nodes(&mut self, tree: &TreeId, folder: &TreeFolder) -> Result<Vec<Node>> {
+    fn entries(&mut self, tree: &TreeId, folder: &TreeFolder) -> Result<FolderEntries> {
         let what = || {
             let path = folder.path();
             let path = if path == Path::new(".") { Path::new("/") } else { &path };
@@ -124,11 +124,11 @@ impl<'a> Walk<'a> {
 
     /// Puts a folder on top of the stack.
     fn push(&mut self, folder: Arc<TreeFolder>, meta: Metadata, subtree: &TreeId) -> Result<()> {
-        let nodes = self.nodes(subtree, &folder)?.into_iter();
-        self.levels.push(UnfilledFolder { folder, meta, nodes });
+        let entries = self.entries(subtree, &folder)?;
+        self.levels.push(UnfilledFolder { folder, meta, entries });
         if self.source.ahead {
             let levels = self.levels.iter().rev();
-            let next = levels.flat_map(|level| level.nodes.as_slice()).take(LOOKED_AHEAD);
+            let next = levels.flat_map(|level| level.entries.known()).take(LOOKED_AHEAD);
             self.source.trees.want(next.filter_map(|node| node.subtree.as_ref().map(of_tree)));
         }
         Ok(())
@@ -218,18 +218,18 @@ impl<'a> Walk<'a> {
         for (number, piece) in located.into_iter().enumerate() {
             self.window.add(&file, piece, is_large && number == 0);
             if self.window.is_full() {
-                self.hand_out();
+                self.hand_out(false);
             }
         }
         if self.window.is_full() {
-            self.hand_out();
+            self.hand_out(false);
         }
         Ok(())
     }
 
-    /// Hands out what has gathered.
-    fn hand_out(&mut self) {
-        for work in self.window.take() {
+    /// Hands out what has gathered. `is_last` says that nothing comes after it.
+    fn hand_out(&mut self, is_last: bool) {
+        for work in self.window.take(is_last) {
             // If all threads have ended, one of them has recorded why.
             if self.writer.has_failed() || self.queue.send(work).is_err() {
                 return;

@@ -5,7 +5,7 @@ use rhai::{Array, Dynamic, Map};
 use super::destination::destination;
 use crate::{
     convoy::{
-        Backup, Name, Snapshot, Volume, ebs,
+        Backup, FORGOTTEN, Name, Snapshot, Volume, ebs,
         guards::{Protected, Protection},
     },
     error::{Error, Result},
@@ -17,7 +17,7 @@ use crate::{
 /// that can fail happens here, before anything is deleted.
 pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     let (host, guards) = (&run.host, &run.host.guards);
-    let volume = run.wait(guards.volume(name))?;
+    let mut volume = run.wait(guards.volume_even_forgotten(name))?;
     // The daemon would refuse this at the end, after the backups are gone.
     run.wait(guards.may_be_emptied(&volume))?;
     let kept = match all {
@@ -29,6 +29,10 @@ pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
             Some(kept)
         }
     };
+    // The snapshots of a forgotten volume go with it: they can't be named any more.
+    if volume.told(FORGOTTEN).is_some() {
+        volume.snapshots = None;
+    }
     let at = destination(run, None)?;
     let own = run.wait(guards.own_backups(&at, &volume))?;
     let unclear = run.wait(guards.unclear_backups(&at, &volume))?;

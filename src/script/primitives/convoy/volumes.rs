@@ -29,7 +29,8 @@ pub(crate) mod functions {
     }
 
     /// All volumes, sorted by name: `Name`, `Driver`, `CreatedTime`, `MountPoint`, `DriverInfo`,
-    /// `Snapshots`. Fails with `unreachable` or `timeout` where the daemon does not answer.
+    /// `Snapshots`; without those of Docker's plugin that nobody named (64 hexadecimal digits), which
+    /// `convoy::volume` knows. Fails with `unreachable` or `timeout` where the daemon does not answer.
     ///
     /// ```rhai
     /// for volume in convoy::volumes() {
@@ -40,6 +41,23 @@ pub(crate) mod functions {
     pub(crate) fn volumes(ctx: NativeCallContext) -> Returned<Array> {
         call(&ctx, |run| {
             let volumes = run.wait(run.host.guards.volumes())?;
+            volumes.into_values().map(to_script).collect()
+        })
+    }
+
+    /// The volumes that are forgotten, sorted by name, as `convoy::volumes` has them: Docker removed
+    /// them, or `convoy::forget_volume`, and their files and snapshots stay. Convoy can't tell them, so
+    /// the list is empty. Fails with `unreachable` or `timeout` where the daemon does not answer.
+    ///
+    /// ```rhai
+    /// for volume in convoy::forgotten_volumes() {
+    ///     log::info(volume.Name);
+    /// }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn forgotten_volumes(ctx: NativeCallContext) -> Returned<Array> {
+        call(&ctx, |run| {
+            let volumes = run.wait(run.host.guards.forgotten_volumes())?;
             volumes.into_values().map(to_script).collect()
         })
     }
@@ -158,7 +176,7 @@ pub(crate) mod functions {
         call(&ctx, |run| run.wait(run.host.guards.unmount_volume(&Name::volume(volume)?)))
     }
 
-    /// Plans the removal of a volume, and deletes nothing. `Backups` (URLs) and `Snapshots` (names)
+    /// Plans the removal of a volume, also of a forgotten one, and deletes nothing. `Backups` (URLs) and `Snapshots` (names)
     /// are what to delete, oldest first. `Kept` is the URL of the volume's newest good backup,
     /// which stays, `KeptTaken` when its snapshot was taken, and `KeptAge` how long ago that was;
     /// with `all` it is deleted too, and `Kept` is `()`. `Left` has the URLs of
@@ -177,7 +195,7 @@ pub(crate) mod functions {
         call(&ctx, |run| removal::plan(run, &Name::volume(volume)?, all))
     }
 
-    /// Deletes a volume and its snapshots. Fails with `guard` where the volume or anything in it is
+    /// Deletes a volume and its snapshots, also a forgotten one. Fails with `guard` where the volume or anything in it is
     /// mounted, and unless a good backup of it is at the destination and it has not changed since.
     ///
     /// ```rhai

@@ -1,0 +1,137 @@
+//! Commands in containers, around the hold of what writes to a volume.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::*;
+use crate::{
+    clock::SystemClock,
+    engine::HoldPolicy,
+    error::{Error, ErrorKind},
+    support::engine::FakeEngine,
+};
+
+/// An engine with the volume `db`, which containers have.
+struct Scene {
+    _folder: TempDir,
+    engine: FakeEngine,
+    place: Place,
+    moments: Moments,
+}
+
+impl Scene {
+    fn new(containers: &[(&str, &str, Value)]) -> Self {
+        Self::with(HoldPolicy::Pause, containers)
+    }
+
+    fn with(policy: HoldPolicy, containers: &[(&str, &str, Value)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let engine = FakeEngine::start(&folder.path().join("docker"));
+        let files = engine.volume("db", &json!(null), &json!(null));
+        for (name, state, labels) in containers {
+            engine.container(name, state, labels, &["db"]);
+        }
+        let place = Place {
+            volume: "db".into(),
+            folder: files,
+            beside: None,
+            is_of_the_host: true,
+            is_of_the_engine: true,
+        };
+        let root = Root::make(&folder.path().join("root")).unwrap();
+        root.make_folders().unwrap();
+        let socket = engine.socket.clone();
+        let limit = Duration::from_hours(1);
+        let containers = Some(ContainerHolds { policy, limit, ..ContainerHolds::at(&socket) });
+        let options = HoldOptions { commands: None, containers, limit };
+        let moments = Moments::new(&root, None, Arc::new(SystemClock)).holding(options);
+        Self { _folder: folder, engine, place, moments }
+    }
+
+    fn fails(&self) -> Error {
+        self.moments.still(&self.place).hold().unwrap_err()
+    }
+}
+
+fn labels(before: &str, after: &str) -> Value {
+    json!({ "convoy-backups.exec-before": before, "convoy-backups.exec-after": after })
+}
+
+#[test]
+fn commands_run_before_what_writes_is_held_and_after_it_goes_on() {
+    let mut web = labels("true 1", "true 2");
+    web["convoy-backups.exec-user"] = json!("www");
+    let only_after = json!({ "convoy-backups.exec-after": "true 3" });
+    let scene = Scene::new(&[("web", "running", web.clone()), ("db", "running", only_after)]);
+    let still = scene.moments.still(&scene.place);
+    assert!(still.hold().unwrap() && still.hold().unwrap());
+    still.release().unwrap();
+    let done = "exec in web as www: true 1, pause db, pause web, unpause web, unpause db, exec in web as www: true 2, exec in db: true 3";
+    assert_eq!(scene.engine.acts(), done);
+    // Where nothing is held, they run all the same.
+    let scene = Scene::with(HoldPolicy::None, &[("web", "running", web)]);
+    let still = scene.moments.still(&scene.place);
+    assert!(!still.hold().unwrap() && !still.hold().unwrap());
+    still.release().unwrap();
+    still.release().unwrap();
+    assert_eq!(scene.engine.acts(), "exec in web as www: true 1, exec in web as www: true 2");
+}
+
+#[test]
+fn a_command_before_that_fails_holds_nothing_and_those_after_run() {
+    let containers = [
+        ("a", "running", labels("true a", "true A")),
+        ("b", "running", labels("echo no disk >&2; exit 4", "true B")),
+        ("c", "running", labels("true c", "true C")),
+    ];
+    let scene = Scene::new(&containers);
+    let error = scene.fails();
+    assert_eq!(error.kind, ErrorKind::Io);
+    assert_eq!(
+        error.message,
+        "volume \"db\": container \"b\": convoy-backups.exec-before failed (exit code 4): no disk"
+    );
+    let done = "exec in a: true a, exec in b: echo no disk >&2; exit 4, exec in b: true B, exec in a: true A";
+    assert_eq!(scene.engine.acts(), done);
+}
+
+#[test]
+fn commands_after_run_also_where_the_backup_fails_and_their_failure_is_its() {
+    let scene = Scene::new(&[("web", "running", labels("true 1", "true 2"))]);
+    let still = scene.moments.still(&scene.place);
+    still.hold().unwrap();
+    drop(still);
+    assert!(scene.engine.acts().ends_with("unpause web, exec in web: true 2"));
+    // Another volume need not wait any more.
+    scene.moments.still(&scene.place).hold().unwrap();
+    scene.engine.acts();
+
+    let scene = Scene::new(&[("web", "running", labels("true 1", "echo locked; exit 7"))]);
+    let still = scene.moments.still(&scene.place);
+    still.hold().unwrap();
+    let error = still.release().unwrap_err();
+    assert!(error.message.contains("exec-after failed (exit code 7): locked"), "{error}");
+    assert!(still.stood().is_some(), "it was released");
+}
+
+#[test]
+fn in_what_does_not_run_no_command_is_run_and_an_odd_label_fails_the_backup() {
+    let containers =
+        [("off", "exited", labels("true", "true")), ("still", "paused", labels("true", "true"))];
+    let scene = Scene::new(&containers);
+    assert!(!scene.moments.still(&scene.place).hold().unwrap());
+    assert_eq!(scene.engine.acts(), "");
+    let told = scene.moments.held(std::slice::from_ref(&scene.place)).remove(0).unwrap();
+    let commands = told.commands.unwrap();
+    assert!(
+        commands.starts_with("run convoy-backups.exec-before in off (it does not run now), run")
+    );
+    let scene = Scene::new(&[("web", "running", labels("", "true"))]);
+    let error = scene.fails();
+    assert!(
+        error.message.contains("container \"web\": the label convoy-backups.exec-before is empty")
+    );
+    assert!(scene.moments.held(std::slice::from_ref(&scene.place)).remove(0).is_err());
+}
