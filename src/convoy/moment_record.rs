@@ -98,10 +98,10 @@ impl MomentRecord {
         fields
     }
 
-    /// How many files may be torn, and a database in them not open: those that changed, unless the backup
-    /// has a dump of the database.
+    /// How many files may be torn, and a database in them not open: those that changed. A dump beside
+    /// them is of one database, and there may be others.
     pub(crate) fn torn_files(&self) -> u64 {
-        if self.dumps.is_empty() { self.changed_files } else { 0 }
+        self.changed_files
     }
 
     /// What is said of files that changed or went missing while they were read; `None` if there were
@@ -123,7 +123,7 @@ impl MomentRecord {
         let so = if self.dumps.is_empty() {
             "a database among them may not open"
         } else {
-            "the database is to be restored from its dump, which is whole"
+            "a database among them may not open; the one that was dumped is to be restored from its dump, which is whole"
         };
         Some(format!("{files} changed or went missing while {them} {were} read{named}; {so}"))
     }
@@ -164,6 +164,10 @@ mod tests {
             "3 files changed or went missing while they were read (\"db/main.sqlite\", \"a \"b\"\", ..); a database among them may not open"
         );
         assert!(dumped.warning().unwrap().ends_with("restored from its dump, which is whole"));
-        assert_eq!((torn.torn_files(), dumped.torn_files()), (3, 0));
+        assert_eq!(
+            (torn.torn_files(), dumped.torn_files()),
+            (3, 3),
+            "there may be another database"
+        );
     }
 }

@@ -65,8 +65,19 @@ impl Reader<'_> {
         self.drivers.check(volume)?;
         // Where another volume is held, the same container may stand still.
         let _turn = self.moments.turn(&place)?;
+        // A dump may take hours, and what an earlier hold left must not stand still for as long.
+        self.moments.release_left();
         let Some(engine) = self.moments.engine() else { return Ok(Dumps::default()) };
-        let Asked { containers, only_dumps, .. } = self.moments.asked(&place)?;
+        let asked = self.moments.asked(&place)?;
+        if !asked.has_dumps() {
+            let message = format!(
+                "volume \"{}\": the container that is to be dumped can't be found any more",
+                volume.name
+            );
+            return Err(Error::new(ErrorKind::Io, message)
+                .with_hint("it was removed, or is made anew: try again when it runs"));
+        }
+        let Asked { containers, only_dumps, .. } = asked;
         let mut dumps = Dumps { are_all: only_dumps, ..Dumps::default() };
         for container in containers.iter().filter(|container| !container.dumps.is_empty()) {
             match container.activity {

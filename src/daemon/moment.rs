@@ -198,6 +198,11 @@ impl Moments {
         self.holds.turn(place)
     }
 
+    /// Tries again to release what earlier holds left. It is called in a turn.
+    pub(in crate::daemon) fn release_left(&self) {
+        self.holds.release_left();
+    }
+
     /// A place as it is, of no moment.
     pub(in crate::daemon) fn as_it_is(&self, place: &Place) -> Moment<'_> {
         self.live(place)

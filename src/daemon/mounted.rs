@@ -95,8 +95,9 @@ impl Mounted {
     /// Docker unmounted it for a container. An id that is not known unmounts it if no other
     /// container has it, as in Convoy.
     pub(super) fn drop_docker(&mut self, id: &str) {
-        self.docker.remove(id);
-        if self.docker.is_empty() {
+        if self.docker.remove(id) {
+            self.forget_boot();
+        } else if self.docker.is_empty() {
             *self = Self::default();
         }
     }

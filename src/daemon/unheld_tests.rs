@@ -55,6 +55,7 @@ impl Scene {
             beside: None,
             is_of_the_host: true,
             is_of_the_engine: true,
+            is_for_containers_only: true,
         };
         fs::create_dir(folder.path().join("repository")).unwrap();
         let backend = Backend::in_folder(&folder.path().join("repository"), "host1");

@@ -151,7 +151,11 @@ pub(crate) fn commands(
     let database = running().find_map(|container| database_of(&container.image));
     for container in &writers {
         let mut commands = Commands::of(container)?;
-        let is_here = |kind: &DumpKind| homes(container, kind).iter().any(is_it);
+        let is_uncertain = |kind: &DumpKind| !homes(container, kind).1;
+        if commands.only_dump && commands.dumps.iter().any(is_uncertain) {
+            return Err(home_unknown(container));
+        }
+        let is_here = |kind: &DumpKind| homes(container, kind).0.iter().any(is_it);
         commands.dumps.retain(is_here);
         only_dumps &= commands.only_dump && !commands.dumps.is_empty();
         if commands.before.is_some() || commands.after.is_some() || !commands.dumps.is_empty() {
@@ -160,6 +164,17 @@ pub(crate) fn commands(
     }
     let only_dumps = only_dumps && !asked.is_empty();
     Ok(Asked { containers: asked, only_dumps, is_written, database })
+}
+
+/// Other files than the database's would be left out with them.
+fn home_unknown(container: &Container) -> Error {
+    let message = format!(
+        "container \"{}\": the label {DUMP_ONLY_LABEL} leaves a volume's files out, and which of its volumes has the database can't be told",
+        container.name()
+    );
+    Error::configuration(message).with_hint(
+        "mount the database's volume at the usual folder of its image, or remove the label: the dump is then beside the files",
+    )
 }
 
 /// The database of an image, such as `docker.io/library/postgres:16-alpine`.
@@ -186,15 +201,13 @@ fn database_of(image: &str) -> Option<&'static str> {
 }
 
 /// The writable mounts of a container that have the files of its database: those at the usual folders,
-/// else all.
-fn homes<'a>(container: &'a Container, kind: &DumpKind) -> Vec<&'a ContainerMount> {
+/// else all; and whether that is certain.
+fn homes<'a>(container: &'a Container, kind: &DumpKind) -> (Vec<&'a ContainerMount>, bool) {
     let writable = || container.mounts.iter().filter(|mount| mount.writable);
     if let DumpKind::Sqlite(file) = kind {
         let around = writable().filter(|mount| file.starts_with(&mount.destination));
-        return around
-            .max_by_key(|mount| mount.destination.as_os_str().len())
-            .into_iter()
-            .collect();
+        let home = around.max_by_key(|mount| mount.destination.as_os_str().len());
+        return (home.into_iter().collect(), true);
     }
     let is_usual = |mount: &&ContainerMount| {
         kind.usual_folders().iter().any(|usual| {
@@ -203,7 +216,12 @@ fn homes<'a>(container: &'a Container, kind: &DumpKind) -> Vec<&'a ContainerMoun
         })
     };
     let usual: Vec<_> = writable().filter(is_usual).collect();
-    if usual.is_empty() { writable().collect() } else { usual }
+    if !usual.is_empty() {
+        return (usual, true);
+    }
+    let all: Vec<_> = writable().collect();
+    let is_certain = all.len() < 2;
+    (all, is_certain)
 }
 
 impl Commands {
@@ -287,7 +305,7 @@ impl Labels<'_> {
             );
             self.odd(DUMP_LABEL, &why)
         })?;
-        let homeless = dumps.iter().find(|kind| homes(container, kind).is_empty());
+        let homeless = dumps.iter().find(|kind| homes(container, kind).0.is_empty());
         match homeless {
             Some(DumpKind::Sqlite(file)) => {
                 let why = format!("names \"{}\", which is in no volume of it", file.display());

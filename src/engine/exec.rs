@@ -108,7 +108,8 @@ impl Engine {
             Ok(code) => Err(self.failed(exec, code, &output)),
             Err(error) => {
                 let became = self.kill(exec, &id, &mark);
-                let printed = output.printed(&self.secrets_in(exec.container.0));
+                let secrets = self.secrets_in(exec.container.0);
+                let printed = secrets.map(|secrets| output.printed(&secrets)).unwrap_or_default();
                 let mut error = error;
                 error.message = format!("{}; {became}{printed}", error.message);
                 Err(error)
@@ -164,7 +165,9 @@ impl Engine {
 
     /// Kills what a command started, and tells what became of it.
     fn kill(&self, exec: Exec<'_>, id: &str, mark: &str) -> String {
-        let has_ended = || self.told(id).is_ok_and(|told| !told.running);
+        // Before it begins, it does not run either.
+        let has_ended =
+            || self.told(id).is_ok_and(|told| !told.running && told.exit_code.is_some());
         if has_ended() {
             return "it has ended".into();
         }
@@ -194,6 +197,14 @@ impl Engine {
 
     fn failed(&self, exec: Exec<'_>, code: i64, output: &Output<'_>) -> Error {
         let secrets = self.secrets_in(exec.container.0);
+        // Where that can't be told, it is not shown.
+        let Some(secrets) = secrets else {
+            let message = format!(
+                "{exec} failed (exit code {code}); what it printed is not shown, because Docker does not tell which of it is secret"
+            );
+            return Error::new(ErrorKind::Io, message)
+                .with_hint(format!("try it by hand: docker exec {} sh -c '..'", exec.container.1));
+        };
         let mut printed = output.printed(&secrets);
         if NOT_RUN.contains(&code) && printed.is_empty() {
             let beginning = output.beginning.as_ref().map(|begun| begun.told(&secrets));
@@ -209,8 +220,9 @@ impl Engine {
         error.with_hint(format!("try it by hand: docker exec {} sh -c '..'", exec.container.1))
     }
 
-    /// The secrets among a container's variables: what is printed may have them.
-    fn secrets_in(&self, container: &str) -> Vec<String> {
+    /// The secrets among a container's variables: what is printed may have them. `None` if Docker does
+    /// not tell.
+    fn secrets_in(&self, container: &str) -> Option<Vec<String>> {
         #[derive(Deserialize)]
         #[serde(rename_all = "PascalCase")]
         struct Inspected {
@@ -224,8 +236,8 @@ impl Engine {
         }
         let route = format!("/containers/{container}/json");
         let inspected = self.get::<Inspected>(&route, Instant::now() + ASKED_WITHIN);
-        let environment = inspected.ok().and_then(|it| it.config.env).unwrap_or_default();
-        secrets_of(&environment)
+        let environment = inspected.ok()?.config.env.unwrap_or_default();
+        Some(secrets_of(&environment))
     }
 }
 

@@ -48,11 +48,17 @@ clean_up() {
     docker volume rm "${names[@]}" "${names[@]/%/-new}" "${names[@]/%/-restored}" >/dev/null 2>&1 || true
     rm -rf "$work"
 }
-clean_up
+for name in "${names[@]}"; do
+    for there in "$name" "$name-new" "$name-restored"; do
+        if docker container inspect "$there" >/dev/null 2>&1 || docker volume inspect "$there" >/dev/null 2>&1; then
+            skip "Docker has \"$there\" already, which is left alone"
+        fi
+    done
+done
 trap clean_up EXIT
 mkdir -p "$work/backups"
 socket=$(docker context inspect --format '{{.Endpoints.docker.Host}}')
-export BKUP_CONVOY="builtin:$work/root" BKUP_BACKUP_URL="vfs://$work/backups" BKUP_DATA_DIR="$work/data" BKUP_API_LISTEN=off
+export BKUP_CONVOY="builtin:$work/root" BKUP_BACKUP_URL="vfs://$work/backups" BKUP_DATA_DIR="$work/data" BKUP_API_LISTEN=off BKUP_DEFAULTS=off
 export BKUP_DOCKER="${DOCKER_HOST:-$socket}" BKUP_DOCKER_VOLUMES=all BKUP_DOCKER_INCLUDE='dump-*'
 
 start() { # NAME FOLDER OPTIONS.. -- SCRIPT

@@ -98,13 +98,14 @@ among_our_own() { # SECONDS SCRIPT ARGUMENTS..
 
 own=''
 take_away() {
-    local groups turn
+    local groups turn podmans=none
+    [ "${ENGINE:-docker}" != podman ] || podmans='*/libpod_parent*'
     groups=$(basename "$WORK")
     [ -z "$own" ] || kill -KILL "$own" 2>/dev/null || true
     # Mounts are gone with the last process of theirs; control groups are not.
     for turn in $(seq 50); do
         # Podman's are under a name that can't be chosen; those with something in them stay.
-        find /sys/fs/cgroup -depth -type d \( -path "*/$groups*" -o -path "*/libpod_parent*" \) -exec rmdir {} + 2>/dev/null || true
+        find /sys/fs/cgroup -depth -type d \( -path "*/$groups*" -o -path "$podmans" \) -exec rmdir {} + 2>/dev/null || true
         if [ -z "$(find /sys/fs/cgroup -maxdepth 2 -name "$groups")" ] && rm -rf "$WORK" 2>/dev/null; then return; fi
         sleep 0.1
     done
@@ -118,6 +119,10 @@ start_engine() {
     # What this machine has at the usual places is not there for us, and what we make there is gone with us.
     mount -t tmpfs -o mode=755 tmpfs /run
     mount -t tmpfs -o mode=755 tmpfs /var/lib
+    local plugins
+    for plugins in /etc/docker/plugins /usr/lib/docker/plugins; do
+        [ ! -d "$plugins" ] || mount -t tmpfs -o mode=755 tmpfs "$plugins"
+    done
     unset DOCKER_CONTEXT DOCKER_CONFIG
     export DOCKER_HOST=unix:///var/run/docker.sock
     mkdir -p "$WORK/engine"

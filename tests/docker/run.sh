@@ -36,7 +36,7 @@ trap clean_up EXIT
 
 mkdir -p "$work/backups" /etc/docker/plugins
 # It asks no engine, so that what is tried here is what it knows as a plugin alone.
-export BKUP_CONVOY="unix://$socket" BKUP_BACKUP_URL="vfs://$work/backups" BKUP_DATA_DIR="$work/data" BKUP_API_LISTEN=off BKUP_DOCKER=off
+export BKUP_CONVOY="unix://$socket" BKUP_BACKUP_URL="vfs://$work/backups" BKUP_DATA_DIR="$work/data" BKUP_API_LISTEN=off BKUP_DEFAULTS=off BKUP_DOCKER=off
 echo "unix://$socket" >"$spec"
 
 start_daemon() {

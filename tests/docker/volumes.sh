@@ -192,13 +192,15 @@ try_kills() {
         ours volumes
         all_run "after a kill and the next start"
     done
-    [ "$left" -lt "$kills" ] || fail "not once was it killed in the middle of a hold"
+    [ "$tries" = 0 ] || [ "$left" -lt "$kills" ] || fail "not once was it killed in the middle of a hold"
 }
 
 step "an engine of our own"
 start_engine
 start_containers
-export BKUP_BACKUP_URL=vfs://$WORK/backups
+# Nothing of this machine's settings: its volumes and its alerts are not ours.
+for setting in $(compgen -v BKUP_); do unset "$setting"; done
+export BKUP_DEFAULTS=off BKUP_BACKUP_URL=vfs://$WORK/backups BKUP_DATA_DIR=$WORK/data BKUP_CONVOY=builtin:$WORK/data/daemon
 mkdir "$WORK/backups"
 
 step "what there is"

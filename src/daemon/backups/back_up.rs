@@ -102,7 +102,7 @@ impl DestinationRepository {
             })
             .map(|()| written)
         };
-        match prove(write(false)?) {
+        match write(false).and_then(prove) {
             Err(error) if error.kind == ErrorKind::Repository => {
                 // What the parent has is not all there, or another host has marked as unused what was
                 // relied on. Everything is read, and what is missing is written again.

@@ -219,6 +219,7 @@ impl Driver for Folders {
             beside,
             is_of_the_host: true,
             is_of_the_engine: lock(&self.binds).contains_key(volume),
+            is_for_containers_only: false,
         }
     }
 

@@ -52,6 +52,7 @@ impl Driver for Vfs {
             beside: None,
             is_of_the_host: false,
             is_of_the_engine: false,
+            is_for_containers_only: false,
         }
     }
 

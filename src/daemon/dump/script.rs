@@ -156,7 +156,9 @@ impl Shape {
                     let at = self.ending.len().checked_sub(9 + behind);
                     at.is_some_and(|at| self.ending[at] == 0xff)
                 };
-                self.beginning.starts_with(b"REDIS") && (is_end(0) || is_end(REDIS_MARK))
+                let is_begin =
+                    [&b"REDIS"[..], b"VALKEY"].iter().any(|it| self.beginning.starts_with(it));
+                is_begin && (is_end(0) || is_end(REDIS_MARK))
             }
             DumpKind::Sqlite(_) => self.is_sqlite(),
         }

@@ -39,6 +39,7 @@ impl Scene {
             beside: None,
             is_of_the_host: true,
             is_of_the_engine: true,
+            is_for_containers_only: true,
         };
         let root = Root::make(&folder.path().join("root")).unwrap();
         root.make_folders().unwrap();

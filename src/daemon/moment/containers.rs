@@ -130,7 +130,7 @@ impl ContainerHolds {
             let asked = commands(&containers, written, &volumes).map_err(|error| error.message)?;
             let (commands, has_dumps) = (commands_told(&asked), asked.has_dumps());
             // To a folder of the host, others may write as well.
-            let is_written = asked.is_written || !place.is_of_the_engine;
+            let is_written = asked.is_written || !place.is_for_containers_only;
             let held = match writing(&containers, written, &volumes, self.policy_for(place), &own) {
                 _ if asked.only_dumps => None,
                 Ok(writing) => told_of(&writing.writers),
@@ -208,7 +208,7 @@ impl Writers for ContainerHolds {
             return Ok(None);
         }
         // What else writes to a folder of the host can't be told.
-        let is_all = place.is_of_the_engine && left_alone.is_empty();
+        let is_all = place.is_for_containers_only && left_alone.is_empty();
         let within = self.limit + Self::graces(&containers);
         let note = Note::containers(place, self.socket.clone(), containers, within);
         Ok(Some(Note { is_all, ..note }))

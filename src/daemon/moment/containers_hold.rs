@@ -166,8 +166,16 @@ fn had_nothing_to_do(refusal: &Error) -> bool {
 fn not_held(container: &NotedContainer, error: Error) -> Error {
     let NotedContainer { name, how, .. } = container;
     let how = how.as_str();
+    // Docker says that it runs, and its processes stand still once what they wait for is there.
+    let frozen = if error.status == Some(500) && container.how == How::Pause {
+        format!(
+            "look whether its processes run (docker top {name}); if they stand still though it is not paused: docker restart {name}; "
+        )
+    } else {
+        String::new()
+    };
     let hint = format!(
-        "see whether \"docker {how} {name}\" works; the label {HOLD_LABEL} of the container can be pause, stop or none, and BKUP_DOCKER_UNHELD=live reads what can't be held as it is"
+        "{frozen}see whether \"docker {how} {name}\" works; the label {HOLD_LABEL} of the container can be pause, stop or none, and BKUP_DOCKER_UNHELD=live reads what can't be held as it is"
     );
     let message = format!("cannot {how} container \"{name}\": {}", error.message);
     Error { message, ..error }.with_hint(hint)

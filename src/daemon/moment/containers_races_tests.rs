@@ -270,7 +270,9 @@ fn only_a_hold_of_all_that_writes_to_a_volume_of_dockers_makes_its_files_of_one_
 
     let scene = Scene::with_one();
     scene.set("one", "Labels", json!({ "convoy-backups.hold": "pause" }));
-    let folder = Place { is_of_the_engine: false, ..scene.place.clone() };
+    let share = Place { is_for_containers_only: false, ..scene.place.clone() };
+    assert!(!is_of_all(&scene, &share), "others may write to it");
+    let folder = Place { is_of_the_engine: false, ..share };
     assert!(!is_of_all(&scene, &folder), "others may write to it");
 }
 

@@ -37,6 +37,7 @@ impl Scene {
             beside: None,
             is_of_the_host: true,
             is_of_the_engine: true,
+            is_for_containers_only: true,
         };
         Self { folder, engine, place }
     }

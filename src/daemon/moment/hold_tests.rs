@@ -30,6 +30,7 @@ impl Scene {
             beside: None,
             is_of_the_host: false,
             is_of_the_engine: false,
+            is_for_containers_only: false,
         };
         Self { folder, place }
     }

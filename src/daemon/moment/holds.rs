@@ -96,8 +96,7 @@ impl Holds {
             if !by_commands(place) {
                 return containers;
             }
-            let held = Some(BY_COMMANDS.to_owned());
-            Ok(Told { held, ..containers.unwrap_or_default() })
+            Ok(Told { held: Some(BY_COMMANDS.to_owned()), ..containers? })
         });
         told.collect()
     }

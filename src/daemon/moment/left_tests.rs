@@ -18,6 +18,7 @@ fn what_is_left_of_a_moment_is_undone_at_the_volumes_next_one() {
         beside: None,
         is_of_the_host: false,
         is_of_the_engine: false,
+        is_for_containers_only: false,
     };
     let root = Root::make(&at("root")).unwrap();
     root.make_folders().unwrap();

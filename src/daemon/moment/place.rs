@@ -38,4 +38,6 @@ pub(in crate::daemon) struct Place {
     pub(in crate::daemon) is_of_the_host: bool,
     /// Whether Docker told of it: a volume of its own, or a folder that containers mount.
     pub(in crate::daemon) is_of_the_engine: bool,
+    /// Whether nothing but containers writes there: it is in Docker's own folder.
+    pub(in crate::daemon) is_for_containers_only: bool,
 }

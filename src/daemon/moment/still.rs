@@ -119,6 +119,8 @@ impl<'a> Still<'a> {
             return Ok(Some(Arc::clone(turn)));
         }
         let turn = Arc::new(self.holds.turn(self.place)?);
+        // Commands may take long, and what an earlier hold left must not stand still for as long.
+        self.holds.release_left();
         let around = containers.before(self.place);
         let around = around.map_err(|error| told_of(&self.place.volume, error))?;
         if !around.is_empty() {

@@ -34,6 +34,7 @@ fn place(folder: PathBuf) -> Place {
         beside: None,
         is_of_the_host: false,
         is_of_the_engine: false,
+        is_for_containers_only: false,
     }
 }
 

@@ -94,7 +94,7 @@ impl<'a> BlobWriter<'a> {
         }
         let blob = coder.seal_blob(kind, raw)?;
         if let Some(shelf) = self.shelf.filter(|_| kind == BlobType::Tree) {
-            shelf.keep(id, &blob.sealed);
+            shelf.keep(id, blob.sealed);
         }
         let added = &of_kind.added;
         added.blobs.add(1);

@@ -218,6 +218,7 @@ fn moments_on(disk: &Disk, clock: Arc<dyn Clock>) -> (Moments, Place) {
             beside: None,
             is_of_the_host: false,
             is_of_the_engine: false,
+            is_for_containers_only: false,
         },
     )
 }

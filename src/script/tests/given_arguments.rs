@@ -157,6 +157,6 @@ fn wrong_json_says_what_is_wrong() {
     }
     let nothing =
         from_json(&Library::new(None).unwrap().load("volumes").unwrap(), &Map::new()).unwrap();
-    let defaults = json!({"project": null, "not_backed_up": false});
+    let defaults = json!({"project": null, "forgotten": false, "not_backed_up": false});
     assert_eq!(json!(nothing.values()), defaults);
 }

@@ -51,7 +51,7 @@ impl Docker {
         volume: &str,
         folder: &Path,
     ) -> Result<Vec<String>> {
-        let Some(engine) = self.engine.as_ref().filter(|_| !self.is_quietly_away()) else {
+        let Some(engine) = self.engine.as_ref().filter(|_| self.is_used()) else {
             return Ok(Vec::new());
         };
         let (volumes, containers) = engine.all(self.patience.list)?;

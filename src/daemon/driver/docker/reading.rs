@@ -113,7 +113,16 @@ impl Driver for Docker {
         let folder = self.path(volume);
         let beside = folder.parent().map(Path::to_owned);
         let volume = volume.to_owned();
-        Place { volume, folder, beside, is_of_the_host: true, is_of_the_engine: true }
+        // Others write to a share, and to a folder of the host that a volume has by its options.
+        let is_for_containers_only = self.seen(&volume).is_some_and(|seen| seen.base().is_some());
+        Place {
+            volume,
+            folder,
+            beside,
+            is_of_the_host: true,
+            is_of_the_engine: true,
+            is_for_containers_only,
+        }
     }
 
     fn check(&self, volumes: &[&str], within: Duration) -> Vec<Result<()>> {
