@@ -67,6 +67,7 @@ start() { # NAME FOLDER OPTIONS.. -- SCRIPT
     while [ "$1" != -- ]; do options+=("$1"); shift; done
     docker run -d --init --name "$name" --network none -v "$name:$folder" "${options[@]}" "$image" sh -c "$2" >/dev/null
 }
+# shellcheck disable=SC2016 # the shell in the container expands them
 run_postgres='mkdir -p /var/lib/postgresql/data /run/postgresql; chown -R postgres /var/lib/postgresql /run/postgresql
 cd /; as() { setpriv --reuid postgres --regid postgres --init-groups "$@"; }; bin=$(ls -d /usr/lib/postgresql/*/bin)
 [ -f /var/lib/postgresql/data/PG_VERSION ] || { echo "$POSTGRES_PASSWORD" >/tmp/pw; chown postgres /tmp/pw
