@@ -17,6 +17,7 @@ mod own;
 mod selection;
 #[cfg(test)]
 mod tests;
+mod under_way;
 
 use std::{
     collections::BTreeMap,
@@ -52,6 +53,7 @@ pub(crate) use selection::{
     BINDS_LABEL, Binds, ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection,
     asked_for_by_containers,
 };
+pub(crate) use under_way::{UnderWay, wait_for_commands};
 
 /// How long the engine may take to accept a connection. It accepts at once, unless it hangs.
 const CONNECT_TIME: Duration = Duration::from_secs(5);

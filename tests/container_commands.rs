@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     engine::FakeEngine,
+    running::Running,
     site::Site,
     way::{Way, both_ways},
 };
@@ -164,6 +165,22 @@ fn with_dump_only_a_backup_has_no_files_and_nothing_is_held(way: Way) {
     engine.with(|contents| contents.containers[0]["State"] = json!("exited"));
     let backup = "backup --create-snapshot --volume shop_db";
     site.run(backup).fails(1, &["container \"shop-db-1\" does not run", "let it run"]);
+}
+
+#[test]
+fn ctrl_c_in_a_command_before_ends_it_and_the_one_after_is_run() {
+    let (site, engine) = shop(&json!({
+        "convoy-backups.exec-before": "touch begun; exec sleep 1000",
+        "convoy-backups.exec-after": "rm begun; touch went-on",
+    }));
+    let mut command = site.command();
+    command.args(BACKUP.split(' '));
+    let begun = site.path("docker/begun");
+    let mut running = Running::start_until(command, site.path("run.log"), || begun.exists());
+    running.signal("INT");
+    assert!(!running.wait().success(), "{}", running.log());
+    assert!(site.path("docker/went-on").exists() && !begun.exists(), "{}", running.log());
+    assert!(engine.acts().ends_with("exec in shop-db-1: rm begun; touch went-on"));
 }
 
 fn commands_run_around_the_hold_and_their_failure_fails_the_backup(way: Way) {

@@ -18,6 +18,7 @@ use super::{
     CONNECT_TIME, Engine,
     exec_output::{Frames, Stream, Tail, secrets_of},
     failure,
+    under_way::UnderWay,
 };
 use crate::{
     blocking,
@@ -93,6 +94,7 @@ impl Engine {
         stopped: &'a dyn Fn() -> bool,
         sink: Option<Sink<'a>>,
     ) -> Result<()> {
+        let _under_way = UnderWay::begin();
         let mark = format!("{MARK}={:016x}", RandomState::new().build_hasher().finish());
         let id = self.make_exec(exec, Some(&mark)).map_err(|error| exec.not_run(error))?;
         let mut output = Output::new(exec, stopped, sink);

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     engine::{
-        AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, Engine, Exec, Limit, Written,
-        commands,
+        AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, Engine, Exec, Limit, UnderWay,
+        Written, commands,
     },
     error::Result,
     files::real_path,
@@ -26,6 +26,8 @@ pub(super) struct Around {
     socket: PathBuf,
     volume: String,
     begun: Vec<Commands>,
+    /// Since the first of them was begun.
+    under_way: Option<UnderWay>,
 }
 
 impl ContainerHolds {
@@ -58,7 +60,7 @@ impl ContainerHolds {
     pub(super) fn before(&self, place: &Place) -> Result<Around> {
         let asked = self.asked(place)?;
         let (socket, volume) = (self.socket.clone(), place.volume.clone());
-        let mut around = Around { socket, volume, begun: Vec::new() };
+        let mut around = Around { socket, volume, begun: Vec::new(), under_way: None };
         for container in asked.containers {
             if container.before.is_none() && container.after.is_none() {
                 continue;
@@ -72,6 +74,7 @@ impl ContainerHolds {
                 continue;
             }
             let before = container.before.clone();
+            around.under_way.get_or_insert_with(UnderWay::begin);
             around.begun.push(container);
             let Some(before) = before else { continue };
             let ran = around.run_last(BEFORE_LABEL, &before);

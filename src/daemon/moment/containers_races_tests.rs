@@ -375,3 +375,27 @@ fn a_note_of_an_earlier_release_is_undone_as_it_was() {
     Moments::new(&root, None, Arc::new(SystemClock)).undo_left();
     scene.is_as_before("unpause one");
 }
+
+#[test]
+fn what_a_power_cut_left_stopped_is_started_whenever_its_engine_says_that_it_ended() {
+    for (boot, done) in [("another", "start one"), ("", "")] {
+        let scene = Scene::with_one();
+        die_holding(&scene, STOPS);
+        for path in fs::read_dir(scene.folder.path().join("root/moments")).unwrap() {
+            let path = path.unwrap().path();
+            let mut note: Value =
+                serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            note["asked"] = json!({ "from": "2026-01-01T00:00:00Z", "to": "2026-01-01T00:00:30Z" });
+            if !boot.is_empty() {
+                note["boot"] = json!(boot);
+            }
+            note["is_held"] = json!(false);
+            let container = note["containers"][0].as_object_mut().unwrap();
+            container.remove("is_sure");
+            container.remove("finished");
+            fs::write(path, note.to_string()).unwrap();
+        }
+        scene.undo_left();
+        assert_eq!((scene.engine.acts().as_str(), scene.notes()), (done, 0), "boot {boot:?}");
+    }
+}

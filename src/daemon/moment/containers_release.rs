@@ -12,6 +12,7 @@ use super::{
     writers::Standing,
 };
 use crate::{
+    clock::boot,
     engine::{ContainerState, Engine, How},
     error::{Error, ErrorKind, Result},
 };
@@ -46,12 +47,15 @@ pub(super) fn let_go_on(
 ) -> Result<()> {
     let since = Instant::now();
     let settled = settled_after(note, settled);
+    // Where the engine was ended with the machine, it says that all ended when it was started again.
+    let is_of_this_boot = note.boot.as_ref().is_none_or(|then| *then == boot());
+    let asked = note.asked.filter(|_| is_of_this_boot);
     loop {
         let is_open = since.elapsed() < settled;
         let mut failure = None;
         for container in note.containers.clone().into_iter().rev() {
             let is_sure = container.is_sure || note.is_held;
-            match release(engine, &container, is_sure, note.asked) {
+            match release(engine, &container, is_sure, asked) {
                 Ok(Became::Runs) if is_open && !is_sure => {}
                 Ok(became) => {
                     if became != Became::Released {

@@ -27,9 +27,11 @@ use super::{
 };
 use crate::{
     blocking::no_thread,
+    engine::wait_for_commands,
     error::{Error, ErrorKind, Result},
     scope,
     sync::lock,
+    text::counted,
 };
 
 /// So often is a release tried at once, with these pauses before.
@@ -56,6 +58,13 @@ pub(crate) fn release_all() {
     let holds: Vec<_> = holds.iter().filter_map(Weak::upgrade).collect();
     let within = at_the_end(&holds.iter().map(|held| lock(&held.note).clone()).collect::<Vec<_>>());
     release_each(holds, within);
+    let left = wait_for_commands(AT_THE_END);
+    if left > 0 {
+        log::error!(
+            "{} in containers did not end within {AT_THE_END:?}, so what labels ask to be run after a backup may not have been: look at what was begun before it",
+            counted(left, "command", "commands")
+        );
+    }
 }
 
 /// How long the releases of these notes may take when the program ends: the engine goes on with a stop

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::place::{Kind, Place};
 use crate::{
+    clock::boot,
     daemon::identity::new_id,
     engine::How,
     error::{Error, Result},
@@ -55,6 +56,9 @@ pub(super) struct Note {
     /// When containers may have been held: what happened to them at other times was not by this hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) asked: Option<Asked>,
+    /// Linux's id of the boot in which that was; `None` in notes of an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) boot: Option<String>,
     /// Whether nothing writes to the volume beside what is noted.
     #[serde(skip)]
     pub(super) is_all: bool,
@@ -121,7 +125,7 @@ impl Note {
         let from = Timestamp::now();
         let to = from.saturating_add(within).unwrap_or(Timestamp::MAX);
         let asked = Some(Asked { from, to });
-        Self { engine: Some(engine), containers, asked, ..note }
+        Self { engine: Some(engine), containers, asked, boot: Some(boot()), ..note }
     }
 
     /// Whether it is about a hold.
@@ -142,6 +146,7 @@ impl Note {
             engine: None,
             containers: Vec::new(),
             asked: None,
+            boot: None,
             is_all: false,
         }
     }
