@@ -159,6 +159,7 @@ impl Saved {
             self.bytes_added += one.bytes_added;
             self.vanished += one.vanished;
             summary::add(&mut self.summary, &one.summary);
+            self.needs.also_written(&one.needs);
         }
         self
     }

@@ -113,6 +113,22 @@ fn all_that_changed_since_the_last_backup_is_read_before_anything_is_held() {
 }
 
 #[test]
+fn what_a_reading_wrote_wrong_is_found_though_the_one_that_counts_takes_it_as_it_is() {
+    let scene = Scene::new();
+    let saved = scene.save(&scene.moments(HOUR, false), None).unwrap();
+    let is_written = || saved.needs.are_written(&scene.repository).is_ok_and(|is| is);
+    assert!(saved.needs.are_met(&scene.repository).unwrap() && is_written());
+    let repository = scene.folder.path().join("repository/data");
+    for folder in fs::read_dir(repository).unwrap().flatten() {
+        for pack in fs::read_dir(folder.path()).unwrap().flatten() {
+            let length = pack.metadata().unwrap().len() as usize;
+            fs::write(pack.path(), vec![0; length]).unwrap();
+        }
+    }
+    assert!(saved.needs.are_met(&scene.repository).unwrap() && !is_written());
+}
+
+#[test]
 fn what_cant_be_read_in_time_fails_or_is_read_as_it_is_before_anything_is_held() {
     let scene = Scene::new();
     let instant = Duration::from_nanos(1);

@@ -57,6 +57,14 @@ impl Needs {
         }
     }
 
+    /// With what an earlier reading of the same run wrote: the last one may take all of its trees as
+    /// they are.
+    pub(super) fn also_written(&mut self, earlier: &Self) {
+        self.written.extend(&earlier.written);
+        self.packs.extend(&earlier.packs);
+        self.blobs += earlier.blobs;
+    }
+
     /// Whether all of it is there. If not, a proof tells what is missing.
     ///
     /// # Errors
