@@ -442,9 +442,9 @@ impl Operations {
             for (of, result) in volumes.iter().zip(&mut results) {
                 if result.is_none() {
                     let backed_up = made.next().unwrap_or_else(|| Err(Error::internal("lost")));
-                    *result = Some(backed_up.and_then(|made| {
+                    *result = Some(backed_up.map(|made| {
                         self.remember_size(&of.volume, made.bytes);
-                        Ok(BackupUrl::stored(destination, &made.backup, &of.volume))
+                        BackupUrl::stored(destination, &made.backup, &of.volume)
                     }));
                 }
             }

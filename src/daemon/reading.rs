@@ -156,11 +156,11 @@ impl<'a> Reader<'a> {
     /// held. The result has what was made of those, and the others, to be read.
     fn read_held<W: Work>(
         self,
-        (live, others): (Vec<(usize, Opened<'a>)>, Vec<(usize, Opened<'a>)>),
+        (live, others): (Numbered<Opened<'a>>, Numbered<Opened<'a>>),
         still: &'a Still<'a>,
         work: &W,
         results: &mut Results<(W::Made, Option<Stood>)>,
-    ) -> (Vec<(usize, (Taken<'a>, W::Made))>, Vec<(usize, Taken<'a>)>) {
+    ) -> (Numbered<(Taken<'a>, W::Made)>, Numbered<Taken<'a>>) {
         let live = self.prepare(live, still, work, results);
         let is_to_hold = others.iter().any(|(_, opened)| !opened.is_dump_only);
         let held = if is_to_hold { still.hold().map(drop) } else { Ok(()) };
@@ -203,11 +203,11 @@ impl<'a> Reader<'a> {
     /// Takes the moments of live ones. Only what changes from now on is read while their writers are held.
     fn prepare<W: Work>(
         self,
-        live: Vec<(usize, Opened<'a>)>,
+        live: Numbered<Opened<'a>>,
         still: &'a Still<'a>,
         work: &W,
         results: &mut Results<(W::Made, Option<Stood>)>,
-    ) -> Vec<(usize, (Taken<'a>, W::Prepared))> {
+    ) -> Numbered<(Taken<'a>, W::Prepared)> {
         let live = each(live, results, |(index, opened)| {
             let taken = opened.take(self, still)?;
             let prepared = work.prepare(index, &taken.reading)?;
@@ -228,12 +228,15 @@ impl<'a> Reader<'a> {
 /// What became of each volume, by its index; `None` while it is not known.
 type Results<T> = Vec<Option<Result<T>>>;
 
+/// Volumes that have come so far, each with its index.
+type Numbered<V> = Vec<(usize, V)>;
+
 /// Goes on with each volume. One that fails has its result.
 fn each<V, W, T>(
-    volumes: Vec<(usize, V)>,
+    volumes: Numbered<V>,
     results: &mut Results<T>,
     go_on: impl Fn((usize, V)) -> Result<W>,
-) -> Vec<(usize, W)> {
+) -> Numbered<W> {
     let mut left = Vec::new();
     for (index, volume) in volumes {
         match go_on((index, volume)) {

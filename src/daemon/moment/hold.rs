@@ -169,7 +169,7 @@ impl Holds {
         let held = Arc::new(Held {
             holds: self.clone(),
             writers,
-            places: places.iter().map(|place| Place::clone(place)).collect(),
+            places: places.iter().copied().cloned().collect(),
             volume,
             note: Mutex::new(note),
             standing: Standing::default(),
