@@ -42,7 +42,8 @@ use crate::{
     unix_http::{self, Answer, Failure, Times},
 };
 pub(crate) use commands::{
-    AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, DUMP_LABEL, DumpKind, commands,
+    AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, DUMP_LABEL, DumpKind, EXEC_LABEL,
+    commands, named_command,
 };
 pub(crate) use containers::{Answered, ContainerState, How};
 pub(crate) use events::Event;

@@ -19,6 +19,7 @@ both_ways! {
     containers_stand_still_while_their_volume_is_read_and_the_backup_says_for_how_long
     a_container_that_cannot_stand_still_fails_the_backup_unless_a_live_one_will_do
     all_volumes_of_a_project_are_read_in_one_hold
+    a_script_backs_up_while_it_holds_containers_and_they_go_on_whatever_it_does
 }
 
 const BACKUP: &str = "backup --create-snapshot";
@@ -118,6 +119,48 @@ fn all_volumes_of_a_project_are_read_in_one_hold(way: Way) {
     let restored = site.path("docker/volumes/copy/_data/picture");
     assert_eq!(fs::read_to_string(restored).unwrap(), "of a shop");
     assert!(are_as_before(&engine) && engine.state("shop-uploads-1") == "running");
+}
+
+fn a_script_backs_up_while_it_holds_containers_and_they_go_on_whatever_it_does(way: Way) {
+    let (site, engine) = shop();
+    engine.container(
+        "shop-cache-1",
+        "running",
+        &json!({ "convoy-backups.exec.clear": "true" }),
+        &[],
+    );
+    let site = way.of(site);
+    let held = r#"
+        fn main(args) {
+            docker::exec("shop-cache-1", "clear");
+            docker::quiesced(["shop_db"], || {
+                convoy::back_up("shop_db");
+                convoy::back_up("shop_db");
+                docker::containers_using("shop_db").len()
+            })
+        }"#;
+    let plan = site.run_script(held, "--dry-run").ok().out;
+    for step in [
+        "run \"clear\" in the container",
+        "hold what writes to \"shop_db\"",
+        "let what was held go on",
+    ] {
+        assert!(plan.contains(step), "{step}: {plan}");
+    }
+    assert_eq!(engine.acts(), "");
+    site.run_script(held, "").ok();
+    assert_eq!(engine.acts(), format!("exec in shop-cache-1: true, {DONE}"));
+    let backups = site.run("backups --volume shop_db --json").json();
+    for backup in [&backups[0], &backups[1]] {
+        let held = backup["HeldContainers"].as_str().unwrap();
+        assert!(held.contains("shop-db-1") && held.contains("shop-web-1"), "{held}");
+    }
+    let throws = r#"fn main(args) { docker::quiesced(["shop_db"], || throw "enough") }"#;
+    site.run_script(throws, "").fails(1, &["enough"]);
+    assert_eq!(engine.acts(), DONE);
+    let unknown = r#"fn main(args) { docker::exec("shop-cache-1", "drop") }"#;
+    site.run_script(unknown, "").fails(2, &["has no label convoy-backups.exec.drop"]);
+    assert!(are_as_before(&engine));
 }
 
 fn a_container_that_cannot_stand_still_fails_the_backup_unless_a_live_one_will_do(way: Way) {

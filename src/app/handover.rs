@@ -20,7 +20,7 @@ use async_trait::async_trait;
 use crate::{
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
-        Mount, Name, NewVolume, Snapshot, Volume, identity,
+        Mount, Name, NewVolume, Quiesced, Snapshot, Volume, identity,
     },
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -141,6 +141,9 @@ forward! {
     Read backup(url: &BackupUrl) -> Backup;
     Read inspect_backups(urls: &[BackupUrl]) -> Vec<Result<Backup>>;
     Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
+    Write quiesce(volumes: &[Name]) -> Quiesced;
+    Write let_go_on(id: &str) -> ();
+    Write run_in_container(container: &str, command: &str) -> ();
     Write back_up(volumes: &[AsItIs], destination: &Destination) -> Vec<Result<BackupUrl>>;
     Write delete_backup(url: &BackupUrl, required: &[BackupUrl]) -> ();
 }

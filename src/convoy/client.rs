@@ -34,7 +34,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
-    Name, NewVolume, REQUIRED, Snapshot, Volume, identity, route,
+    Name, NewVolume, Quiesced, REQUIRED, Snapshot, Volume, identity, route,
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -368,6 +368,27 @@ impl Daemon for Client {
         let request = call.request();
         let body = self.send(call).await?;
         answer::backup_urls(&body, volumes.len()).map_err(|error| error.with_request(request))
+    }
+
+    async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
+        let names: Vec<_> = volumes.iter().map(Name::as_str).collect();
+        let body = json!({ "VolumeNames": names });
+        let call = self.post(route::VOLUMES_QUIESCE, body, self.deadlines().long_write);
+        let request = call.request();
+        let body = self.send(call).await?;
+        answer::json(&body).map_err(|error| error.with_request(request))
+    }
+
+    async fn let_go_on(&self, id: &str) -> Result<()> {
+        let body = json!({ "ID": id });
+        let deadline = self.deadlines().long_write;
+        self.nothing(self.post(route::VOLUMES_RELEASE, body, deadline)).await
+    }
+
+    async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
+        let body = json!({ "Container": container, "Command": command });
+        let deadline = self.deadlines().long_write;
+        self.nothing(self.post(route::CONTAINERS_EXEC, body, deadline)).await
     }
 
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Snapshot, Volume,
+    NewVolume, Quiesced, Snapshot, Volume,
 };
 use crate::error::Result;
 
@@ -110,6 +110,20 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
 
     /// `POST /backups/create`: copies a snapshot to a destination and returns the new backup's URL.
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl>;
+
+    /// Runs what labels ask to be done before, and holds what writes to volumes still until
+    /// [`Daemon::let_go_on`], or the limit of holds has passed. Backups of these volumes use the hold
+    /// until then. Our server answers `POST /volumes/quiesce`. Convoy has no such route
+    /// ([`Capabilities::holds_writers`]).
+    async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced>;
+
+    /// Lets what was held go on, and runs what labels ask to be done after. It fails if it was let go on
+    /// before. Our server answers `POST /volumes/release`.
+    async fn let_go_on(&self, id: &str) -> Result<()>;
+
+    /// Runs a command in a container: the one that its label `convoy-backups.exec.NAME` has. Our
+    /// server answers `POST /containers/exec`. Convoy has no such route.
+    async fn run_in_container(&self, container: &str, command: &str) -> Result<()>;
 
     /// Writes volumes as they are now to a destination, each as a backup of its own. What writes to
     /// any of them is held still at the same time, where it is held at all. The answers are the

@@ -12,8 +12,8 @@ use serde::Serialize;
 
 use super::{
     ApiTime, AsItIs, Backup, BackupUrl, COMMANDS, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, HOLD, Info, MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs,
-    extent::BACKUP_SIZE, refusal, url::DestinationKind,
+    DriverInfo, HOLD, Info, MOMENT, Mount, Name, NewVolume, Quiesced, Snapshot, VOLUME_ID, Volume,
+    ebs, extent::BACKUP_SIZE, refusal, url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -348,6 +348,29 @@ impl Daemon for DryRun {
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
         self.volume(name).await?;
         self.pretended().step("unmount_volume", format!("unmount the volume \"{name}\""));
+        Ok(())
+    }
+
+    async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
+        let mut held = Vec::new();
+        for name in volumes {
+            let volume = self.volume(name).await?;
+            let told = volume.told(HOLD).map(|told| format!(" ({told})")).unwrap_or_default();
+            held.push(format!("\"{name}\"{told}"));
+        }
+        let text = format!("hold what writes to {} still", held.join(", "));
+        self.pretended().step("quiesce", text);
+        Ok(Quiesced { id: "dry run".into(), containers: Vec::new() })
+    }
+
+    async fn let_go_on(&self, _: &str) -> Result<()> {
+        self.pretended().step("let_go_on", "let what was held go on".into());
+        Ok(())
+    }
+
+    async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
+        let text = format!("run \"{command}\" in the container \"{container}\"");
+        self.pretended().step("run_in_container", text);
         Ok(())
     }
 

@@ -144,6 +144,12 @@ pub(crate) mod route {
     pub(crate) const CAPABILITIES: &str = "/capabilities";
     /// Backs up a volume as it is now. The only `POST` among these.
     pub(crate) const VOLUMES_BACKUP: &str = "/volumes/backup";
+    /// Holds what writes to volumes.
+    pub(crate) const VOLUMES_QUIESCE: &str = "/volumes/quiesce";
+    /// Lets it go on.
+    pub(crate) const VOLUMES_RELEASE: &str = "/volumes/release";
+    /// Runs a command in a container.
+    pub(crate) const CONTAINERS_EXEC: &str = "/containers/exec";
     /// Whether a destination holds anything.
     pub(crate) const BACKUPS_USED: &str = "/backups/used";
     /// Whether a volume has changed since a backup.
@@ -185,6 +191,8 @@ pub(crate) struct Capabilities {
     /// Whether a deletion of a backup is refused where another one that it requires is gone. The
     /// built-in daemon of 0.1.0 ignores what a deletion requires.
     pub(crate) keeps_required_backups: bool,
+    /// Whether what writes to volumes can be held, and commands be run in containers.
+    pub(crate) holds_writers: bool,
 }
 
 impl Capabilities {
@@ -196,6 +204,7 @@ impl Capabilities {
         inspects_data: false,
         backs_up_volumes: false,
         keeps_required_backups: false,
+        holds_writers: false,
     };
 }
 

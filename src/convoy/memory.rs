@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use super::{
     ApiTime, AsItIs, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
     DriverInfo, Extent, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin, Plugin,
-    SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
+    Quiesced, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
     refusal::required_is_missing,
 };
@@ -510,6 +510,7 @@ impl Daemon for MemoryDaemon {
         Ok(Capabilities {
             inspects_data: !state.inspects_descriptions_only,
             backs_up_volumes: state.backs_up_volumes,
+            holds_writers: true,
             locks_destinations: state.locks_destinations,
             ..Capabilities::CONVOY
         })
@@ -606,6 +607,26 @@ impl Daemon for MemoryDaemon {
             |state| state.volume(name.as_str()).map(|_| ()),
             || (),
         )
+    }
+
+    async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
+        let names: Vec<_> = volumes.iter().map(Name::as_str).collect();
+        let held = || Quiesced { id: "1".into(), containers: vec!["db".into()] };
+        let act = |state: &mut State| {
+            names.iter().try_for_each(|name| state.volume(name).map(|_| ())).map(|()| held())
+        };
+        self.call("quiesce", &names.join(" "), act, held)
+    }
+
+    async fn let_go_on(&self, id: &str) -> Result<()> {
+        self.call("let_go_on", id, |_| Ok(()), || ())
+    }
+
+    async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
+        let act = |_: &mut State| {
+            if container == "db" { Ok(()) } else { Err(super::refusal::no_container(container)) }
+        };
+        self.call("run_in_container", &format!("{container} {command}"), act, || ())
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {

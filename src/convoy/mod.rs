@@ -45,7 +45,9 @@ pub(crate) use extensions::{
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
 pub(crate) use loss::lost_nearly_all;
-pub(crate) use model::{AsItIs, Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub(crate) use model::{
+    AsItIs, Changes, DriverInfo, Info, Mount, NewVolume, Quiesced, Snapshot, Volume,
+};
 pub(crate) use moment_record::{DumpRecord, MomentRecord};
 pub(crate) use names::{Name, snapshot_time};
 pub(crate) use plugin::Plugin;

@@ -270,6 +270,17 @@ pub(crate) struct Mount {
     pub(crate) mount_point: String,
 }
 
+/// What writes to volumes, and is held still.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct Quiesced {
+    /// For [`super::Daemon::let_go_on`].
+    #[serde(rename = "ID")]
+    pub(crate) id: String,
+    /// The names of the containers that stand still.
+    pub(crate) containers: Vec<String>,
+}
+
 /// A volume that is to be backed up as it is now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct AsItIs {

@@ -14,7 +14,7 @@ use crate::{
     blocking,
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
-        Mount, Name, NewVolume, Plugin, Snapshot, Volume, identity, refusal::refused,
+        Mount, Name, NewVolume, Plugin, Quiesced, Snapshot, Volume, identity, refusal::refused,
     },
     error::{ErrorKind, Result},
 };
@@ -124,6 +124,7 @@ impl Daemon for BuiltinDaemon {
             lists_all: true,
             inspects_data: true,
             backs_up_volumes: true,
+            holds_writers: true,
             keeps_required_backups: true,
         })
     }
@@ -197,6 +198,24 @@ impl Daemon for BuiltinDaemon {
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
         let name = name.to_string();
         self.run("unmounting the volume", move |operations| operations.unmount_volume(&name)).await
+    }
+
+    async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
+        let volumes = volumes.to_vec();
+        self.run("holding what writes", move |operations| operations.quiesce(&volumes)).await
+    }
+
+    async fn let_go_on(&self, id: &str) -> Result<()> {
+        let id = id.to_owned();
+        self.run("letting go on what was held", move |operations| operations.let_go_on(&id)).await
+    }
+
+    async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
+        let (container, command) = (container.to_owned(), command.to_owned());
+        self.run("running a command in a container", move |operations| {
+            operations.run_in_container(&container, &command)
+        })
+        .await
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {

@@ -63,6 +63,15 @@ impl Reader<'_> {
             return Ok(Dumps::default());
         }
         self.drivers.check(volume)?;
+        if self.moments.is_quiet(&place) {
+            let message = format!(
+                "volume \"{}\" can't be dumped while docker::quiesced holds its containers",
+                volume.name
+            );
+            return Err(Error::configuration(message).with_hint(
+                "back it up outside of docker::quiesced, or remove the label convoy-backups.dump",
+            ));
+        }
         // Where another volume is held, the same container may stand still.
         let _turn = self.moments.turn(&place)?;
         // A dump may take hours, and what an earlier hold left must not stand still for as long.

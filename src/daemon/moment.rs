@@ -42,11 +42,15 @@ mod hold_tests;
 mod holds;
 #[cfg(test)]
 mod left_tests;
+mod lent;
 mod live;
 mod notes;
 mod place;
 mod plan;
 mod processes;
+mod quiet;
+#[cfg(test)]
+mod quiet_tests;
 mod reflink;
 mod shell;
 mod still;
@@ -84,6 +88,7 @@ use holds::{AGAIN, Holds, with_its_hint};
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;
+pub(in crate::daemon) use quiet::Quiet;
 pub(in crate::daemon) use reflink::{CopiedFile, Copies, HotFolder, TICK, changed_at};
 pub(in crate::daemon) use still::{Still, Stood};
 pub(in crate::daemon) use told::Told;
@@ -153,6 +158,7 @@ impl Moments {
             notes: notes.clone(),
             turns: Arc::default(),
             again: AGAIN,
+            lent: Arc::default(),
         };
         Self { staging, notes, commands, holds, left: Mutex::default(), clock }
     }
@@ -193,6 +199,23 @@ impl Moments {
         let Some(containers) = &self.holds.containers else { return Ok(Asked::default()) };
         let asked = containers.asked(&[place]).map(|mut asked| asked.pop().unwrap_or_default());
         asked.map_err(|error| told_of(&place.volume, error))
+    }
+
+    /// Runs the command that a label of a container has under this name.
+    ///
+    /// # Errors
+    /// If there is none, the container does not run, the command fails, or there is no engine.
+    pub(in crate::daemon) fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
+        let no_engine = || {
+            Error::configuration("there is no Docker engine to run a command with")
+                .with_hint("BKUP_DOCKER names its socket; docs/docker.md")
+        };
+        self.holds.containers.as_ref().ok_or_else(no_engine)?.run_named(container, command)
+    }
+
+    /// Whether a place is held for a client.
+    pub(in crate::daemon) fn is_quiet(&self, place: &Place) -> bool {
+        self.holds.lent.to(&[place]).is_some()
     }
 
     /// The engine with the containers; `None` if there is none.

@@ -4,6 +4,7 @@
 mod docker;
 mod forgotten;
 mod plugin;
+mod quiesced;
 mod view;
 
 use std::{
@@ -48,13 +49,15 @@ use crate::{
     error::{Error, Result},
 };
 
+use quiesced::HeldForClients;
 pub(super) use view::View;
 
 /// The parts of the daemon.
 pub(super) struct Operations {
     root: Root,
     drivers: Drivers,
-    moments: Moments,
+    moments: Arc<Moments>,
+    held_for_clients: HeldForClients,
     clock: Arc<dyn Clock>,
     volumes: Volumes,
     local: LocalRepository,
@@ -90,7 +93,7 @@ impl Operations {
         let local = LocalRepository::new(root.clone(), access.clone());
         let disk = OnDisk { root: &root, driver: &drivers.vfs, state: &state };
         let moments = Moments::new(&root, options.moment, options.clock.clone());
-        let moments = moments.holding(options.hold);
+        let moments = Arc::new(moments.holding(options.hold));
         let mut sentences = moments.undo_left();
         sentences.extend(remove_left(&root.spool()));
         sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
@@ -106,6 +109,7 @@ impl Operations {
             looking: Mutex::default(),
             drivers,
             moments,
+            held_for_clients: HeldForClients::default(),
             clock: options.clock,
             volumes: Volumes::new(state, volumes),
             local,

@@ -9,7 +9,8 @@ use std::{
 
 use super::{Container, EngineVolume, Written, model::ContainerMount};
 use crate::{
-    error::{Error, Result},
+    convoy::refusal::no_container,
+    error::{Error, ErrorKind, Result},
     units::parse_duration,
 };
 
@@ -26,6 +27,9 @@ pub(crate) const TIMEOUT_LABEL: &str = "convoy-backups.exec-timeout";
 pub(crate) const DUMP_LABEL: &str = "convoy-backups.dump";
 /// The label that says whether the volume's files are left out of the backup, which has the dump only.
 pub(crate) const DUMP_ONLY_LABEL: &str = "convoy-backups.dump-only";
+
+/// The beginning of labels with commands that scripts may run; the name of the command is behind it.
+pub(crate) const EXEC_LABEL: &str = "convoy-backups.exec.";
 
 /// Which database is dumped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -170,6 +174,36 @@ pub(crate) fn commands(
     }
     let only_dumps = only_dumps && !asked.is_empty();
     Ok(Asked { containers: asked, only_dumps, is_written, database })
+}
+
+/// A container that runs, and the command that its label has under this name.
+///
+/// # Errors
+/// If there is no such container or label, it does not run, or a label makes no sense.
+pub(crate) fn named_command(
+    containers: &[Container],
+    container: &str,
+    command: &str,
+) -> Result<(Commands, String)> {
+    let found = containers.iter().find(|it| it.name() == container);
+    let found = found.ok_or_else(|| no_container(container))?;
+    let labels = Labels { of: found.name(), all: &found.labels };
+    let label = format!("{EXEC_LABEL}{command}");
+    let missing = || {
+        Error::configuration(format!("container \"{container}\" has no label {label}"))
+            .with_hint("a script runs nothing but what a label of the container says; make the container anew with the label")
+    };
+    let script = labels.command(&label)?.ok_or_else(missing)?;
+    let commands = Commands::of(found)?;
+    if commands.activity != Activity::Runs {
+        let message = format!(
+            "container \"{container}\" does not run ({}), so \"{command}\" can't be run in it",
+            found.state
+        );
+        return Err(Error::new(ErrorKind::Daemon, message)
+            .with_hint("a container that is held stands still: run it before docker::quiesced"));
+    }
+    Ok((commands, script))
 }
 
 /// Other files than the database's would be left out with them.

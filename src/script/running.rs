@@ -110,6 +110,11 @@ impl RunningScript {
         })
     }
 
+    /// Waits for work that must be done also where the run is to end.
+    pub(crate) fn wait_to_the_end<T>(&self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        self.host.runtime.block_on(work)
+    }
+
     /// Sleeps, but not beyond the end of the run.
     pub(crate) fn sleep(&self, time: Duration) -> Result<()> {
         self.wait(async {

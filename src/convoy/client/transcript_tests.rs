@@ -381,6 +381,7 @@ async fn what_answers_otherwise_when_asked_for_its_capabilities_is_taken_as_conv
         lists_all: false,
         inspects_data: false,
         backs_up_volumes: false,
+        holds_writers: false,
         keeps_required_backups: false,
     };
     assert_eq!(client.capabilities().await.unwrap(), expected);

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path};
 
 use super::{observations::Observation, run::Guards};
 use crate::{
-    convoy::{Backup, BackupUrl, DriverInfo, Mount, Name, NewVolume, Volume},
+    convoy::{Backup, BackupUrl, DriverInfo, Mount, Name, NewVolume, Quiesced, Volume},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
@@ -125,6 +125,47 @@ impl Guards {
         self.may_write("unmount a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
         self.daemon.unmount_volume(name).await
+    }
+
+    /// Holds what writes to volumes still, until [`Self::let_go_on`].
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::quiesce`]; if the daemon can't.
+    pub(crate) async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
+        self.may_write("hold what writes to volumes")?;
+        self.can_hold_writers().await?;
+        for name in volumes {
+            self.volume(name).await?;
+        }
+        self.daemon.quiesce(volumes).await
+    }
+
+    /// Lets what was held go on.
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::let_go_on`].
+    pub(crate) async fn let_go_on(&self, held: &Quiesced) -> Result<()> {
+        self.daemon.let_go_on(&held.id).await
+    }
+
+    /// Runs the command that a label of a container has under this name.
+    ///
+    /// # Errors
+    /// As [`crate::convoy::Daemon::run_in_container`]; if the daemon can't.
+    pub(crate) async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
+        self.may_write("run a command in a container")?;
+        self.can_hold_writers().await?;
+        self.daemon.run_in_container(container, command).await
+    }
+
+    async fn can_hold_writers(&self) -> Result<()> {
+        if self.capabilities().await?.holds_writers {
+            return Ok(());
+        }
+        let message = format!("{} does nothing with containers", self.daemon.description());
+        Err(Error::configuration(message).with_hint(
+            "the built-in daemon does, where it can use Docker's socket; docs/docker.md",
+        ))
     }
 
     /// Creates a volume, empty or restored from `new.backup`.

@@ -143,6 +143,23 @@ pub(super) async fn back_up(daemon: &dyn Daemon, fields: &Fields) -> Result<Stri
     go_json::to_string(&told.collect::<Vec<_>>())
 }
 
+/// Not Convoy's: holds what writes to volumes.
+pub(super) async fn quiesce(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let volumes = fields.texts("VolumeNames")?.into_iter().map(name).collect::<Result<Vec<_>>>()?;
+    go_json::to_string(&daemon.quiesce(&volumes).await?)
+}
+
+/// Not Convoy's: lets what was held go on.
+pub(super) async fn let_go_on(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    nothing(daemon.let_go_on(fields.text("ID")?).await)
+}
+
+/// Not Convoy's: runs a command in a container.
+pub(super) async fn run_in_container(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let (container, command) = (fields.text("Container")?, fields.text("Command")?);
+    nothing(daemon.run_in_container(container, command).await)
+}
+
 /// Not Convoy's: the forgotten volumes; `null` if the daemon can't tell.
 pub(super) async fn forgotten_volumes(daemon: &dyn Daemon) -> Result<String> {
     go_json::to_string(&BTreeMap::from([("Volumes", daemon.forgotten_volumes().await?)]))

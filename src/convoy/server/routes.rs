@@ -39,6 +39,12 @@ pub(super) enum Route {
     VolumesChanges,
     /// Not Convoy's: backs up a volume as it is now.
     VolumesBackup,
+    /// Not Convoy's: holds what writes to volumes.
+    VolumesQuiesce,
+    /// Not Convoy's: lets it go on.
+    VolumesRelease,
+    /// Not Convoy's: runs a command in a container.
+    ContainersExec,
     /// Not Convoy's: what many backups are.
     BackupsInspected,
 }
@@ -71,6 +77,9 @@ impl Route {
             ("GET", route::VOLUMES_CHANGES) => Self::VolumesChanges,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
             ("POST", route::VOLUMES_BACKUP) => Self::VolumesBackup,
+            ("POST", route::VOLUMES_QUIESCE) => Self::VolumesQuiesce,
+            ("POST", route::VOLUMES_RELEASE) => Self::VolumesRelease,
+            ("POST", route::CONTAINERS_EXEC) => Self::ContainersExec,
             _ => return None,
         })
     }
@@ -103,6 +112,9 @@ impl Route {
             Self::VolumesChanges => calls::changes_since(daemon, fields).await,
             Self::BackupsInspected => calls::inspect_backups(daemon, fields).await,
             Self::VolumesBackup => calls::back_up(daemon, fields).await,
+            Self::VolumesQuiesce => calls::quiesce(daemon, fields).await,
+            Self::VolumesRelease => calls::let_go_on(daemon, fields).await,
+            Self::ContainersExec => calls::run_in_container(daemon, fields).await,
         }
     }
 

@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount,
-        Name, NewVolume, Snapshot, Volume,
+        Name, NewVolume, Quiesced, Snapshot, Volume,
         client::{Client, ClientOptions, Deadlines},
         memory::{Fault, MemoryDaemon},
         refusal::no_backup,
@@ -275,6 +275,7 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         lists_all: true,
         inspects_data: true,
         backs_up_volumes: true,
+        holds_writers: true,
         keeps_required_backups: true,
     };
     let at = Destination::parse("vfs:///backups").unwrap();
@@ -289,6 +290,12 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     assert_eq!(told(made[2].as_ref().unwrap()), ("snap3".into(), Some("vol3".into())));
     let failed = made[1].as_ref().unwrap_err();
     assert_eq!((failed.kind, failed.hint.as_deref()), (ErrorKind::Busy, Some("wait")));
+    let held = client.quiesce(&[Name::volume("db").unwrap()]).await.unwrap();
+    assert_eq!((held.id.as_str(), held.containers.as_slice()), ("7", &["db".to_owned()][..]));
+    let error = client.let_go_on("7").await.unwrap_err();
+    assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::Daemon, Some("do less")));
+    let error = client.run_in_container("db", "reindex").await.unwrap_err();
+    assert!(error.message.contains("no reindex in db"), "{error}");
     for _ in 0..2 {
         assert_eq!(client.capabilities().await.unwrap(), expected);
     }
@@ -516,6 +523,7 @@ impl Daemon for Recorder {
             lists_all: true,
             inspects_data: true,
             backs_up_volumes: true,
+            holds_writers: true,
             keeps_required_backups: true,
         })
     }
@@ -570,6 +578,15 @@ impl Daemon for Recorder {
         self.go_on.notified().await;
         self.seen.lock().unwrap().push(format!("unmounted {name}"));
         Ok(())
+    }
+    async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
+        Ok(Quiesced { id: "7".into(), containers: volumes.iter().map(Name::to_string).collect() })
+    }
+    async fn let_go_on(&self, id: &str) -> Result<()> {
+        Err(Error::new(ErrorKind::Daemon, format!("{id} went on before")).with_hint("do less"))
+    }
+    async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
+        Err(Error::new(ErrorKind::Daemon, format!("no {command} in {container}")))
     }
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
         self.seen.lock().unwrap().push(format!("delete {name} {reference_only}"));

@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     engine::{
-        AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, Engine, Exec, Limit, UnderWay,
-        Written, commands,
+        AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, EXEC_LABEL, Engine, Exec, Limit,
+        UnderWay, Written, commands, named_command,
     },
     error::{Error, Result},
     files::real_path,
@@ -97,6 +97,26 @@ impl ContainerHolds {
             }
         }
         Ok(around)
+    }
+}
+
+impl ContainerHolds {
+    /// Runs the command that a label of a container has under this name.
+    ///
+    /// # Errors
+    /// If there is none, the container does not run, or the command fails.
+    pub(super) fn run_named(&self, container: &str, command: &str) -> Result<()> {
+        let engine = Engine::at(&self.socket);
+        let (_, containers) = engine.all(ASKED_WITHIN)?;
+        let (found, script) = named_command(&containers, container, command)?;
+        let exec = Exec {
+            container: (&found.id, &found.name),
+            what: &format!("{EXEC_LABEL}{command}"),
+            script: &script,
+            user: found.user.as_deref(),
+            limit: Limit::Whole(found.timeout.unwrap_or(USUAL_LIMIT)),
+        };
+        engine.exec(exec, &scope::is_ended, None)
     }
 }
 

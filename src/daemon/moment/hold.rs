@@ -106,7 +106,11 @@ fn release_each(holds: Vec<Arc<Held>>, within: Duration) {
 /// whether that went well.
 #[derive(Debug)]
 #[must_use]
-pub(super) struct Hold(Arc<Held>);
+pub(super) struct Hold {
+    held: Arc<Held>,
+    /// Since when it is used inside of a hold that lasts longer; `None` if this is that hold.
+    lent: Option<Timestamp>,
+}
 
 #[derive(Debug)]
 struct Held {
@@ -158,6 +162,9 @@ impl Holds {
         places: &[&Place],
         turn: Option<Arc<Turn>>,
     ) -> Result<Option<Hold>, NotHeld> {
+        if let Some(lent) = self.lent.to(places) {
+            return Ok(lent);
+        }
         let Some(writers) = self.writers_of_all(places) else { return Ok(None) };
         let volume = names(places);
         let turn = turn.map_or_else(|| self.turn(&volume).map(Arc::new), Ok)?;
@@ -184,16 +191,16 @@ impl Holds {
             changed: Condvar::new(),
         });
         // From here on it is released whatever happens.
-        let hold = Hold(held);
-        let begun = hold.watch().and_then(|()| hold.0.begin());
+        let hold = Hold { held, lent: None };
+        let begun = hold.watch().and_then(|()| hold.held.begin());
         if let Err(error) = begun {
-            return Err(match hold.0.release() {
+            return Err(match hold.held.release() {
                 Ok(_) => error.into(),
                 Err(left) => NotHeld { error: not_released_either(error, left), stands: true },
             });
         }
         // What was to be held has ended meanwhile.
-        let is_nothing = lock(&hold.0.note).holds_nothing();
+        let is_nothing = lock(&hold.held.note).holds_nothing();
         Ok((!is_nothing).then_some(hold))
     }
 
@@ -375,7 +382,7 @@ impl Held {
 impl Hold {
     /// Lets a thread release the writers when the time is over, and again if that failed.
     fn watch(&self) -> Result<()> {
-        let (held, scope) = (Arc::clone(&self.0), scope::current());
+        let (held, scope) = (Arc::clone(&self.held), scope::current());
         let watch = move || {
             scope::within(scope, || held.wait());
             held.release_later();
@@ -386,14 +393,24 @@ impl Hold {
             .map_err(|error| no_thread("cannot start a thread to watch over a hold", &error))
     }
 
+    /// The same, for a reading inside of it: it does not release anything.
+    pub(super) fn lend(&self) -> Self {
+        Self { held: Arc::clone(&self.held), lent: Some(Timestamp::now()) }
+    }
+
+    /// What stands still.
+    pub(super) fn containers(&self) -> Vec<String> {
+        self.held.standing.held()
+    }
+
     /// Whether the writers went on before this was ended, so that what is read is of no use.
     pub(super) fn is_over(&self) -> bool {
-        self.0.is_over.load(Ordering::Acquire)
+        self.held.is_over.load(Ordering::Acquire)
     }
 
     /// Whether nothing else writes to the place, so far as can be told.
     pub(super) fn is_of_all(&self) -> bool {
-        lock(&self.0.stands).as_ref().is_some_and(|(note, _)| note.is_all)
+        lock(&self.held.stands).as_ref().is_some_and(|(note, _)| note.is_all)
     }
 
     /// Releases the writers. The result is how long they stood still, with the time that the
@@ -404,22 +421,33 @@ impl Hold {
     /// ([`ErrorKind::Timeout`]) or the program ends ([`ErrorKind::Cancelled`]), or by somebody else.
     pub(super) fn end(self) -> Result<HoldEnded> {
         let was_over = self.is_over();
-        let took = self.0.release()?;
-        let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        let volume = &self.0.volume;
+        let (milliseconds, containers) = match self.lent {
+            None => {
+                let took = self.held.release()?;
+                let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+                (milliseconds, self.held.standing.milliseconds())
+            }
+            Some(since) => {
+                let took = Timestamp::now().duration_since(since).as_millis();
+                let milliseconds = u64::try_from(took).unwrap_or_default();
+                let held = self.held.standing.held();
+                (milliseconds, held.into_iter().map(|name| (name, milliseconds)).collect())
+            }
+        };
+        let volume = &self.held.volume;
         if was_over && ends() {
             return Err(program_ends());
         }
         if was_over {
-            return Err(self.0.over());
+            return Err(self.held.over());
         }
-        let (stands, went_on) = (lock(&self.0.stands).take(), *lock(&self.0.went_on));
+        let (stands, went_on) = (lock(&self.held.stands).clone(), *lock(&self.held.went_on));
         if let Some((note, since)) = stands {
-            let time = (since, went_on.unwrap_or_else(Timestamp::now));
-            let places: Vec<_> = self.0.places.iter().collect();
-            self.0.writers.check(&note, &places, time, &self.0.standing);
+            let time = (self.lent.unwrap_or(since), went_on.unwrap_or_else(Timestamp::now));
+            let places: Vec<_> = self.held.places.iter().collect();
+            self.held.writers.check(&note, &places, time, &self.held.standing);
         }
-        if let Some(why) = self.0.standing.broken() {
+        if let Some(why) = self.held.standing.broken() {
             let message = format!(
                 "{why} while what writes to volume \"{volume}\" was to stand still, so the copy was thrown away"
             );
@@ -427,7 +455,7 @@ impl Hold {
                 "find out what lets it go on: a person, a deployment, or a program that starts unhealthy containers anew, as paused ones seem to be",
             ));
         }
-        Ok(HoldEnded { milliseconds, containers: self.0.standing.milliseconds() })
+        Ok(HoldEnded { milliseconds, containers })
     }
 }
 
@@ -442,7 +470,9 @@ pub(super) struct HoldEnded {
 impl Drop for Hold {
     fn drop(&mut self) {
         // Its failure was logged, and its note stays.
-        _ = self.0.release();
+        if self.lent.is_none() {
+            _ = self.held.release();
+        }
     }
 }
 
@@ -463,6 +493,6 @@ fn program_ends() -> Error {
 impl Hold {
     /// As [`release_all`] for this one.
     pub(super) fn release_at_the_end(&self, within: Duration) {
-        release_each(vec![Arc::clone(&self.0)], within);
+        release_each(vec![Arc::clone(&self.held)], within);
     }
 }

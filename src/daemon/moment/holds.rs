@@ -11,6 +11,7 @@ use std::{
 
 use super::{
     containers::ContainerHolds,
+    lent::Lent,
     notes::{Note, Notes},
     place::Place,
     told::Told,
@@ -54,6 +55,7 @@ pub(super) struct Holds {
     pub(super) turns: Arc<Turns>,
     /// How long after a release that failed it is tried again.
     pub(super) again: Duration,
+    pub(super) lent: Arc<Lent>,
 }
 
 impl Holds {

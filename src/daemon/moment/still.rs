@@ -13,6 +13,7 @@ use super::{
     around::Around,
     hold::{Hold, HoldEnded, NotHeld, told_of},
     holds::{Holds, with_its_hint},
+    lent::Lending,
     live,
     place::{Place, names},
     turns::Turn,
@@ -74,6 +75,11 @@ impl<'a> Still<'a> {
         }
     }
 
+    /// Whether these places are held for a client, who then has them read.
+    fn is_lent(&self) -> bool {
+        self.holds.lent.to(&self.places).is_some()
+    }
+
     /// Whether anything may have to be held.
     fn may_hold(&self) -> bool {
         *self.may_hold.get_or_init(|| self.places.iter().any(|place| self.holds.may_hold(place)))
@@ -82,7 +88,7 @@ impl<'a> Still<'a> {
     /// Whether anything may have to be held, or done before and after the files are read.
     pub(in crate::daemon) fn is_wanted(&self) -> bool {
         let has_commands = || self.holds.has_commands(&self.places);
-        *self.is_wanted.get_or_init(|| self.may_hold() || has_commands())
+        *self.is_wanted.get_or_init(|| !self.is_lent() && (self.may_hold() || has_commands()))
     }
 
     /// How long all files may be read while they are held; for ever where nothing is.
@@ -156,12 +162,29 @@ impl<'a> Still<'a> {
         Ok(is_begun())
     }
 
+    /// Runs the commands before, holds, and lends that to readings of these places until the result is
+    /// dropped. The result also has the containers that stand still.
+    ///
+    /// # Errors
+    /// As [`Still::hold`].
+    pub(super) fn lend(&self) -> Result<(Lending<'_>, Vec<String>)> {
+        self.hold()?;
+        let hold = lock(&self.hold);
+        let containers = hold.as_ref().map(Hold::containers).unwrap_or_default();
+        Ok((self.holds.lent.lend(&self.places, hold.as_ref().map(Hold::lend)), containers))
+    }
+
+    /// How long a hold may last.
+    pub(super) fn hold_limit(&self) -> Duration {
+        self.holds.limit_of(&self.places).0
+    }
+
     /// [`Still::begin`]. The result is the turn in which the commands ran.
     fn begin_around(&self) -> Result<Option<Arc<Turn>>> {
-        let Some(containers) = self.holds.containers.as_ref().filter(|_| !self.places.is_empty())
-        else {
+        let Some(containers) = &self.holds.containers else { return Ok(None) };
+        if self.places.is_empty() || self.is_lent() {
             return Ok(None);
-        };
+        }
         let mut begun = lock(&self.around);
         if let Some((_, turn)) = &*begun {
             return Ok(Some(Arc::clone(turn)));

@@ -117,6 +117,11 @@ impl Standing {
         lock(&self.0).broken.clone()
     }
 
+    /// Which containers stand still.
+    pub(super) fn held(&self) -> Vec<String> {
+        lock(&self.0).since.keys().cloned().collect()
+    }
+
     /// For how long each container stood still, in milliseconds.
     pub(super) fn milliseconds(&self) -> BTreeMap<String, u64> {
         lock(&self.0).milliseconds.clone()

@@ -9,6 +9,7 @@ mod comparison;
 mod conditions;
 mod config;
 mod convoy;
+mod docker;
 mod log;
 mod notify;
 mod options;
@@ -25,14 +26,15 @@ use std::sync::LazyLock;
 use rhai::{Engine, Module, Shared, plugin::exported_module};
 
 /// The namespaces of the primitives.
-pub(crate) const NAMESPACES: [&str; 7] =
-    ["convoy", "config", "log", "notify", "retention", "run", "time"];
+pub(crate) const NAMESPACES: [&str; 8] =
+    ["convoy", "config", "docker", "log", "notify", "retention", "run", "time"];
 
 /// The modules, made once and shared by all engines.
 static MODULES: LazyLock<Vec<(&str, Shared<Module>)>> = LazyLock::new(|| {
     let modules = [
         ("convoy", convoy::module()),
         ("config", exported_module!(config::functions)),
+        ("docker", exported_module!(docker::functions)),
         ("log", exported_module!(log::functions)),
         ("notify", exported_module!(notify::functions)),
         ("retention", exported_module!(retention::functions)),

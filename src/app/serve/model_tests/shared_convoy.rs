@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
-        Mount, Name, NewVolume, Snapshot, Volume,
+        Mount, Name, NewVolume, Quiesced, Snapshot, Volume,
         memory::MemoryDaemon,
         refusal::{no_folder, refused},
     },
@@ -175,6 +175,18 @@ impl Daemon for SharedConvoy {
 
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
         self.answers()?.unmount_volume(name).await
+    }
+
+    async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
+        self.answers()?.quiesce(volumes).await
+    }
+
+    async fn let_go_on(&self, id: &str) -> Result<()> {
+        self.answers()?.let_go_on(id).await
+    }
+
+    async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
+        self.answers()?.run_in_container(container, command).await
     }
 
     async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {

@@ -1,0 +1,63 @@
+//! Holds for clients, and what is read inside of them.
+
+use std::{sync::Arc, time::Duration};
+
+use serde_json::json;
+
+use super::{containers_scene::Scene, *};
+use crate::engine::HoldPolicy;
+
+fn quiesced(moments: Moments, scene: &Scene) -> (Arc<Moments>, Result<Quiet>) {
+    let moments = Arc::new(moments);
+    let quiet = moments.quiesce(vec![scene.place.clone()]);
+    (moments, quiet)
+}
+
+#[test]
+fn what_is_read_inside_of_a_clients_hold_uses_it_and_releases_nothing() {
+    let scene = Scene::with_one();
+    let (moments, quiet) = quiesced(scene.moments(), &scene);
+    let quiet = quiet.unwrap();
+    assert_eq!(quiet.containers(), ["one"]);
+    for _ in 0..2 {
+        let still = moments.still([&scene.place]);
+        assert!(!still.is_wanted() && still.hold().unwrap() && still.is_of_all());
+        still.release().unwrap();
+        assert!(still.stood().unwrap().containers.contains_key("one"));
+        assert_eq!(scene.engine.state("one"), "paused");
+    }
+    quiet.end().unwrap();
+    assert_eq!(scene.engine.acts(), "pause one, unpause one");
+    // A hold of its own again.
+    let still = moments.still([&scene.place]);
+    assert!(still.is_wanted() && still.hold().unwrap());
+    still.end().unwrap();
+    assert_eq!(scene.engine.acts(), "pause one, unpause one");
+}
+
+#[test]
+fn what_was_read_while_somebody_let_it_go_on_is_of_no_use_also_inside_of_a_clients_hold() {
+    let scene = Scene::with_one();
+    let (moments, quiet) = quiesced(scene.moments(), &scene);
+    let still = moments.still([&scene.place]);
+    still.hold().unwrap();
+    scene.runs("two", &json!({}));
+    let error = still.release().unwrap_err();
+    assert!(error.message.contains("container \"two\" was started"), "{error}");
+    assert!(quiet.unwrap().end().is_err());
+}
+
+#[test]
+fn a_clients_hold_ends_with_its_limit_and_where_it_goes_away() {
+    let scene = Scene::with_one();
+    let (_, quiet) =
+        quiesced(scene.holding(HoldPolicy::Pause, false, Duration::from_nanos(1)), &scene);
+    assert!(quiet.and_then(Quiet::end).is_err());
+    let (moments, quiet) = quiesced(scene.moments(), &scene);
+    drop(quiet.unwrap());
+    // It waits for the turn of the one that ends.
+    let still = moments.still([&scene.place]);
+    assert!(still.hold().unwrap());
+    still.end().unwrap();
+    assert_eq!(scene.engine.state("one"), "running");
+}
