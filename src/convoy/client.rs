@@ -364,7 +364,9 @@ impl Daemon for Client {
         };
         body.insert("VolumeNames".into(), names(|volume| &volume.volume));
         body.insert("SnapshotNames".into(), names(|volume| &volume.snapshot));
-        let call = self.post(route::VOLUMES_BACKUP, body.into(), self.deadlines().long_write);
+        let each = u32::try_from(volumes.len()).unwrap_or(u32::MAX).max(1);
+        let deadline = self.deadlines().long_write.saturating_mul(each);
+        let call = self.post(route::VOLUMES_BACKUP, body.into(), deadline);
         let request = call.request();
         let body = self.send(call).await?;
         answer::backup_urls(&body, volumes.len()).map_err(|error| error.with_request(request))

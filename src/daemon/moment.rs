@@ -185,6 +185,20 @@ impl Moments {
         self.holds.is_by_commands(place)
     }
 
+    /// Looks whether what writes to a place could be held now.
+    ///
+    /// # Errors
+    /// If not.
+    pub(in crate::daemon) fn can_be_held(&self, place: &Place) -> Result<()> {
+        let Some(writers) = self.holds.writers_of(place) else { return Ok(()) };
+        writers.note(&[place]).map(drop).map_err(|error| told_of(&place.volume, error))
+    }
+
+    /// Whether a place is read as it is where what writes to it can't be held.
+    pub(in crate::daemon) fn reads_unheld(&self, place: &Place) -> bool {
+        self.holds.reads_unheld(place)
+    }
+
     /// How what writes to each of these places is held while its moment is taken, and what is done in
     /// containers for it, or why it can't be, for people.
     pub(in crate::daemon) fn held(&self, places: &[Place]) -> Vec<Result<Told, String>> {

@@ -1,9 +1,11 @@
 //! Reading a volume: whether its files are there, and the moment of which they are read.
 
+use std::time::Duration;
+
 use super::{
     driver::{Drivers, SameFolder},
     moment::{Beginning, Files, Kind, Moment, Moments, Place, Still, Stood},
-    repository::Spooling,
+    repository::Collecting,
     state::VolumeState,
 };
 use crate::{
@@ -33,7 +35,7 @@ pub(super) trait Work {
     /// Called before what writes to the volume is held.
     fn prepare(&self, index: usize, reading: &VolumeReading<'_>) -> Result<Self::Prepared>;
 
-    /// Called after commands were run that may have changed much, and before anything is held.
+    /// Called, before anything is held, where much may have changed since.
     fn prepare_again(
         &self,
         index: usize,
@@ -41,16 +43,21 @@ pub(super) trait Work {
         prepared: Self::Prepared,
     ) -> Result<Self::Prepared>;
 
-    /// Makes something of its files, and of what was prepared.
+    /// How long the files are read at most while what writes to them is held; `None` if they are to be
+    /// read without that.
+    fn needs(&self, prepared: &Self::Prepared) -> Option<Duration>;
+
+    /// Makes something of its files, and of what was prepared. The result also says whether what writes
+    /// to them was held meanwhile.
     fn read(
         &self,
         index: usize,
         reading: &VolumeReading<'_>,
         prepared: Self::Prepared,
-    ) -> Result<Self::Made>;
+    ) -> Result<(Self::Made, bool)>;
 
     /// Lets what is made wait for [`Work::upload`], as long as the result lives.
-    fn collect(&self) -> Option<Spooling<'_>>;
+    fn collect(&self) -> Option<Collecting<'_>>;
 
     /// Waits until what was made is where it belongs.
     fn upload(&self) -> Result<()>;
@@ -67,13 +74,19 @@ pub(super) struct VolumeReading<'a> {
     still: &'a Still<'a>,
     /// Whether nothing but dumps is read.
     is_dump_only: bool,
+    /// Whether what writes to the volume was held while the moment was taken.
+    was_held: bool,
 }
 
 impl VolumeReading<'_> {
+    /// Whether the files are read as they are.
+    fn is_live(&self) -> bool {
+        self.moment.kind() == Kind::Live && !self.is_dump_only
+    }
+
     /// The files to read. What writes to them is held still meanwhile, if it must be.
     pub(super) fn files(&self) -> Files<'_> {
-        let is_live = self.moment.kind() == Kind::Live && !self.is_dump_only;
-        Files { still: is_live.then_some(self.still), ..self.moment.files() }
+        Files { still: self.is_live().then_some(self.still), ..self.moment.files() }
     }
 
     /// The kind of moment, for the record.
@@ -88,27 +101,6 @@ impl Reader<'_> {
         self.moments.is_held_alone(&self.drivers.place(&volume.driver, &volume.name))
     }
 
-    /// The places of volumes that are to be read. Of many, those whose writers can't be held still are
-    /// left out, so that they do not keep the others from it.
-    fn places(self, volumes: &[ToRead<'_>]) -> Vec<Result<Place>> {
-        let place = |ToRead { volume, .. }: &ToRead<'_>| {
-            self.drivers.check(volume)?;
-            Ok(self.drivers.place(&volume.driver, &volume.name))
-        };
-        let mut places: Vec<Result<Place>> = volumes.iter().map(place).collect();
-        if let [_, _, ..] = volumes {
-            let found: Vec<_> = places.iter().flatten().cloned().collect();
-            let held = self.moments.held(&found);
-            for (place, held) in places.iter_mut().filter(|place| place.is_ok()).zip(held) {
-                if let Err(why) = held {
-                    *place = Err(Error::configuration(why)
-                        .with_hint("see docs/holds.md; the label convoy-backups.hold=none leaves a container alone"));
-                }
-            }
-        }
-        places
-    }
-
     /// Reads volumes at one moment: what writes to any of them is held still at the same time. The results
     /// are in the order of `volumes`, each with how long what writes to them stood still; `None` if it was
     /// not held. One that fails does not stop the others: if its files are not there, or another's are, if
@@ -118,33 +110,26 @@ impl Reader<'_> {
         volumes: &[ToRead<'_>],
         work: &W,
     ) -> Vec<Result<(W::Made, Option<Stood>)>> {
-        let places = self.places(volumes);
+        let place = |ToRead { volume, .. }: &ToRead<'_>| {
+            self.drivers.check(volume)?;
+            Ok(self.drivers.place(&volume.driver, &volume.name))
+        };
+        let places: Vec<Result<Place>> = volumes.iter().map(place).collect();
         let are_held = volumes.iter().zip(&places).filter(|(to_read, _)| !to_read.is_dump_only);
         let still = self.moments.still(are_held.filter_map(|(_, place)| place.as_ref().ok()));
-        let mut results: Results<(W::Made, Option<Stood>)> = volumes.iter().map(|_| None).collect();
-        let (mut live, mut others) = (Vec::new(), Vec::new());
+        let mut results: Results<Read<W>> = volumes.iter().map(|_| None).collect();
+        let mut opened = Vec::new();
         for (index, (to_read, place)) in volumes.iter().zip(&places).enumerate() {
             match place {
                 Err(error) => results[index] = Some(Err(error.clone())),
-                Ok(place) => {
-                    let opened = Opened::new(self, to_read, place);
-                    let is_live = opened.beginning.kind() == Kind::Live && !to_read.is_dump_only;
-                    if is_live { &mut live } else { &mut others }.push((index, opened));
-                }
+                Ok(place) => opened.push((index, Opened::new(self, to_read, place))),
             }
         }
-        let (mut read, others) = self.read_held((live, others), &still, work, &mut results);
-        read.extend(each(others, &mut results, |(index, taken)| {
-            let prepared = work.prepare(index, &taken.reading)?;
-            let made = work.read(index, &taken.reading, prepared)?;
-            Ok((taken, made))
-        }));
-        let ended = each(read, &mut results, |(index, (taken, made))| {
-            taken.end(self).inspect_err(|_| work.undo(&made))?;
-            Ok((made, still.stood().filter(|_| !volumes[index].is_dump_only)))
-        });
-        for (index, made) in ended {
-            results[index] = Some(Ok(made));
+        if opened.len() > 1 {
+            opened = self.read_group(opened, &still, work, &mut results);
+        }
+        for (index, opened) in opened {
+            results[index] = Some(self.read_alone((index, opened), &still, work));
         }
         let unread = || Err(Error::internal("a volume was not read"));
         results.into_iter().map(|result| result.unwrap_or_else(unread)).collect()
@@ -152,28 +137,105 @@ impl Reader<'_> {
 }
 
 impl<'a> Reader<'a> {
-    /// Takes the moments of all, and reads those that are read as they are, while what writes to them is
-    /// held. The result has what was made of those, and the others, to be read.
-    fn read_held<W: Work>(
+    /// Reads one volume, in a hold of its own.
+    fn read_alone<W: Work>(
         self,
-        (live, others): (Numbered<Opened<'a>>, Numbered<Opened<'a>>),
+        (index, opened): (usize, Opened<'a>),
         still: &'a Still<'a>,
         work: &W,
-        results: &mut Results<(W::Made, Option<Stood>)>,
-    ) -> (Numbered<(Taken<'a>, W::Made)>, Numbered<Taken<'a>>) {
-        let live = self.prepare(live, still, work, results);
-        let is_to_hold = others.iter().any(|(_, opened)| !opened.is_dump_only);
-        let held = if is_to_hold { still.hold().map(drop) } else { Ok(()) };
-        let others = each(others, results, |(_, opened)| {
-            if !opened.is_dump_only {
-                held.clone()?;
+    ) -> Result<Read<W>> {
+        still.limit_to([opened.volume.name.as_str()]);
+        let was_held = opened.is_of_a_moment() && still.hold()?;
+        let taken = opened.take(self, still, was_held)?;
+        // Also where it became a live one, which is read without a hold first.
+        still.end()?;
+        let mut prepared = work.prepare(index, &taken.reading)?;
+        if taken.reading.is_live() && still.is_wanted() && still.begin()? {
+            prepared = work.prepare_again(index, &taken.reading, prepared)?;
+        }
+        self.finish(index, (taken, prepared), still, work)
+    }
+
+    /// Reads what was taken and prepared, and ends its moment.
+    fn finish<W: Work>(
+        self,
+        index: usize,
+        (taken, prepared): (Taken<'a>, W::Prepared),
+        still: &'a Still<'a>,
+        work: &W,
+    ) -> Result<Read<W>> {
+        let (made, is_held) = work.read(index, &taken.reading, prepared)?;
+        let stood = still.stood().filter(|_| is_held || taken.reading.was_held);
+        let ended = still.end().and_then(|()| taken.end(self));
+        ended.inspect_err(|_| work.undo(&made))?;
+        Ok((made, stood))
+    }
+
+    /// Reads volumes in one hold. The result has those that are to be read alone: what writes to them can't
+    /// be held, and they are read all the same.
+    fn read_group<W: Work>(
+        self,
+        opened: Numbered<Opened<'a>>,
+        still: &'a Still<'a>,
+        work: &W,
+        results: &mut Results<Read<W>>,
+    ) -> Numbered<Opened<'a>> {
+        let (mut live, mut others, mut alone) = (Vec::new(), Vec::new(), Vec::new());
+        for (index, opened) in opened {
+            match self.moments.can_be_held(opened.place) {
+                // Nothing is held of it.
+                _ if opened.is_dump_only => alone.push((index, opened)),
+                Err(_) if self.moments.reads_unheld(opened.place) => alone.push((index, opened)),
+                Err(error) => results[index] = Some(Err(error)),
+                Ok(()) if opened.is_of_a_moment() => others.push((index, opened)),
+                Ok(()) => live.push((index, opened)),
             }
-            opened.take(self, still)
+        }
+        let live = each(live, results, |(index, opened)| {
+            let taken = opened.take(self, still, false)?;
+            let prepared = work.prepare(index, &taken.reading)?;
+            Ok((taken, prepared))
         });
-        // Also where one became a live one: what is read first of that is read without a hold.
-        let taken = if live.is_empty() { still.end() } else { Ok(()) };
+        let (live, unheld): (Numbered<_>, Numbered<_>) =
+            live.into_iter().partition(|(_, (_, prepared))| work.needs(prepared).is_some());
+        let live = settle(live, &others, still, work, results);
+        let (read, taken) = self.read_held((live, others), still, work, results);
+        let stood = still.stood();
+        for (index, (taken, (made, is_held))) in read {
+            let ended = taken.end(self).inspect_err(|_| work.undo(&made));
+            results[index] = Some(ended.map(|()| (made, stood.clone().filter(|_| is_held))));
+        }
+        for (index, taken) in taken {
+            still.limit_to([taken.volume.name.as_str()]);
+            let was_held = taken.reading.was_held;
+            let prepared = work.prepare(index, &taken.reading);
+            let read =
+                prepared.and_then(|prepared| self.finish(index, (taken, prepared), still, work));
+            let with_stood =
+                |(made, own): Read<W>| (made, own.or_else(|| stood.clone().filter(|_| was_held)));
+            results[index] = Some(read.map(with_stood));
+        }
+        for (index, (taken, prepared)) in unheld {
+            still.limit_to([taken.volume.name.as_str()]);
+            results[index] = Some(self.finish(index, (taken, prepared), still, work));
+        }
+        alone
+    }
+
+    /// Takes the moments of the others, and reads live ones, while what writes to them is held. The result
+    /// has what was made of those, and the others, to be read.
+    fn read_held<W: Work>(
+        self,
+        (live, others): (Numbered<(Taken<'a>, W::Prepared)>, Numbered<Opened<'a>>),
+        still: &'a Still<'a>,
+        work: &W,
+        results: &mut Results<Read<W>>,
+    ) -> (Numbered<(Taken<'a>, (W::Made, bool))>, Numbered<Taken<'a>>) {
         // What is read of one must not wait for the upload of another while both are held.
-        let collecting = (live.len() > 1).then(|| work.collect()).flatten();
+        let is_collected = live.len() > 1 && still.is_wanted();
+        let collecting = is_collected.then(|| work.collect()).flatten();
+        let held = if others.is_empty() { Ok(false) } else { still.hold() };
+        let others = each(others, results, |(_, opened)| opened.take(self, still, held.clone()?));
         let last = live.last().map(|(index, _)| *index);
         let read = each(live, results, |(index, (taken, prepared))| {
             held.clone()?;
@@ -181,49 +243,84 @@ impl<'a> Reader<'a> {
             let made = work.read(index, &taken.reading, prepared)?;
             Ok((taken, made))
         });
-        let released = taken.and_then(|()| still.end());
+        let released = still.end();
         still.keep(false);
-        let uploaded = if collecting.is_some() { work.upload() } else { Ok(()) };
+        let uploaded = match &released {
+            Ok(()) if collecting.is_some() => work.upload(),
+            released => released.clone(),
+        };
         drop(collecting);
         // What was read in a hold that broke is of no one moment.
         let read = each(read, results, |(_, (taken, made))| {
-            let is_whole = released.clone().and_then(|()| uploaded.clone());
-            is_whole.inspect_err(|_| work.undo(&made))?;
+            uploaded.clone().inspect_err(|_| work.undo(&made.0))?;
             Ok((taken, made))
         });
-        let others = each(others, results, |(_, taken)| {
-            if !taken.reading.is_dump_only {
-                released.clone()?;
-            }
-            Ok(taken)
-        });
+        let others = each(others, results, |(_, taken)| released.clone().map(|()| taken));
         (read, others)
     }
+}
 
-    /// Takes the moments of live ones. Only what changes from now on is read while their writers are held.
-    fn prepare<W: Work>(
-        self,
-        live: Numbered<Opened<'a>>,
-        still: &'a Still<'a>,
-        work: &W,
-        results: &mut Results<(W::Made, Option<Stood>)>,
-    ) -> Numbered<(Taken<'a>, W::Prepared)> {
-        let live = each(live, results, |(index, opened)| {
-            let taken = opened.take(self, still)?;
-            let prepared = work.prepare(index, &taken.reading)?;
-            Ok((taken, prepared))
-        });
-        let has_commands =
-            if !live.is_empty() && still.is_wanted() { still.begin() } else { Ok(false) };
+/// How often all live volumes of a group are read again at most, so that they can be held together.
+const ROUNDS: usize = 4;
+
+/// Reads live volumes again until what changes in all of them can be read in one hold, and runs the commands
+/// before. Those that are too slow for that fail.
+fn settle<'a, W: Work>(
+    mut live: Numbered<(Taken<'a>, W::Prepared)>,
+    others: &[(usize, Opened<'a>)],
+    still: &Still<'a>,
+    work: &W,
+    results: &mut Results<Read<W>>,
+) -> Numbered<(Taken<'a>, W::Prepared)> {
+    type Live<'a, W> = Numbered<(Taken<'a>, <W as Work>::Prepared)>;
+    let again = |live: Live<'a, W>, results: &mut Results<Read<W>>| {
         each(live, results, |(index, (taken, prepared))| {
-            let prepared = match has_commands.clone()? {
-                true => work.prepare_again(index, &taken.reading, prepared)?,
-                false => prepared,
-            };
+            let prepared = work.prepare_again(index, &taken.reading, prepared)?;
             Ok((taken, prepared))
         })
+    };
+    let needs = |prepared: &W::Prepared| work.needs(prepared).unwrap_or_default();
+    let all_need = |live: &Live<'a, W>| -> Duration {
+        live.iter().map(|(_, (_, prepared))| needs(prepared)).sum()
+    };
+    let limit = still.limit();
+    // While others were read, each has changed.
+    for _ in 0..if live.len() > 1 { ROUNDS } else { 0 } {
+        live = again(live, results);
+        if all_need(&live) <= limit {
+            break;
+        }
+    }
+    while live.len() > 1 && all_need(&live) > limit {
+        let slowest = live.iter().enumerate().max_by_key(|(_, (_, (_, prepared)))| needs(prepared));
+        let Some(slowest) = slowest.map(|(at, _)| at) else { break };
+        let (index, (taken, _)) = live.remove(slowest);
+        results[index] = Some(Err(too_slow(&taken.volume.name, limit, still.limit_setting())));
+    }
+    let volumes = live.iter().map(|(_, (taken, _))| taken.volume.name.as_str());
+    let moments = others.iter().map(|(_, opened)| opened.volume.name.as_str());
+    still.limit_to(volumes.chain(moments));
+    if live.is_empty() || !still.is_wanted() {
+        return live;
+    }
+    match still.begin() {
+        Ok(false) => live,
+        Ok(true) => again(live, results),
+        Err(error) => each(live, results, |_| Err(error.clone())),
     }
 }
+
+fn too_slow(volume: &str, limit: Duration, setting: &str) -> Error {
+    let message = format!(
+        "volume \"{volume}\": what changes in it and in the volumes that are backed up with it can't be read within {limit:?}, the longest that what writes to them may stand still; it is the slowest of them, and was left out"
+    );
+    Error::new(ErrorKind::Timeout, message).with_hint(format!(
+        "raise {setting}, back it up without the others (backup --volume), or move it to a file system with moments (docs/moments.md)"
+    ))
+}
+
+/// What was made of a volume, and how long what writes to it stood still.
+type Read<W> = (<W as Work>::Made, Option<Stood>);
 
 /// What became of each volume, by its index; `None` while it is not known.
 type Results<T> = Vec<Option<Result<T>>>;
@@ -273,7 +370,12 @@ impl<'a> Opened<'a> {
         Self { volume, is_dump_only, place, seen, mounts, beginning: reader.moments.begin(place) }
     }
 
-    fn take(self, reader: Reader<'a>, still: &'a Still<'a>) -> Result<Taken<'a>> {
+    /// Whether its files are not read as they are.
+    fn is_of_a_moment(&self) -> bool {
+        self.beginning.kind() != Kind::Live && !self.is_dump_only
+    }
+
+    fn take(self, reader: Reader<'a>, still: &'a Still<'a>, was_held: bool) -> Result<Taken<'a>> {
         let Self { volume, is_dump_only, place, seen, mounts, beginning } = self;
         let moment =
             if is_dump_only { reader.moments.as_it_is(place) } else { beginning.take()? };
@@ -285,7 +387,7 @@ impl<'a> Opened<'a> {
             moment.kind().as_str(),
             moment.took().as_millis()
         );
-        let reading = VolumeReading { moment, mounts, still, is_dump_only };
+        let reading = VolumeReading { moment, mounts, still, is_dump_only, was_held };
         Ok(Taken { volume, place, seen, reading })
     }
 }

@@ -21,11 +21,11 @@ mod spool;
 mod storage;
 
 pub(super) use access::{Access, tags};
-pub(super) use backend::{Backend, Spooling};
+pub(super) use backend::Backend;
 pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
 pub(super) use folder_entries::FolderEntries;
 pub(super) use index::{HexHash, Index, Location};
-pub(super) use open::{Indexed, OpenRepository, failure, guarded};
+pub(super) use open::{Collecting, Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
 pub(super) use spool::{SpoolPlace, remove_left};
 pub(super) use storage::{Bucket, Cached};

@@ -144,6 +144,8 @@ pub(in crate::daemon) struct Saved {
     /// Files and folders that vanished before they could be read.
     pub(in crate::daemon) vanished: u64,
     pub(in crate::daemon) changed: Changed,
+    /// Whether what writes to the files was held while they were read.
+    pub(in crate::daemon) is_held: bool,
     /// How long the reading took, without the upload of what waits in the spool.
     pub(in crate::daemon) read_for: Duration,
     pub(in crate::daemon) needs: Needs,
@@ -277,7 +279,7 @@ fn save_as(
         let volume = (&run.folders, source.files.folder);
         look.look(volume, &run.counts, || run.content.is_wanted())?;
     }
-    saved(&run, &writer, started)
+    saved(&run, &writer, started).map(|saved| Saved { is_held, ..saved })
 }
 
 /// Keeps trees, for tests that forge some. The result has their ids.
@@ -353,6 +355,7 @@ fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved
         bytes_added: summary.data_added_packed,
         vanished: run.failures.vanished(),
         changed: counts.take_changed(),
+        is_held: false,
         read_for: run.read_for.get().copied().unwrap_or_default(),
         needs: Needs::of(run.index, run.blobs, writer),
         summary,

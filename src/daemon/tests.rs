@@ -15,4 +15,5 @@ mod recovery;
 mod root;
 mod scene;
 mod snapshots;
+mod together;
 mod volumes;

@@ -61,8 +61,8 @@ pub(super) struct Unheld {
     shelf: Option<Shelf>,
     parent: Option<Parent>,
     earlier: Vec<Saved>,
-    /// The last reading, where it is to be read without a hold.
-    last: Option<Saved>,
+    /// Whether it can't be read in the time that its writers may be held, and is to be read without a hold.
+    gave_up: bool,
 }
 
 impl Unheld {
@@ -72,33 +72,26 @@ impl Unheld {
     /// # Errors
     /// As [`save::save`]; or if it can't be read in that time, unless it is to be read as it is then.
     pub(super) fn read(to: Target<'_>, source: Source<'_>, piece: &dyn Piece) -> Result<Self> {
-        let (parent, earlier, last) = (source.parent, Vec::new(), None);
+        let (parent, earlier, gave_up) = (source.parent, Vec::new(), false);
         let Some(still) = source.files.still.filter(|still| still.is_wanted()) else {
-            return Ok(Self { shelf: None, parent, earlier, last });
+            return Ok(Self { shelf: None, parent, earlier, gave_up });
         };
         let shelf = to.spool.filter(|place| place.most > 0).and_then(shelf);
-        let mut unheld = Self { shelf, parent, earlier, last };
+        let mut unheld = Self { shelf, parent, earlier, gave_up };
         loop {
             let piece = if unheld.earlier.is_empty() { piece } else { &NoProgress };
             unheld.read_more(to, source, piece)?;
             let took: Vec<_> = unheld.earlier.iter().map(|saved| saved.read_for).collect();
-            let last = took.last().copied().unwrap_or_default();
-            match next(&took, still.left()) {
+            match next(&took, still.limit()) {
                 Next::Read => {}
-                Next::Hold => {
-                    still.needs(enough_after(last));
-                    return Ok(unheld);
-                }
+                Next::Hold => return Ok(unheld),
                 Next::GiveUp => {
                     let error = takes_too_long(still, source.volume, &took);
                     if !still.reads_unheld() {
                         return Err(error);
                     }
                     log::warn!("{}, so its files are read as they are", error.message);
-                    still.begin()?;
-                    let files = Files { still: None, ..source.files };
-                    let source = Source { files, ..source };
-                    unheld.last = Some(unheld.save_as(to, source, (&NoProgress, true))?);
+                    unheld.gave_up = true;
                     return Ok(unheld);
                 }
             }
@@ -110,15 +103,16 @@ impl Unheld {
     /// # Errors
     /// As [`save::save`].
     pub(super) fn again(mut self, to: Target<'_>, source: Source<'_>) -> Result<Self> {
-        if self.last.is_none() && !self.earlier.is_empty() {
+        if !self.earlier.is_empty() {
             self.read_more(to, source, &NoProgress)?;
         }
         Ok(self)
     }
 
-    /// Whether its files were read as they are, without a hold.
-    pub(super) fn is_complete(&self) -> bool {
-        self.last.is_some()
+    /// How long the reading in the hold lasts at most; `None` where it is to be read without one.
+    pub(super) fn needs(&self) -> Option<Duration> {
+        let last = self.earlier.last().map(|saved| enough_after(saved.read_for));
+        (!self.gave_up).then(|| last.unwrap_or_default())
     }
 
     /// Saves the source, with its writers held for as long as must be.
@@ -132,19 +126,21 @@ impl Unheld {
         piece: &dyn Piece,
     ) -> Result<Saved> {
         let still = source.files.still;
-        let saved = match self.last {
-            Some(saved) => {
-                still.map_or(Ok(()), Still::release)?;
-                saved
-            }
-            None if self.earlier.is_empty() => {
-                let source = Source { parent: self.parent, ..source };
-                // Files of a live moment are to be read in a short time.
-                let spool = to.spool.filter(|_| still.is_some());
-                let _spooling = spool.and_then(|place| to.repository.backend().spool(place, false));
-                save::save(to.repository, source, piece, &scope::is_ended)?
-            }
-            None => self.save_as(to, source, (&NoProgress, true))?,
+        let saved = if self.gave_up {
+            // Commands are run around it all the same.
+            still.map_or(Ok(false), Still::begin)?;
+            let unheld = Source { files: Files { still: None, ..source.files }, ..source };
+            let saved = self.save_as(to, unheld, (&NoProgress, true))?;
+            still.map_or(Ok(()), Still::release)?;
+            saved
+        } else if self.earlier.is_empty() {
+            let source = Source { parent: self.parent, ..source };
+            // Files of a live moment are to be read in a short time.
+            let spool = to.spool.filter(|_| still.is_some());
+            let _spooling = spool.and_then(|place| to.repository.backend().spool(place, false));
+            save::save(to.repository, source, piece, &scope::is_ended)?
+        } else {
+            self.save_as(to, source, (&NoProgress, true))?
         };
         Ok(saved.after(&self.earlier))
     }
@@ -153,7 +149,7 @@ impl Unheld {
         let begun = Timestamp::now();
         // So that writes through memory maps give a new time from now on.
         if let Some(still) = source.files.still {
-            still.write_out();
+            still.write_out(source.files.folder);
         }
         let files = Files { still: None, ..source.files };
         let unheld = Source { files, extras: Extras::default(), ..source };
@@ -185,15 +181,10 @@ fn shelf(place: &SpoolPlace) -> Option<Shelf> {
 }
 
 fn takes_too_long(still: &Still<'_>, volume: &str, took: &[Duration]) -> Error {
-    let (limit, left, setting) = (still.limit(), still.left(), still.limit_setting());
+    let (limit, setting) = (still.limit(), still.limit_setting());
     let took: Vec<_> = took.iter().map(|took| format!("{:.1} s", took.as_secs_f64())).collect();
-    let others = if left == limit {
-        String::new()
-    } else {
-        format!(" (of which the volumes that are held with it leave {:.1} s)", left.as_secs_f64())
-    };
     let message = format!(
-        "volume \"{volume}\": what changes in it can't be read within {limit:?}, the longest that what writes to it may stand still{others}; without a hold, reading took {}, each time only what had changed; nothing was held",
+        "volume \"{volume}\": what changes in it can't be read within {limit:?}, the longest that what writes to it may stand still; without a hold, reading took {}, each time only what had changed; nothing was held",
         took.join(", then ")
     );
     Error::new(ErrorKind::Timeout, message).with_hint(format!(

@@ -167,21 +167,6 @@ fn commands_run_around_the_last_reading_of_what_is_read_as_it_is() {
 }
 
 #[test]
-fn what_is_held_together_is_read_in_one_limit() {
-    let scene = Scene::new();
-    let moments = scene.moments(HOUR, false);
-    let still = moments.still([&scene.place]);
-    let files = Files { folder: &scene.place.folder, copies: None, still: Some(&still) };
-    let source = Source { files, volume: "db", parent: None, extras: Extras::default() };
-    let to = Target { repository: &scene.repository, spool: None };
-    Unheld::read(to, source, &NoProgress).unwrap();
-    assert!(still.left() < HOUR);
-    still.needs(HOUR);
-    let error = Unheld::read(to, source, &NoProgress).err().unwrap();
-    assert!(error.message.contains("(of which the volumes that are held with it leave 0.0 s)"));
-}
-
-#[test]
 fn what_a_reading_wrote_wrong_is_found_though_the_one_that_counts_takes_it_as_it_is() {
     let scene = Scene::new();
     let saved = scene.save(&scene.moments(HOUR, false), None).unwrap();

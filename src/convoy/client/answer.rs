@@ -164,7 +164,12 @@ pub(super) fn backup_urls(body: &[u8], count: usize) -> Result<Vec<Result<Backup
         return Err(senseless(body, &format!("{count} answers were due")));
     }
     let parse = |answer| {
-        let url: String = Result::from(answer)?;
+        // What only this process may say, the daemon has said of itself.
+        let a_daemons = |error: Error| match is_a_daemons(&error.kind) {
+            true => error,
+            false => Error { kind: ErrorKind::Daemon, ..error },
+        };
+        let url: String = Result::from(answer).map_err(a_daemons)?;
         BackupUrl::parse(&url).map_err(|_| senseless(body, "the URL of a backup was due"))
     };
     Ok(answers.into_iter().map(parse).collect())

@@ -132,7 +132,7 @@ pub(super) async fn changes_since(daemon: &dyn Daemon, fields: &Fields) -> Resul
 /// Not Convoy's: backs up volumes as they are now. The answers are in the order of the volumes.
 pub(super) async fn back_up(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let (volumes, snapshots) = (fields.texts("VolumeNames")?, fields.texts("SnapshotNames")?);
-    if volumes.len() != snapshots.len() {
+    if volumes.is_empty() || volumes.len() != snapshots.len() {
         return Err(Error::usage("each of \"VolumeNames\" needs one of \"SnapshotNames\""));
     }
     let of = |(volume, snapshot)| Ok(AsItIs { volume: name(volume)?, snapshot: name(snapshot)? });

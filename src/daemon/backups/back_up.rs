@@ -2,7 +2,7 @@
 //! destination. Files that have not changed since the newest backup that this daemon wrote there are
 //! not read.
 
-use std::{collections::HashMap, path::Path, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
 use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::SnapshotFile;
@@ -19,7 +19,7 @@ use crate::{
         dump::Dumps,
         moment::Stood,
         reading::{Reader, ToRead, VolumeReading, Work},
-        repository::{OpenRepository, Spooling, guarded},
+        repository::{Collecting, OpenRepository, guarded},
         save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
         tree::read,
@@ -57,8 +57,6 @@ struct WasRead {
     extent: Extent,
     kind: &'static str,
     begun: Timestamp,
-    /// Whether it was read while what writes to it was held, where anything was.
-    is_held: bool,
     stood: Option<Stood>,
 }
 
@@ -81,27 +79,43 @@ impl DestinationRepository {
         repository.backend().take_failure();
         let is_alone = |of: &&ToBackUp| reader.is_read_alone(&of.volume);
         let (alone, together): (Vec<_>, Vec<_>) = volumes.iter().partition(is_alone);
-        let mut read: HashMap<&Name, Result<WasRead>> = HashMap::new();
+        let mut made: HashMap<&Name, Result<BackedUp>> = HashMap::new();
+        // Each is there as soon as it can be.
         for group in alone.chunks(1).chain([&*together]) {
-            let results = self.read(repository, group, false, reader, &now);
-            read.extend(group.iter().map(|of| &of.snapshot).zip(results));
+            let read = self.read(repository, group, false, reader, &now);
+            for (of, read) in group.iter().zip(read) {
+                let is_alone = group.len() == 1;
+                let whole = self.whole((repository, reader, &now), of, (read, is_alone));
+                let backed_up = whole.and_then(|read| self.complete(repository, of, read, now()));
+                made.insert(&of.snapshot, backed_up);
+            }
         }
-        let mut made = Vec::new();
-        for of in volumes {
-            let unread = || Err(Error::internal("a volume was not read"));
-            let read = read.remove(&of.snapshot).unwrap_or_else(unread);
-            let proven = read.and_then(|read| self.prove(repository, &read.written).map(|()| read));
-            let whole = match proven {
-                Err(error) if is_not_whole(&error) => {
-                    let again = self.read(repository, &[of], true, reader, &now).pop();
-                    let again = again.unwrap_or_else(unread);
-                    again.and_then(|read| self.prove(repository, &read.written).map(|()| read))
+        let unread = || Err(Error::internal("a volume was not read"));
+        Ok(volumes.iter().map(|of| made.remove(&of.snapshot).unwrap_or_else(unread)).collect())
+    }
+
+    /// What was read, proven whole. What is not is read again.
+    fn whole(
+        &self,
+        (repository, reader, now): (&OpenRepository, Reader<'_>, &impl Fn() -> Timestamp),
+        of: &ToBackUp,
+        (read, is_alone): (Result<WasRead>, bool),
+    ) -> Result<WasRead> {
+        let prove = |read: WasRead| self.prove(repository, &read.written).map(|()| read);
+        match read.and_then(prove) {
+            Err(error) if is_not_whole(&error) => {
+                if !is_alone {
+                    log::warn!(
+                        "the backup of volume \"{}\" is of a later moment than those that are made with it",
+                        of.volume.name
+                    );
                 }
-                proven => proven,
-            };
-            made.push(whole.and_then(|read| self.complete(repository, of, read, now())));
+                let unread = || Err(Error::internal("a volume was not read"));
+                let again = self.read(repository, &[of], true, reader, now).pop();
+                again.unwrap_or_else(unread).and_then(prove)
+            }
+            whole => whole,
         }
-        Ok(made)
     }
 
     /// Reads volumes at one moment, and writes what is new of them. `is_again`: whether nothing is
@@ -131,10 +145,10 @@ impl DestinationRepository {
         let unread = || Err(Error::internal("a volume was not read"));
         let result = |dumps: &Result<Dumps>| match dumps {
             Err(error) => Err(error.clone()),
-            Ok(_) => read.next().unwrap_or_else(unread).map(|(read, stood): (WasRead, _)| {
-                let stood = stood.filter(|_| read.is_held);
-                WasRead { stood, ..read }
-            }),
+            Ok(_) => {
+                let read = read.next().unwrap_or_else(unread);
+                read.map(|(read, stood): (WasRead, _)| WasRead { stood, ..read })
+            }
         };
         dumped.iter().map(result).collect()
     }
@@ -147,7 +161,7 @@ impl DestinationRepository {
         read: WasRead,
         now: Timestamp,
     ) -> Result<BackedUp> {
-        let WasRead { written, extent, kind, begun, stood, .. } = read;
+        let WasRead { written, extent, kind, begun, stood } = read;
         let Written { file, changed, needs, dumps } = written;
         let (stood, containers) = Stood::told(stood);
         let moment = MomentRecord { stood, containers, dumps, ..changed.moment(kind) };
@@ -295,14 +309,17 @@ impl Work for Saving<'_> {
         Ok((unheld.again(self.target(), self.source(index, reading))?, piece))
     }
 
+    fn needs(&self, (unheld, _): &Self::Prepared) -> Option<Duration> {
+        unheld.needs()
+    }
+
     fn read(
         &self,
         index: usize,
         reading: &VolumeReading<'_>,
         (unheld, piece): Self::Prepared,
-    ) -> Result<WasRead> {
+    ) -> Result<(WasRead, bool)> {
         let name = &self.volumes[index].name;
-        let is_held = !unheld.is_complete();
         let saved = unheld.save(self.target(), self.source(index, reading), &*piece)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
@@ -318,11 +335,11 @@ impl Work for Saving<'_> {
         let written = Written { file, changed: saved.changed, needs: saved.needs, dumps };
         let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
         let (kind, begun) = (reading.kind(), self.begun);
-        Ok(WasRead { written, extent, kind, begun, is_held, stood: None })
+        Ok((WasRead { written, extent, kind, begun, stood: None }, saved.is_held))
     }
 
-    fn collect(&self) -> Option<Spooling<'_>> {
-        self.repository.backend().collect(&self.at.spool)
+    fn collect(&self) -> Option<Collecting<'_>> {
+        self.repository.collect(&self.at.spool)
     }
 
     fn upload(&self) -> Result<()> {

@@ -399,3 +399,20 @@ fn what_a_power_cut_left_stopped_is_started_whenever_its_engine_says_that_it_end
         assert_eq!((scene.engine.acts().as_str(), scene.notes()), (done, 0), "boot {boot:?}");
     }
 }
+
+#[test]
+fn a_hold_whose_time_is_over_is_told_also_where_its_release_is_left_to_others_and_is_not_begun_again()
+ {
+    let scene = Scene::with_one();
+    let moments = scene.holding(HoldPolicy::Pause, false, Duration::from_millis(50));
+    let still = moments.still([&scene.place]);
+    assert!(still.hold().unwrap());
+    still.keep(true);
+    while !still.is_over() {
+        std::thread::yield_now();
+    }
+    assert_eq!(still.release().unwrap_err().kind, ErrorKind::Timeout);
+    assert_eq!(still.hold().unwrap_err().kind, ErrorKind::Timeout);
+    assert_eq!(still.end().unwrap_err().kind, ErrorKind::Timeout);
+    assert_eq!(scene.engine.acts(), "pause one, unpause one");
+}

@@ -42,8 +42,8 @@ pub(in crate::daemon) struct Place {
     pub(in crate::daemon) is_for_containers_only: bool,
 }
 
-/// The names of the places' volumes, for a text that puts `"` around them.
+/// The names of the places' volumes, for people.
 pub(super) fn names(places: &[&Place]) -> String {
     let names: Vec<_> = places.iter().map(|place| place.volume.as_str()).collect();
-    names.join("\", \"")
+    names.join(", ")
 }

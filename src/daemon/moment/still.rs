@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::{
         Arc, Mutex, OnceLock,
         atomic::{AtomicBool, Ordering},
@@ -19,7 +20,7 @@ use super::{
     turns::Turn,
 };
 use crate::{
-    error::{Error, ErrorKind, Result},
+    error::{ErrorKind, Result},
     sync::lock,
 };
 
@@ -31,16 +32,16 @@ pub(in crate::daemon) struct Still<'a> {
     places: Vec<&'a Place>,
     may_hold: OnceLock<bool>,
     is_wanted: OnceLock<bool>,
-    /// How much of the limit readings need that are yet to come.
-    needed: Mutex<Duration>,
+    /// The volumes that are held; `None` for all.
+    only: Mutex<Option<Vec<String>>>,
     /// Whether a release is left to [`Still::end`].
     is_kept: AtomicBool,
     hold: Mutex<Option<Hold>>,
     /// The commands in containers that were begun, in the turn of the hold.
     around: Mutex<Option<(Around, Arc<Turn>)>>,
     stood: Mutex<Option<Stood>>,
-    /// Why what was read in a hold is of no use.
-    broken: Mutex<Option<Error>>,
+    /// Why what is read is of no use, or nothing where it is read without the hold that failed.
+    failed: Mutex<Option<Result<()>>>,
 }
 
 /// How long writers stood still, in milliseconds.
@@ -66,18 +67,32 @@ impl<'a> Still<'a> {
             places,
             may_hold: OnceLock::new(),
             is_wanted: OnceLock::new(),
-            needed: Mutex::default(),
+            only: Mutex::default(),
             is_kept: AtomicBool::new(false),
             hold: Mutex::default(),
             around: Mutex::default(),
             stood: Mutex::default(),
-            broken: Mutex::default(),
+            failed: Mutex::default(),
         }
     }
 
     /// Whether these places are held for a client, who then has them read.
     fn is_lent(&self) -> bool {
         self.holds.lent.to(&self.places).is_some()
+    }
+
+    /// Holds what writes to these volumes only, from now on. What failed before is no matter any more.
+    pub(in crate::daemon) fn limit_to<'n>(&self, volumes: impl IntoIterator<Item = &'n str>) {
+        *lock(&self.only) = Some(volumes.into_iter().map(str::to_owned).collect());
+        *lock(&self.failed) = None;
+    }
+
+    /// The places that are held.
+    fn held_places(&self) -> Vec<&'a Place> {
+        let only = lock(&self.only);
+        let is_held =
+            |place: &&Place| only.as_ref().is_none_or(|only| only.contains(&place.volume));
+        self.places.iter().copied().filter(is_held).collect()
     }
 
     /// Whether anything may have to be held.
@@ -96,17 +111,6 @@ impl<'a> Still<'a> {
         if self.may_hold() { self.holds.limit_of(&self.places).0 } else { Duration::MAX }
     }
 
-    /// How much of the limit other readings leave.
-    pub(in crate::daemon) fn left(&self) -> Duration {
-        self.limit().saturating_sub(*lock(&self.needed))
-    }
-
-    /// Keeps so much of the limit for a reading that is yet to come.
-    pub(in crate::daemon) fn needs(&self, time: Duration) {
-        let mut needed = lock(&self.needed);
-        *needed = needed.saturating_add(time);
-    }
-
     /// The setting that says how long they may be held.
     pub(in crate::daemon) fn limit_setting(&self) -> &'static str {
         self.holds.limit_of(&self.places).1
@@ -117,36 +121,45 @@ impl<'a> Still<'a> {
         self.places.iter().all(|place| self.holds.reads_unheld(place))
     }
 
-    /// Makes writes through memory maps visible ([`live::write_out`]).
-    pub(in crate::daemon) fn write_out(&self) {
-        for place in &self.places {
-            live::write_out(&place.folder);
-        }
+    /// Makes writes through memory maps in this folder visible ([`live::write_out`]).
+    pub(in crate::daemon) fn write_out(&self, folder: &Path) {
+        live::write_out(folder);
     }
 
     /// Runs the commands before, and holds, unless that was done. The result is whether anything is held.
+    /// What failed is not tried again.
     ///
     /// # Errors
     /// If a command fails, or the writers can't be held still, unless they are to be read as they are then.
     pub(in crate::daemon) fn hold(&self) -> Result<bool> {
         let mut hold = lock(&self.hold);
-        if hold.is_none() {
-            let turn = self.begin_around()?;
-            *hold = match self.holds.hold(&self.places, turn) {
-                // What stands still for nothing must not be passed over.
-                Err(NotHeld { error, stands: false })
-                    if self.reads_unheld() && error.kind != ErrorKind::Cancelled =>
-                {
-                    log::warn!(
-                        "what writes to volume \"{}\" is not held still, so its files are read as they are: {error}",
-                        names(&self.places)
-                    );
-                    None
-                }
-                held => held.map_err(|not_held| not_held.error)?,
-            };
+        if hold.is_some() {
+            return Ok(true);
         }
-        Ok(hold.is_some())
+        if let Some(failed) = &*lock(&self.failed) {
+            return failed.clone().map(|()| false);
+        }
+        let turn = self.begin_around()?;
+        let places = self.held_places();
+        let failed = match self.holds.hold(&places, turn) {
+            Ok(held) => {
+                *hold = held;
+                return Ok(hold.is_some());
+            }
+            // What stands still for nothing must not be passed over.
+            Err(NotHeld { error, stands: false })
+                if self.reads_unheld() && error.kind != ErrorKind::Cancelled =>
+            {
+                log::warn!(
+                    "what writes to volume \"{}\" is not held still, so its files are read as they are: {error}",
+                    names(&places)
+                );
+                Ok(())
+            }
+            Err(not_held) => Err(not_held.error),
+        };
+        *lock(&self.failed) = Some(failed.clone());
+        failed.map(|()| false)
     }
 
     /// Runs the commands before, unless that was done. The result is whether any was to be run.
@@ -189,19 +202,23 @@ impl<'a> Still<'a> {
         if let Some((_, turn)) = &*begun {
             return Ok(Some(Arc::clone(turn)));
         }
-        let volumes = names(&self.places);
+        if let Some(Err(failed)) = &*lock(&self.failed) {
+            return Err(failed.clone());
+        }
+        let places = self.held_places();
+        let volumes = names(&places);
         let turn = Arc::new(self.holds.turn(&volumes)?);
         // Commands may take long, and what an earlier hold left must not stand still for as long.
         self.holds.release_left();
-        let around = containers.before(&self.places);
-        let around = around.map_err(|error| told_of(&volumes, error))?;
+        let around = containers.before(&places).map_err(|error| told_of(&volumes, error));
+        let around = around.inspect_err(|error| *lock(&self.failed) = Some(Err(error.clone())))?;
         if !around.is_empty() {
             *begun = Some((around, Arc::clone(&turn)));
         }
         Ok(Some(turn))
     }
 
-    /// Leaves releases to [`Still::end`], while others are to be read in the same hold.
+    /// Leaves releases to [`Still::end`], while others are to be read in the same hold, unless it is over.
     pub(in crate::daemon) fn keep(&self, is_kept: bool) {
         self.is_kept.store(is_kept, Ordering::Release);
     }
@@ -217,7 +234,8 @@ impl<'a> Still<'a> {
     /// If it could not be released, or was released too early: what was read is then of no use. If a
     /// command fails: what the one before did may still be so.
     pub(in crate::daemon) fn release(&self) -> Result<()> {
-        if self.is_kept.load(Ordering::Acquire) { Ok(()) } else { self.release_now() }
+        let is_left = self.is_kept.load(Ordering::Acquire) && !self.is_over();
+        if is_left { Ok(()) } else { self.release_now() }
     }
 
     /// [`Still::release`], also of what was left to this.
@@ -226,7 +244,7 @@ impl<'a> Still<'a> {
     /// As [`Still::release`], also if that failed before.
     pub(in crate::daemon) fn end(&self) -> Result<()> {
         self.release_now()?;
-        lock(&self.broken).clone().map_or(Ok(()), Err)
+        lock(&self.failed).clone().unwrap_or(Ok(()))
     }
 
     fn release_now(&self) -> Result<()> {
@@ -236,12 +254,12 @@ impl<'a> Still<'a> {
             log::error!("{}", with_its_hint(also));
         }
         let ended = released.and(after);
-        ended.inspect_err(|error| *lock(&self.broken) = Some(error.clone()))
+        ended.inspect_err(|error| *lock(&self.failed) = Some(Err(error.clone())))
     }
 
     fn end_around(&self) -> Result<()> {
         let Some((around, _turn)) = lock(&self.around).take() else { return Ok(()) };
-        around.after().map_err(|error| told_of(&names(&self.places), error))
+        around.after().map_err(|error| told_of(&names(&self.held_places()), error))
     }
 
     fn release_hold(&self) -> Result<()> {
@@ -261,9 +279,9 @@ impl<'a> Still<'a> {
         lock(&self.hold).as_ref().is_some_and(Hold::is_over)
     }
 
-    /// How long writers stood still in all; `None` if they were not held.
+    /// How long writers stood still in all since this was asked last; `None` if they were not held.
     pub(in crate::daemon) fn stood(&self) -> Option<Stood> {
-        lock(&self.stood).clone()
+        lock(&self.stood).take()
     }
 }
 

@@ -2,7 +2,7 @@
 //! volume's state last. It is removed in the opposite order. So a crash leaves a snapshot that is
 //! in no state.
 
-use std::{cell::RefCell, collections::HashSet};
+use std::{cell::RefCell, collections::HashSet, time::Duration};
 
 use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
@@ -11,7 +11,7 @@ use super::super::{
     dump::Dumps,
     moment::Stood,
     reading::{Reader, ToRead, VolumeReading, Work},
-    repository::Spooling,
+    repository::Collecting,
     root::Root,
     save::Source,
     snapshots::{LocalRepository, Preparation, Turn},
@@ -120,20 +120,26 @@ impl Work for Taking<'_> {
         self.in_turn(|turn| turn.prepare_again(self.source(reading), prepared))
     }
 
+    fn needs(&self, prepared: &Preparation) -> Option<Duration> {
+        prepared.needs()
+    }
+
     fn read(
         &self,
         _: usize,
         reading: &VolumeReading<'_>,
         prepared: Preparation,
-    ) -> Result<SnapshotState> {
+    ) -> Result<(SnapshotState, bool)> {
         let source = self.source(reading);
-        let taken = self.in_turn(|turn| turn.take(source, prepared, self.name, &self.time))?;
+        let taken = self.in_turn(|turn| turn.take(source, prepared, self.name, &self.time));
+        let (taken, is_held) = taken?;
         let (moment, mounts) = (Some(reading.kind().to_owned()), reading.mounts.clone());
-        Ok(SnapshotState { mounts, moment, dumps: self.dumps.records.clone(), ..taken })
+        let dumps = self.dumps.records.clone();
+        Ok((SnapshotState { mounts, moment, dumps, ..taken }, is_held))
     }
 
     /// One snapshot is taken at a time, so nothing waits for the upload of another.
-    fn collect(&self) -> Option<Spooling<'_>> {
+    fn collect(&self) -> Option<Collecting<'_>> {
         None
     }
 

@@ -15,10 +15,11 @@ use rustic_core::{
 };
 
 use super::{
-    backend::Backend,
+    backend::{Backend, Spooling},
     cipher::{Coder, Hash, hash},
     index::Index,
     key_file::{key_file, master_key},
+    spool::SpoolPlace,
 };
 use crate::{
     blocking,
@@ -54,8 +55,22 @@ pub(crate) struct OpenRepository {
     indexed: Mutex<Option<Arc<Indexed>>>,
     /// What was there when the index was asked for last, if that is not too large to keep.
     index: Mutex<Arc<Index>>,
+    /// The same, for as long as what is written is collected.
+    collected_index: Mutex<Option<Arc<Index>>>,
     /// Pieces of files that are damaged.
     unread: Mutex<BTreeSet<DataId>>,
+}
+
+/// Collects what is written, until it is dropped.
+pub(crate) struct Collecting<'a> {
+    repository: &'a OpenRepository,
+    _spooling: Spooling<'a>,
+}
+
+impl Drop for Collecting<'_> {
+    fn drop(&mut self) {
+        *lock(&self.repository.collected_index) = None;
+    }
 }
 
 impl OpenRepository {
@@ -141,7 +156,8 @@ impl OpenRepository {
 
     fn with(backend: Arc<Backend>, key: MasterKey, config: ConfigFile) -> Self {
         let (indexed, index, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { backend, key, config, indexed, index, unread }
+        let collected_index = Mutex::default();
+        Self { backend, key, config, indexed, index, collected_index, unread }
     }
 
     /// The key that opens the repository without the password.
@@ -173,6 +189,9 @@ impl OpenRepository {
     /// # Errors
     /// If the index can't be read.
     pub(crate) fn index(&self) -> Result<Arc<Index>> {
+        if let Some(index) = &*lock(&self.collected_index) {
+            return Ok(Arc::clone(index));
+        }
         let mut kept = lock(&self.index);
         let coder = || self.coder();
         let index = Index::renewed(std::mem::take(&mut *kept), &self.backend, &coder)?;
@@ -180,6 +199,15 @@ impl OpenRepository {
             *kept = Arc::clone(&index);
         }
         Ok(index)
+    }
+
+    /// Lets what several runs write wait at this place ([`Backend::collect`]). They all go by the index as it
+    /// is now, so that none of them asks a storage that may be far.
+    pub(crate) fn collect(&self, place: &SpoolPlace) -> Option<Collecting<'_>> {
+        let index = self.index().ok()?;
+        let spooling = self.backend.collect(place)?;
+        *lock(&self.collected_index) = Some(index);
+        Some(Collecting { repository: self, _spooling: spooling })
     }
 
     /// Writes the file of a snapshot, which makes it visible.

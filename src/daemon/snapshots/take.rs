@@ -4,6 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, MutexGuard, RwLockReadGuard},
+    time::Duration,
 };
 
 use jiff::Zoned;
@@ -34,6 +35,14 @@ pub(in crate::daemon) struct Preparation {
     unheld: Unheld,
     piece: Arc<dyn Piece>,
     parent: Option<SnapshotId>,
+}
+
+impl Preparation {
+    /// How long the files are read at most while what writes to them is held; `None` if they are to be
+    /// read without that.
+    pub(in crate::daemon) fn needs(&self) -> Option<Duration> {
+        self.unheld.needs()
+    }
 }
 
 impl LocalRepository {
@@ -91,7 +100,8 @@ impl Turn<'_> {
     }
 
     /// Takes a snapshot of the source that was prepared. The snapshot becomes visible only if the whole
-    /// folder was read and written. The caller knows what is mounted in the volume.
+    /// folder was read and written. The result also says whether what writes to the volume was held
+    /// meanwhile. The caller knows what is mounted in it.
     ///
     /// # Errors
     /// If a file can't be read (the error names it), or the repository can't be written.
@@ -101,7 +111,7 @@ impl Turn<'_> {
         Preparation { unheld, piece, parent }: Preparation,
         snapshot: &str,
         time: &Zoned,
-    ) -> Result<SnapshotState> {
+    ) -> Result<(SnapshotState, bool)> {
         let (local, repository, volume) = (self.local, &*self.repository, source.volume);
         let saved = unheld.save(self.target(), source, &*piece)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
@@ -109,7 +119,7 @@ impl Turn<'_> {
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));
         (file.parent, file.parents) = (parent, parent.into_iter().collect());
         let id = repository.save_snapshot(&file)?;
-        Ok(SnapshotState {
+        let state = SnapshotState {
             created: time.timestamp(),
             id: id.to_hex().as_str().to_owned(),
             bytes: saved.bytes,
@@ -121,7 +131,8 @@ impl Turn<'_> {
             dumps: Vec::new(),
             changed_files: saved.changed.count,
             changed_paths: saved.changed.moment("").changed_paths,
-        })
+        };
+        Ok((state, saved.is_held))
     }
 }
 

@@ -35,7 +35,7 @@ fn take(turn: &Turn<'_>, folder: &Path) -> Result<SnapshotState> {
     let (files, extras) = (Files::live(folder), Extras::default());
     let source = Source { files, volume: "vol1", parent: None, extras };
     let prepared = turn.prepare(source, None)?;
-    turn.take(source, prepared, "snap1", &Zoned::now())
+    turn.take(source, prepared, "snap1", &Zoned::now()).map(|(taken, _)| taken)
 }
 
 #[test]

@@ -16,10 +16,7 @@ use crate::{
         guards::{Even, Prunable},
     },
     error::{Error, Result},
-    script::{
-        running::RunningScript,
-        thrown::{ends_the_run, to_map as to_thrown},
-    },
+    script::{running::RunningScript, thrown::to_map as to_thrown},
 };
 
 #[export_module]
@@ -413,7 +410,7 @@ fn back_up_volumes(run: &RunningScript, volumes: &Array) -> Result<Array> {
         let mut map = match result {
             Ok(url) => made(run, &url),
             // It ends the run, and not the volume alone.
-            Err(error) if ends_the_run(&error) => return Err(error),
+            Err(error) if error.ends_the_run() => return Err(error),
             Err(error) => Map::from_iter([("Error".into(), to_thrown(&error).into())]),
         };
         map.insert("VolumeName".into(), name.to_string().into());
