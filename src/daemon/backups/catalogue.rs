@@ -235,7 +235,8 @@ impl Catalogue {
         known.map_or_else(|| self.find_in(repository, &self.all(repository)?, url), Ok)
     }
 
-    /// Whether a backup is in the repository now.
+    /// Whether a backup is in the repository now. The storage itself is asked: neither the list in
+    /// memory nor a copy on this host tells what another host has deleted.
     ///
     /// # Errors
     /// If that can't be read.
@@ -249,15 +250,8 @@ impl Catalogue {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        let backend = repository.backend();
-        backend.take_failure();
-        match backend.read_full(FileType::Snapshot, &backup.id) {
-            Ok(_) => Ok(true),
-            Err(error) => match repository.failure("cannot read the backup's file", &error) {
-                missing if missing.kind == ErrorKind::Repository => Ok(false),
-                error => Err(error),
-            },
-        }
+        let size = repository.backend().size(FileType::Snapshot, &backup.id)?;
+        Ok(size.is_some_and(|size| size > 0))
     }
 
     fn find_in(
@@ -371,4 +365,48 @@ fn files_of(
 /// The file of a backup, as people find it.
 fn file_of(repository: &OpenRepository, id: SnapshotId) -> String {
     format!("{}/snapshots/{}", repository.backend().location(), id.to_hex().as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use rustic_core::repofile::Chunker;
+
+    use super::*;
+    use crate::{
+        convoy::Destination,
+        daemon::repository::{Backend, Cached, Folder, tags},
+    };
+
+    /// The repository in a folder, with copies of its small files as of one in a bucket.
+    fn cached(scratch: &Path) -> Backend {
+        Backend::new(Cached::new(Folder::new(&scratch.join("far"), "host1"), scratch.join("copies")))
+    }
+
+    fn make(repository: &OpenRepository, backup: &str) -> SnapshotId {
+        let tags = tags(&[("backup", backup), ("volume", "vol1"), ("snapshot", "snap1")]);
+        repository.save_snapshot(&SnapshotFile { tags, ..SnapshotFile::default() }).unwrap()
+    }
+
+    #[test]
+    fn a_copy_of_a_backups_file_does_not_prove_that_the_backup_is_there() {
+        let scratch = tempfile::tempdir().unwrap();
+        let repository =
+            OpenRepository::create(cached(scratch.path()), "secret", true, Chunker::Rabin).unwrap();
+        let id = make(&repository, "backup-0000000000000001");
+        let catalogue = Catalogue::new(Arc::new(Identity::random()));
+        let (backup, volume) =
+            (Name::parse("backup", "backup-0000000000000001"), Name::volume("vol1").unwrap());
+        let destination = Destination::parse("s3://bucket@region/path").unwrap();
+        let url =
+            StoredUrl { destination: &destination, backup: &backup.unwrap(), volume: &volume };
+        assert!(catalogue.is_there(&repository, &url).unwrap());
+        // Another host deletes it. This one has its file in memory, and a copy.
+        let name = id.to_hex();
+        let file = |below: &str| scratch.path().join(below).join("snapshots").join(name.as_str());
+        assert!(file("copies").exists());
+        std::fs::remove_file(file("far")).unwrap();
+        assert!(!catalogue.is_there(&repository, &url).unwrap());
+    }
 }

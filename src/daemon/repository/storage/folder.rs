@@ -314,6 +314,15 @@ impl Storage for Folder {
         }
     }
 
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        let path = self.file(kind, id);
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(written) => Ok(written.elapsed().ok()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
+        }
+    }
+
     fn has_files(&self) -> Result<bool> {
         let mut folders = ["snapshots", "index", "data"].map(|name| self.path.join(name)).to_vec();
         while let Some(folder) = folders.pop() {
