@@ -28,6 +28,7 @@ pub(super) use folder_entries::FolderEntries;
 pub(super) use index::{HexHash, Index, Location};
 pub(super) use open::{Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
+pub(super) use snapshot_files::SnapshotFiles;
 pub(super) use spool::{SpoolPlace, remove_left};
 #[cfg(test)]
 pub(super) use storage::Folder;
