@@ -65,13 +65,8 @@ impl OpenRepository {
     /// # Errors
     /// [`ErrorKind::Repository`] if the password is wrong, or if the repository is damaged.
     pub(crate) fn open(backend: Backend, password: &str) -> Result<Self> {
-        match master_key(&backend, password) {
-            Some(key) => Self::open_with_key(backend, key),
-            None => {
-                backend.take_failure();
-                Self::open_as(backend, &Credentials::password(password))
-            }
-        }
+        let key = guarded("reading the key files", || master_key(&backend, password))?;
+        Self::open_with_key(backend, key)
     }
 
     /// Opens the repository with its key, which costs nothing.
@@ -80,19 +75,13 @@ impl OpenRepository {
     /// [`ErrorKind::Repository`] if the key belongs to another repository, or if the repository is
     /// damaged.
     pub(crate) fn open_with_key(backend: Backend, key: MasterKey) -> Result<Self> {
-        Self::open_as(backend, &Credentials::Masterkey(key))
-    }
-
-    fn open_as(backend: Backend, credentials: &Credentials) -> Result<Self> {
         let backend = Arc::new(backend);
-        let (key, config) =
-            guarded("opening the repository", || match library(&backend)?.open(credentials) {
-                Ok(open) => Ok((open.key(), open.config().clone())),
-                Err(error) if error.is_incorrect_password() => {
-                    Err(wrong_password(&backend.location()))
-                }
-                Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
-            })?;
+        let config = guarded("opening the repository", || {
+            library(&backend)?
+                .open(&Credentials::Masterkey(key.clone()))
+                .map(|open| open.config().clone())
+                .map_err(|error| failure(&backend, "cannot open the repository", &error))
+        })?;
         Ok(Self::with(backend, key, config))
     }
 
@@ -314,12 +303,6 @@ fn library_over(backend: &Backend, files: Arc<dyn WriteBackend>) -> Result<Repos
     let backends = RepositoryBackends::new(files, None);
     Repository::new(&options, &backends)
         .map_err(|error| failure(backend, "cannot open the repository", &error))
-}
-
-fn wrong_password(location: &str) -> Error {
-    let message = format!("the password does not open the repository at \"{location}\"");
-    Error::new(ErrorKind::Repository, message)
-        .with_hint("set BKUP_REPOSITORY_PASSWORD to the password that the repository was made with")
 }
 
 /// This crate's error for rustic's. If the backend failed, its error comes first.
