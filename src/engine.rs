@@ -12,6 +12,7 @@ mod exec_output;
 mod exec_tests;
 mod failure;
 mod holding;
+mod links;
 mod model;
 mod own;
 mod selection;
@@ -106,7 +107,9 @@ impl Engine {
         within: Duration,
     ) -> Result<(Listed<EngineVolume>, Listed<Container>)> {
         let until = Instant::now() + within;
-        Ok((self.volumes_until(until)?, self.containers_until(until)?))
+        let (volumes, mut containers) = (self.volumes_until(until)?, self.containers_until(until)?);
+        links::follow_links(&mut containers.known, &volumes.known);
+        Ok((volumes, containers))
     }
 
     /// A volume of this name, of whichever driver.

@@ -38,7 +38,7 @@ pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
     COMMANDS, CONTAINERS, Capabilities, DOCKER_DRIVER, ENCRYPTED, FOLDER_DRIVER, FORGOTTEN, HINT,
-    HOLD, KIND, LIVE_DATABASE, MOMENT, MOMENT_NOTE, NOT_BACKED_UP, NOTE, NotBackedUp,
+    HOLD, KIND, LIVE_DATABASE, MOMENT, MOMENT_NOTE, NAMED, NOT_BACKED_UP, NOTE, NotBackedUp,
     NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROGRAM, PROJECT, REQUIRED, ROOT_ID, SERVICE,
     VOLUME_ID, route,
 };

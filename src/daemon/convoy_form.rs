@@ -14,9 +14,10 @@ use super::{
 use crate::{
     convoy::{
         ApiTime, COMMANDS, CONTAINERS, DriverInfo, ENCRYPTED, HOLD, Info, LIVE_DATABASE, MOMENT,
-        MOMENT_NOTE, NOT_BACKED_UP, NOTE, PROBLEM, PROGRAM, PROJECT, SERVICE, SNAPSHOT_SIZE,
+        MOMENT_NOTE, NAMED, NOT_BACKED_UP, NOTE, PROBLEM, PROGRAM, PROJECT, SERVICE, SNAPSHOT_SIZE,
         Snapshot, VOLUME_ID, Volume,
     },
+    engine::is_anonymous_name,
     error::{Error, Result},
 };
 
@@ -91,6 +92,9 @@ impl ConvoyForm<'_> {
         let service = joined(SERVICE, users.services);
         let containers = joined(CONTAINERS, users.containers);
         let of_docker = project.into_iter().chain(service).chain(containers);
+        let has_given_name = volume.is_named || volume.driver == Folders::NAME;
+        let is_named = has_given_name && is_anonymous_name(&volume.name);
+        let named = is_named.then(|| (NAMED, true.to_string()));
         let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
         let hold = seen.told.held.clone().map(|held| (HOLD, held));
         let database = seen.live_database.map(|database| (LIVE_DATABASE, database.to_owned()));
@@ -98,6 +102,7 @@ impl ConvoyForm<'_> {
         fields(
             always
                 .into_iter()
+                .chain(named)
                 .chain(note)
                 .chain(hold)
                 .chain(commands)

@@ -261,6 +261,7 @@ impl Operations {
             restoring: None,
             forgotten: former.is_some(),
             goes_with_docker: false,
+            is_named: view != View::Plugin && is_anonymous_name(name),
             moved_from: None,
             snapshots: former.as_ref().map(|former| former.snapshots.clone()).unwrap_or_default(),
         };

@@ -64,6 +64,9 @@ pub(crate) struct VolumeState {
     /// nothing of it was saved. Docker's own driver removes files, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) goes_with_docker: bool,
+    /// Whether somebody gave it its name, though it looks like one that Docker made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_named: bool,
     /// The name that it had, while it is being given this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moved_from: Option<String>,
@@ -103,6 +106,7 @@ impl VolumeState {
             restoring: None,
             forgotten: false,
             goes_with_docker: false,
+            is_named: false,
             moved_from: None,
             snapshots: BTreeMap::new(),
         }
