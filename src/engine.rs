@@ -47,7 +47,7 @@ pub(crate) use commands::{
 pub(crate) use containers::{Answered, ContainerState, How};
 pub(crate) use events::Event;
 pub(crate) use exec::{Exec, Limit};
-pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, Writing, Written, writing};
+pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, Writing, Written, to_any, writing};
 pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL, is_anonymous_name};
 pub(crate) use own::Own;
 pub(crate) use selection::{

@@ -270,6 +270,14 @@ pub(crate) struct Mount {
     pub(crate) mount_point: String,
 }
 
+/// A volume that is to be backed up as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AsItIs {
+    pub(crate) volume: Name,
+    /// The name of the snapshot that the backup is of. It does not stay.
+    pub(crate) snapshot: Name,
+}
+
 /// What a new volume should be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct NewVolume {

@@ -74,13 +74,15 @@ impl ConvoyForm<'_> {
         let driver = self.drivers.of(&volume.driver);
         let path = driver.path(&volume.name).display().to_string();
         let problem = seen.problem.clone().map(|problem| (PROBLEM, problem));
+        // Convoy tells the size that was requested. Where none was, that of the files is of more use.
+        let size = Some(volume.size).filter(|size| *size > 0).or(volume.saved_bytes);
         let always = [
             ("Driver", volume.driver.clone()),
             (MOMENT, seen.offer.kind.as_str().to_owned()),
             ("MountPoint", if volume.mounted.is_mounted() { path.clone() } else { String::new() }),
             ("Path", path),
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
-            ("Size", volume.size.to_string()),
+            ("Size", size.unwrap_or_default().to_string()),
             ("VolumeCreatedAt", self.time(volume.created).to_string()),
             (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),

@@ -43,6 +43,10 @@ pub(crate) struct VolumeState {
     pub(crate) asked_for: bool,
     /// The requested size in bytes, or 0 if none was requested. Nothing enforces the size.
     pub(crate) size: u64,
+    /// The size in bytes of its files when they were saved last; `None` of one that never was, or by
+    /// an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) saved_bytes: Option<u64>,
     /// Random; `None` for a volume that version 0.1.0 made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
@@ -99,6 +103,7 @@ impl VolumeState {
             labels: BTreeMap::new(),
             asked_for: false,
             size: 0,
+            saved_bytes: None,
             id: Some(id),
             created,
             mounted: Mounted::default(),

@@ -107,6 +107,27 @@ pub(crate) fn writing(
     Ok(found)
 }
 
+/// What writes to any of many folders, by what writes to each.
+pub(crate) fn to_any(containers: &[Container], each: Vec<Writing>) -> Writing {
+    let mut all = Writing::default();
+    for Writing { writers, left_alone } in each {
+        for writer in writers {
+            match all.writers.iter_mut().find(|known| known.id == writer.id) {
+                None => all.writers.push(writer),
+                Some(known) if writer.how == How::Stop => known.how = How::Stop,
+                Some(_) => {}
+            }
+        }
+        all.left_alone.extend(left_alone);
+    }
+    let is_held = |id: &String| all.writers.iter().any(|writer| writer.id == *id);
+    all.left_alone.retain(|id| !is_held(id));
+    let held = containers.iter().filter(|container| is_held(&container.id)).collect();
+    let order: Vec<_> = in_order(held).into_iter().map(|container| &container.id).collect();
+    all.writers.sort_by_key(|writer| order.iter().position(|id| **id == writer.id));
+    all
+}
+
 /// Containers so that each comes before those that it depends on.
 fn in_order(mut left: Vec<&Container>) -> Vec<&Container> {
     left.sort_by_key(|container| container.name());
