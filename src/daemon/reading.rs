@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{
     driver::{Drivers, SameFolder},
     moment::{Beginning, Files, Kind, Moment, Moments, Place, Still, Stood},
-    repository::Collecting,
+    repository::Gathering,
     state::VolumeState,
 };
 use crate::{
@@ -57,7 +57,7 @@ pub(super) trait Work {
     ) -> Result<(Self::Made, bool)>;
 
     /// Lets what is made wait for [`Work::upload`], as long as the result lives.
-    fn collect(&self) -> Option<Collecting<'_>>;
+    fn gather(&self) -> Option<Gathering<'_>>;
 
     /// Waits until what was made is where it belongs.
     fn upload(&self) -> Result<()>;
@@ -232,8 +232,8 @@ impl<'a> Reader<'a> {
         results: &mut Results<Read<W>>,
     ) -> (Numbered<(Taken<'a>, (W::Made, bool))>, Numbered<Taken<'a>>) {
         // What is read of one must not wait for the upload of another while both are held.
-        let is_collected = live.len() > 1 && still.is_wanted();
-        let collecting = is_collected.then(|| work.collect()).flatten();
+        let is_gathered = live.len() > 1 && still.is_wanted();
+        let gathering = is_gathered.then(|| work.gather()).flatten();
         let held = if others.is_empty() { Ok(false) } else { still.hold() };
         let others = each(others, results, |(_, opened)| opened.take(self, still, held.clone()?));
         let last = live.last().map(|(index, _)| *index);
@@ -246,10 +246,10 @@ impl<'a> Reader<'a> {
         let released = still.end();
         still.keep(false);
         let uploaded = match &released {
-            Ok(()) if collecting.is_some() => work.upload(),
+            Ok(()) if gathering.is_some() => work.upload(),
             released => released.clone(),
         };
-        drop(collecting);
+        drop(gathering);
         // What was read in a hold that broke is of no one moment.
         let read = each(read, results, |(_, (taken, made))| {
             uploaded.clone().inspect_err(|_| work.undo(&made.0))?;

@@ -26,7 +26,7 @@ pub(super) use backend::Backend;
 pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
 pub(super) use folder_entries::FolderEntries;
 pub(super) use index::{HexHash, Index, Location};
-pub(super) use open::{Collecting, Indexed, OpenRepository, failure, guarded};
+pub(super) use open::{Gathering, Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
 pub(super) use snapshot_files::SnapshotFiles;
 pub(super) use spool::{SpoolPlace, remove_left};

@@ -19,7 +19,7 @@ use crate::{
         dump::Dumps,
         moment::Stood,
         reading::{Reader, ToRead, VolumeReading, Work},
-        repository::{Collecting, OpenRepository, guarded},
+        repository::{Gathering, OpenRepository, guarded},
         save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
         tree::read,
@@ -338,12 +338,12 @@ impl Work for Saving<'_> {
         Ok((WasRead { written, extent, kind, begun, stood: None }, saved.is_held))
     }
 
-    fn collect(&self) -> Option<Collecting<'_>> {
-        self.repository.collect(&self.at.spool)
+    fn gather(&self) -> Option<Gathering<'_>> {
+        self.repository.gather(&self.at.spool)
     }
 
     fn upload(&self) -> Result<()> {
-        self.repository.backend().flush_collected()
+        self.repository.backend().flush_gathered()
     }
 
     /// What is written names nothing yet.

@@ -11,7 +11,7 @@ use super::super::{
     dump::Dumps,
     moment::Stood,
     reading::{Reader, ToRead, VolumeReading, Work},
-    repository::Collecting,
+    repository::Gathering,
     root::Root,
     save::Source,
     snapshots::{LocalRepository, Preparation, Turn},
@@ -139,7 +139,7 @@ impl Work for Taking<'_> {
     }
 
     /// One snapshot is taken at a time, so nothing waits for the upload of another.
-    fn collect(&self) -> Option<Collecting<'_>> {
+    fn gather(&self) -> Option<Gathering<'_>> {
         None
     }
 

@@ -38,8 +38,8 @@ pub(crate) struct Backend {
     storage: Arc<dyn Storage>,
     /// Where packs wait while they are written to a slow storage.
     spool: Mutex<Option<Arc<Spool>>>,
-    /// Whether [`Backend::flush`] leaves it to [`Backend::flush_collected`] to wait.
-    is_collecting: AtomicBool,
+    /// Whether [`Backend::flush`] leaves it to [`Backend::flush_gathered`] to wait.
+    is_gathering: AtomicBool,
     failure: Mutex<Option<Error>>,
     /// Keys written by this process.
     keys: Mutex<Vec<Id>>,
@@ -65,7 +65,7 @@ impl Backend {
         Self {
             storage,
             spool: Mutex::default(),
-            is_collecting: AtomicBool::new(false),
+            is_gathering: AtomicBool::new(false),
             failure: Mutex::default(),
             keys: Mutex::default(),
             config: Mutex::default(),
@@ -191,19 +191,19 @@ impl Backend {
         })
     }
 
-    /// Waits until what was written is where it belongs, unless it is collected ([`Backend::collect`]).
+    /// Waits until what was written is where it belongs, unless it is gathered ([`Backend::gather`]).
     ///
     /// # Errors
     /// If it could not be written there.
     pub(crate) fn flush(&self) -> Result<()> {
-        if self.is_collecting.load(Ordering::Acquire) { Ok(()) } else { self.flush_collected() }
+        if self.is_gathering.load(Ordering::Acquire) { Ok(()) } else { self.flush_gathered() }
     }
 
-    /// Waits until what was written, and collected, is where it belongs.
+    /// Waits until what was written, and gathered, is where it belongs.
     ///
     /// # Errors
     /// If it could not be written there.
-    pub(crate) fn flush_collected(&self) -> Result<()> {
+    pub(crate) fn flush_gathered(&self) -> Result<()> {
         let spool = lock(&self.spool).clone();
         spool.map_or(Ok(()), |spool| self.kept(spool.flush()))
     }
@@ -213,7 +213,7 @@ impl Backend {
     /// every storage is slow: a disk that is busy, or none of the best, takes its time to sync.
     pub(crate) fn spool(&self, place: &SpoolPlace, is_held: bool) -> Option<Spooling<'_>> {
         let is_of_use = is_held || self.storage.is_slow();
-        if place.most == 0 || !is_of_use || self.is_collecting.load(Ordering::Acquire) {
+        if place.most == 0 || !is_of_use || self.is_gathering.load(Ordering::Acquire) {
             return None;
         }
         let spool = Spool::new(Arc::clone(&self.storage), place).inspect_err(|error| {
@@ -225,9 +225,9 @@ impl Backend {
 
     /// As [`Backend::spool`], for what is written by several runs while writers are held: none of them
     /// waits until it is where it belongs.
-    pub(crate) fn collect(&self, place: &SpoolPlace) -> Option<Spooling<'_>> {
+    pub(crate) fn gather(&self, place: &SpoolPlace) -> Option<Spooling<'_>> {
         let spooling = self.spool(place, true)?;
-        self.is_collecting.store(true, Ordering::Release);
+        self.is_gathering.store(true, Ordering::Release);
         Some(spooling)
     }
 
@@ -316,7 +316,7 @@ pub(crate) struct Spooling<'a>(&'a Backend);
 impl Drop for Spooling<'_> {
     fn drop(&mut self) {
         let spool = lock(&self.0.spool).take();
-        self.0.is_collecting.store(false, Ordering::Release);
+        self.0.is_gathering.store(false, Ordering::Release);
         if let Some(spool) = spool {
             spool.close();
         }

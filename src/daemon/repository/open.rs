@@ -55,21 +55,21 @@ pub(crate) struct OpenRepository {
     indexed: Mutex<Option<Arc<Indexed>>>,
     /// What was there when the index was asked for last, if that is not too large to keep.
     index: Mutex<Arc<Index>>,
-    /// The same, for as long as what is written is collected.
-    collected_index: Mutex<Option<Arc<Index>>>,
+    /// The same, for as long as what is written is gathered.
+    gathered_index: Mutex<Option<Arc<Index>>>,
     /// Pieces of files that are damaged.
     unread: Mutex<BTreeSet<DataId>>,
 }
 
-/// Collects what is written, until it is dropped.
-pub(crate) struct Collecting<'a> {
+/// Gathers what is written, until it is dropped.
+pub(crate) struct Gathering<'a> {
     repository: &'a OpenRepository,
     _spooling: Spooling<'a>,
 }
 
-impl Drop for Collecting<'_> {
+impl Drop for Gathering<'_> {
     fn drop(&mut self) {
-        *lock(&self.repository.collected_index) = None;
+        *lock(&self.repository.gathered_index) = None;
     }
 }
 
@@ -145,8 +145,8 @@ impl OpenRepository {
 
     fn with(backend: Arc<Backend>, key: MasterKey, config: ConfigFile) -> Self {
         let (indexed, index, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let collected_index = Mutex::default();
-        Self { backend, key, config, indexed, index, collected_index, unread }
+        let gathered_index = Mutex::default();
+        Self { backend, key, config, indexed, index, gathered_index, unread }
     }
 
     /// The key that opens the repository without the password.
@@ -186,7 +186,7 @@ impl OpenRepository {
     /// # Errors
     /// If the index can't be read.
     pub(crate) fn index(&self) -> Result<Arc<Index>> {
-        if let Some(index) = &*lock(&self.collected_index) {
+        if let Some(index) = &*lock(&self.gathered_index) {
             return Ok(Arc::clone(index));
         }
         let mut kept = lock(&self.index);
@@ -198,13 +198,13 @@ impl OpenRepository {
         Ok(index)
     }
 
-    /// Lets what several runs write wait at this place ([`Backend::collect`]). They all go by the index as it
+    /// Lets what several runs write wait at this place ([`Backend::gather`]). They all go by the index as it
     /// is now, so that none of them asks a storage that may be far.
-    pub(crate) fn collect(&self, place: &SpoolPlace) -> Option<Collecting<'_>> {
+    pub(crate) fn gather(&self, place: &SpoolPlace) -> Option<Gathering<'_>> {
         let index = self.index().ok()?;
-        let spooling = self.backend.collect(place)?;
-        *lock(&self.collected_index) = Some(index);
-        Some(Collecting { repository: self, _spooling: spooling })
+        let spooling = self.backend.gather(place)?;
+        *lock(&self.gathered_index) = Some(index);
+        Some(Gathering { repository: self, _spooling: spooling })
     }
 
     /// Writes the file of a snapshot, which makes it visible.

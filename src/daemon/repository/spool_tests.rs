@@ -246,7 +246,7 @@ fn what_several_runs_write_while_writers_are_held_waits_for_one_upload_after_the
     let storage: Arc<dyn Storage> = Arc::clone(&scene.storage) as _;
     let backend = Backend::on(storage);
     let place = SpoolPlace { most: 10 * PACK as u64, ..scene.place.clone() };
-    let collecting = backend.collect(&place).unwrap();
+    let gathering = backend.gather(&place).unwrap();
     let mut written = Vec::new();
     for run in 1..=2 {
         assert!(backend.spool(&place, true).is_none(), "a run has no spool of its own");
@@ -258,8 +258,8 @@ fn what_several_runs_write_while_writers_are_held_waits_for_one_upload_after_the
     }
     assert!(scene.written().is_empty());
     scene.open();
-    backend.flush_collected().unwrap();
+    backend.flush_gathered().unwrap();
     assert_eq!(scene.written().len(), written.len());
-    drop(collecting);
+    drop(gathering);
     assert!(backend.spool(&place, true).is_some());
 }

@@ -67,41 +67,41 @@ async fn was_held(scene: &Scene, url: &BackupUrl) -> bool {
 #[tokio::test]
 async fn volumes_are_read_again_after_the_last_of_them_and_held_once() {
     let (scene, engine) =
-        with_volumes(&[("a", json!({})), ("b", json!({})), ("c", json!({}))], (HOUR, false));
-    let made = backed_up(&scene, &["a", "b", "c"]).await;
-    for (url, volume) in made.iter().zip(["a", "b", "c"]) {
+        with_volumes(&[("va", json!({})), ("vb", json!({})), ("vc", json!({}))], (HOUR, false));
+    let made = backed_up(&scene, &["va", "vb", "vc"]).await;
+    for (url, volume) in made.iter().zip(["va", "vb", "vc"]) {
         let url = url.as_ref().unwrap();
         assert_eq!(url.volume(), Some(volume));
         assert!(was_held(&scene, url).await);
     }
-    let done = "pause c-a, pause c-b, pause c-c, unpause c-c, unpause c-b, unpause c-a";
+    let done = "pause c-va, pause c-vb, pause c-vc, unpause c-vc, unpause c-vb, unpause c-va";
     assert_eq!(engine.acts(), done);
 }
 
 #[tokio::test]
 async fn a_container_that_can_not_be_held_keeps_no_other_volume_from_it() {
     let odd = json!({ "convoy-backups.hold": "stop" });
-    let (scene, engine) = with_volumes(&[("a", json!({})), ("b", odd.clone())], (HOUR, false));
-    goes_with_its_end(&engine, "c-b");
-    let made = backed_up(&scene, &["a", "b"]).await;
+    let (scene, engine) = with_volumes(&[("va", json!({})), ("vb", odd.clone())], (HOUR, false));
+    goes_with_its_end(&engine, "c-vb");
+    let made = backed_up(&scene, &["va", "vb"]).await;
     assert!(was_held(&scene, made[0].as_ref().unwrap()).await);
     assert!(made[1].as_ref().unwrap_err().message.contains("--rm"));
-    assert_eq!(engine.acts(), "pause c-a, unpause c-a");
+    assert_eq!(engine.acts(), "pause c-va, unpause c-va");
     // Where it is to be read all the same, the others are held, and it is not.
-    let (scene, engine) = with_volumes(&[("a", json!({})), ("b", odd)], (HOUR, true));
-    goes_with_its_end(&engine, "c-b");
-    let made = backed_up(&scene, &["a", "b"]).await;
+    let (scene, engine) = with_volumes(&[("va", json!({})), ("vb", odd)], (HOUR, true));
+    goes_with_its_end(&engine, "c-vb");
+    let made = backed_up(&scene, &["va", "vb"]).await;
     assert!(was_held(&scene, made[0].as_ref().unwrap()).await);
     assert!(!was_held(&scene, made[1].as_ref().unwrap()).await);
-    assert_eq!(engine.acts(), "pause c-a, unpause c-a");
+    assert_eq!(engine.acts(), "pause c-va, unpause c-va");
 }
 
 #[tokio::test]
 async fn a_hold_that_fails_is_not_tried_for_each_volume() {
-    let (scene, engine) = with_volumes(&[("a", json!({})), ("b", json!({}))], (HOUR, false));
+    let (scene, engine) = with_volumes(&[("va", json!({})), ("vb", json!({}))], (HOUR, false));
     engine.with(|contents| {
         contents.faults.refused = Some(("pause", "403 Forbidden", "not allowed"));
     });
-    assert!(backed_up(&scene, &["a", "b"]).await.iter().all(Result::is_err));
-    assert_eq!(engine.acts().matches("pause c-a").count(), 0, "{}", engine.acts());
+    assert!(backed_up(&scene, &["va", "vb"]).await.iter().all(Result::is_err));
+    assert_eq!(engine.acts().matches("pause c-va").count(), 0, "{}", engine.acts());
 }

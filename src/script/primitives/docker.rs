@@ -35,7 +35,7 @@ pub(crate) mod functions {
     /// holds nothing, with `timeout` where the time was over too soon, and with what the function throws.
     ///
     /// ```rhai
-    /// let size = docker::quiesced(["vol1"], || convoy::volume("vol1").Size);
+    /// docker::quiesced(["vol1"], || convoy::create_snapshot("vol1"));
     /// ```
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn quiesced(
