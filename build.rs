@@ -17,8 +17,8 @@ use std::{
 const ARCHIVED: &str = "$Format:%H %ct$";
 
 /// What a binary is made of, besides the compiler.
-const SOURCES: [&str; 6] =
-    ["src", "scripts-rhai", "crontab", "build.rs", "Cargo.toml", "Cargo.lock"];
+const SOURCES: [&str; 7] =
+    ["src", "scripts-rhai", "crontab", "packaging/man", "build.rs", "Cargo.toml", "Cargo.lock"];
 
 fn main() -> io::Result<()> {
     for variable in ["CONVOY_BACKUPS_COMMIT", "SOURCE_DATE_EPOCH"] {

@@ -12,6 +12,7 @@ mod exec_output;
 mod exec_tests;
 mod failure;
 mod holding;
+mod links;
 mod model;
 mod own;
 mod selection;
@@ -46,7 +47,7 @@ pub(crate) use commands::{
 pub(crate) use containers::{Answered, ContainerState, How};
 pub(crate) use events::Event;
 pub(crate) use exec::{Exec, Limit};
-pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, Writing, Written, writing};
+pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, Writing, Written, to_any, writing};
 pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL, is_anonymous_name};
 pub(crate) use own::Own;
 pub(crate) use selection::{
@@ -106,7 +107,9 @@ impl Engine {
         within: Duration,
     ) -> Result<(Listed<EngineVolume>, Listed<Container>)> {
         let until = Instant::now() + within;
-        Ok((self.volumes_until(until)?, self.containers_until(until)?))
+        let (volumes, mut containers) = (self.volumes_until(until)?, self.containers_until(until)?);
+        links::follow_links(&mut containers.known, &volumes.known);
+        Ok((volumes, containers))
     }
 
     /// A volume of this name, of whichever driver.

@@ -20,7 +20,7 @@ use rustix::fs::{CWD, RenameFlags};
 use crate::error::{Error, Result};
 pub(crate) use changes::first_changed;
 pub(crate) use count::count_files;
-pub(crate) use look::{Look, Unanswered, look_at};
+pub(crate) use look::{Look, Unanswered, look_at, look_at_each};
 pub(crate) use mounts::mounts_in;
 pub(crate) use removal::{FOLDER, remove_all};
 

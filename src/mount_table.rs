@@ -1,6 +1,7 @@
 //! The mounts that this process sees, by `/proc/self/mountinfo`.
 
 use std::{
+    collections::HashSet,
     ffi::OsString,
     fs, io,
     os::unix::ffi::{OsStrExt as _, OsStringExt as _},
@@ -36,11 +37,11 @@ pub(crate) fn mounts() -> io::Result<Vec<MountPoint>> {
 }
 
 fn parse(table: &[u8]) -> Vec<MountPoint> {
-    let mut mounts: Vec<MountPoint> = Vec::new();
-    for mount in table.split(|byte| *byte == b'\n').filter_map(line) {
-        mounts.retain(|earlier| earlier.path != mount.path);
-        mounts.push(mount);
-    }
+    let mut mounts: Vec<_> = table.split(|byte| *byte == b'\n').filter_map(line).collect();
+    let mut seen = HashSet::new();
+    mounts.reverse();
+    mounts.retain(|mount| seen.insert(mount.path.clone()));
+    mounts.reverse();
     mounts
 }
 
@@ -84,6 +85,22 @@ pub(crate) fn at_or_below<'a>(
 pub(crate) fn holding<'a>(mounts: &'a [MountPoint], path: &Path) -> Option<&'a MountPoint> {
     let above = mounts.iter().filter(|mount| path.starts_with(&mount.path));
     above.max_by_key(|mount| mount.path.components().count())
+}
+
+/// The paths of all mounts, to find the one that holds a path among many.
+#[derive(Debug, Default)]
+pub(crate) struct MountPaths(HashSet<PathBuf>);
+
+impl MountPaths {
+    /// Those that there are now; none if the system has no list.
+    pub(crate) fn now() -> Self {
+        Self(mounts().unwrap_or_default().into_iter().map(|mount| mount.path).collect())
+    }
+
+    /// The mount that holds a path, by the path's own words.
+    pub(crate) fn holding<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+        path.ancestors().find(|above| self.0.contains(*above))
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@ use crate::support::{
 both_ways! {
     containers_stand_still_while_their_volume_is_read_and_the_backup_says_for_how_long
     a_container_that_cannot_stand_still_fails_the_backup_unless_a_live_one_will_do
+    all_volumes_of_a_project_are_read_in_one_hold
 }
 
 const BACKUP: &str = "backup --create-snapshot";
@@ -83,6 +84,40 @@ fn containers_stand_still_while_their_volume_is_read_and_the_backup_says_for_how
     site.run("snapshot --volume shop_db").ok();
     assert_eq!(engine.acts(), DONE);
     assert!(are_as_before(&engine));
+}
+
+fn all_volumes_of_a_project_are_read_in_one_hold(way: Way) {
+    let (site, engine) = shop();
+    let shop = json!({ "com.docker.compose.project": "shop" });
+    let files = engine.volume("shop_files", &shop, &json!(null));
+    fs::write(files.join("picture"), "of a shop").unwrap();
+    let odd = json!({ "com.docker.compose.project": "shop", "convoy-backups.hold": "odd" });
+    engine.volume("shop_odd", &odd, &json!(null));
+    let uses = json!({
+        "com.docker.compose.project": "shop",
+        "com.docker.compose.service": "uploads",
+        "com.docker.compose.depends_on": "web:service_started:true",
+    });
+    engine.container("shop-uploads-1", "running", &uses, &["shop_files", "shop_odd"]);
+    let site = way.of(site);
+    for _ in 0..2 {
+        let ran = site.run("backup --project shop");
+        assert!(ran.code == 3 && ran.err.contains("must be pause, stop or none"), "{ran:?}");
+        assert_eq!(
+            engine.acts(),
+            "pause shop-uploads-1, stop shop-web-1, pause shop-db-1, unpause shop-db-1, start shop-web-1, unpause shop-uploads-1"
+        );
+    }
+    for (volume, count) in [("shop_db", 2), ("shop_files", 2), ("shop_odd", 0)] {
+        assert_eq!(site.backups(volume).len(), count, "{volume}");
+    }
+    let held = &site.run("backups --volume shop_files --json").json()[0]["HeldContainers"];
+    assert!(held.as_str().unwrap().contains("shop-uploads-1"), "{held}");
+    let url = &site.backups("shop_files")[0];
+    site.run(&format!("restore --volume copy --backupurl {url}")).ok();
+    let restored = site.path("docker/volumes/copy/_data/picture");
+    assert_eq!(fs::read_to_string(restored).unwrap(), "of a shop");
+    assert!(are_as_before(&engine) && engine.state("shop-uploads-1") == "running");
 }
 
 fn a_container_that_cannot_stand_still_fails_the_backup_unless_a_live_one_will_do(way: Way) {

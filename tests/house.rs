@@ -295,3 +295,43 @@ fn one_function_removes_folders_with_their_content() {
 fn no_files_use_each_other_in_a_circle() {
     assert_eq!(shown(&circles(&arrows(&sources()))), "");
 }
+
+/// Whether a path of the project is one of these, or in one.
+fn is_in(all: &[&str], path: &str) -> bool {
+    all.iter().any(|part| path == *part || path.starts_with(&format!("{part}/")))
+}
+
+#[test]
+fn what_the_program_is_built_from_is_in_the_context_of_its_image() {
+    let top = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let rules = fs::read_to_string(top.join(".dockerignore")).unwrap();
+    let context: Vec<_> = rules.lines().filter_map(|line| line.strip_prefix('!')).collect();
+    let build = fs::read_to_string(top.join("build.rs")).unwrap();
+    let sources = build.split_once("const SOURCES").unwrap().1.split_once(';').unwrap().1;
+    let sources: Vec<_> =
+        sources.split_once(';').unwrap().0.split('"').skip(1).step_by(2).collect();
+    assert!(sources.iter().all(|source| is_in(&context, source)), "{sources:?} {context:?}");
+    let mut folders = vec![top.join("src")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+                continue;
+            }
+            let text = fs::read_to_string(&path).unwrap_or_default();
+            let included = text.split("include_str!(\"").chain(text.split("include_bytes!(\""));
+            for file in included.filter_map(|rest| rest.split_once("\")")).map(|(file, _)| file) {
+                let Ok(file) = folder.join(file).canonicalize() else { continue };
+                let file = file.strip_prefix(top.canonicalize().unwrap()).unwrap().to_owned();
+                let file = file.to_str().unwrap();
+                if !file.starts_with("tests/") && !path.to_string_lossy().contains("tests") {
+                    assert!(is_in(&context, file), "{file} of {}", path.display());
+                    assert!(is_in(&sources, file), "{file} of {}", path.display());
+                    files += 1;
+                }
+            }
+        }
+    }
+    assert!(files > 1);
+}

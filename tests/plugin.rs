@@ -22,6 +22,7 @@ both_ways! {
     a_restore_into_the_name_that_docker_removed_keeps_what_was_there
     what_docker_removed_does_not_come_back_into_a_new_volume_of_its_name
     a_volume_without_a_name_goes_with_its_container_unless_something_of_it_was_saved
+    a_volume_that_somebody_gave_a_name_as_docker_makes_them_is_backed_up
     doctor_knows_whom_it_speaks_to_and_that_backups_are_not_encrypted
 }
 
@@ -123,8 +124,23 @@ fn another_engines_containers_say_nothing_of_our_volumes(way: Way) {
     engine.with(|contents| contents.containers.clear());
     let site = way.of(site);
     assert!(!mount_point(&site).is_empty());
-    site.run("unmount --volume k1").ok();
+    let unmounted = site.run("unmount --volume k1").ok();
+    let log = fs::read_to_string(site.path("owner.log")).unwrap_or_default();
+    let words = "does not know volume \"k1\"";
+    assert!(unmounted.err.contains(words) || log.contains(words), "{unmounted:#?} {log}");
     assert!(mount_point(&site).is_empty());
+}
+
+fn a_volume_that_somebody_gave_a_name_as_docker_makes_them_is_backed_up(way: Way) {
+    let (given, made) = ("0123456789abcdef".repeat(4), "fedcba9876543210".repeat(4));
+    let site = Site::builtin().owned();
+    docker(&site, "Create", &json!({ "Name": made }));
+    let site = way.of(site.released());
+    site.create(&given, &[("file", "content")]);
+    site.run("backup").ok();
+    assert_eq!(site.backups(&given).len(), 1);
+    assert!(site.backups(&made).is_empty());
+    site.run("status").ok();
 }
 
 #[test]

@@ -19,8 +19,8 @@ use async_trait::async_trait;
 
 use crate::{
     convoy::{
-        Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
-        Name, NewVolume, Snapshot, Volume, identity,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
+        Mount, Name, NewVolume, Snapshot, Volume, identity,
     },
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -141,7 +141,7 @@ forward! {
     Read backup(url: &BackupUrl) -> Backup;
     Read inspect_backups(urls: &[BackupUrl]) -> Vec<Result<Backup>>;
     Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
-    Write back_up(volume: &Name, snapshot: &Name, destination: &Destination) -> BackupUrl;
+    Write back_up(volumes: &[AsItIs], destination: &Destination) -> Vec<Result<BackupUrl>>;
     Write delete_backup(url: &BackupUrl, required: &[BackupUrl]) -> ();
 }
 

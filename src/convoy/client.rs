@@ -33,8 +33,8 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, REQUIRED, Snapshot, Volume, identity, route,
+    AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
+    Name, NewVolume, REQUIRED, Snapshot, Volume, identity, route,
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -355,17 +355,19 @@ impl Daemon for Client {
 
     async fn back_up(
         &self,
-        volume: &Name,
-        snapshot: &Name,
+        volumes: &[AsItIs],
         destination: &Destination,
-    ) -> Result<BackupUrl> {
+    ) -> Result<Vec<Result<BackupUrl>>> {
         let mut body = self.backup_fields(destination.as_str(), destination);
-        body.insert("VolumeName".into(), volume.as_str().into());
-        body.insert("SnapshotName".into(), snapshot.as_str().into());
+        let names = |name: fn(&AsItIs) -> &Name| -> Value {
+            volumes.iter().map(|volume| Value::from(name(volume).as_str())).collect()
+        };
+        body.insert("VolumeNames".into(), names(|volume| &volume.volume));
+        body.insert("SnapshotNames".into(), names(|volume| &volume.snapshot));
         let call = self.post(route::VOLUMES_BACKUP, body.into(), self.deadlines().long_write);
         let request = call.request();
         let body = self.send(call).await?;
-        answer::backup_url(&body).map_err(|error| error.with_request(request))
+        answer::backup_urls(&body, volumes.len()).map_err(|error| error.with_request(request))
     }
 
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {

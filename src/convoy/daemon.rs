@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{
-    Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount, Name,
+    AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount, Name,
     NewVolume, Snapshot, Volume,
 };
 use crate::error::Result;
@@ -111,15 +111,16 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// `POST /backups/create`: copies a snapshot to a destination and returns the new backup's URL.
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl>;
 
-    /// Writes a volume as it is now to a destination, and returns the new backup's URL. The backup
-    /// is of a snapshot of this name, which does not stay. Our server answers `POST
-    /// /volumes/backup`. Convoy has no such route ([`Capabilities::backs_up_volumes`]).
+    /// Writes volumes as they are now to a destination, each as a backup of its own. What writes to
+    /// any of them is held still at the same time, where it is held at all. The answers are the
+    /// backups' URLs, in the order of `volumes`; one that fails does not stop the others. The outer
+    /// error is about all of them. Our server answers `POST /volumes/backup`. Convoy has no such
+    /// route ([`Capabilities::backs_up_volumes`]).
     async fn back_up(
         &self,
-        volume: &Name,
-        snapshot: &Name,
+        volumes: &[AsItIs],
         destination: &Destination,
-    ) -> Result<BackupUrl>;
+    ) -> Result<Vec<Result<BackupUrl>>>;
 
     /// `DELETE /backups`: deletes a backup as long as those in `required`, which are at the same
     /// destination, are there. If one is not, nothing is deleted, and the error is a

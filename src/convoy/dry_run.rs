@@ -11,8 +11,8 @@ use async_trait::async_trait;
 use serde::Serialize;
 
 use super::{
-    ApiTime, Backup, BackupUrl, COMMANDS, Capabilities, Changes, Daemon, Destination, DriverInfo,
-    HOLD, Info, MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs,
+    ApiTime, AsItIs, Backup, BackupUrl, COMMANDS, Capabilities, Changes, Daemon, Destination,
+    DriverInfo, HOLD, Info, MOMENT, Mount, Name, NewVolume, Snapshot, VOLUME_ID, Volume, ebs,
     extent::BACKUP_SIZE, refusal, url::DestinationKind,
 };
 use crate::{
@@ -144,6 +144,24 @@ impl DryRun {
         };
         let commands = volume.told(COMMANDS).map(|told| format!(", and {told}"));
         Ok(held + commands.as_deref().unwrap_or_default())
+    }
+
+    /// Notes a backup that would be made of a volume as it is now.
+    async fn pretend_back_up(
+        &self,
+        volume: &Name,
+        snapshot: &Name,
+        destination: &Destination,
+    ) -> Result<BackupUrl> {
+        let snapshot = Snapshot {
+            name: snapshot.to_string(),
+            volume_name: volume.to_string(),
+            created_time: self.now(),
+            ..Snapshot::default()
+        };
+        let text = format!("back up \"{volume}\" to {destination}");
+        let step = ("back_up", format!("{text}{}", self.held_meanwhile(volume).await?));
+        self.pretend_backup(step, &snapshot, destination).await
     }
 
     /// Notes a backup that would be made.
@@ -454,19 +472,14 @@ impl Daemon for DryRun {
 
     async fn back_up(
         &self,
-        volume: &Name,
-        snapshot: &Name,
+        volumes: &[AsItIs],
         destination: &Destination,
-    ) -> Result<BackupUrl> {
-        let snapshot = Snapshot {
-            name: snapshot.to_string(),
-            volume_name: volume.to_string(),
-            created_time: self.now(),
-            ..Snapshot::default()
-        };
-        let text = format!("back up \"{volume}\" to {destination}");
-        let step = ("back_up", format!("{text}{}", self.held_meanwhile(volume).await?));
-        self.pretend_backup(step, &snapshot, destination).await
+    ) -> Result<Vec<Result<BackupUrl>>> {
+        let mut made = Vec::new();
+        for AsItIs { volume, snapshot } in volumes {
+            made.push(self.pretend_back_up(volume, snapshot, destination).await);
+        }
+        Ok(made)
     }
 
     async fn delete_backup(&self, url: &BackupUrl, _required: &[BackupUrl]) -> Result<()> {

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 /// The field with the built-in daemon's id of a volume, in the volume's `DriverInfo` and in its
 /// backups. A name can be used again, an id never is. Convoy gives volumes no id.
 pub(crate) const VOLUME_ID: &str = "VolumeID";
+/// Whether somebody gave a volume its name, though it looks like one that Docker made: `true`.
+pub(crate) const NAMED: &str = "Named";
 
 /// The field in which the built-in daemon says how the moment is held that is read of a volume: in
 /// the `DriverInfo` of volumes and snapshots, and in backups. `live` says: not at all.

@@ -13,7 +13,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::{
-    ApiTime, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
+    ApiTime, AsItIs, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
     DriverInfo, Extent, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin, Plugin,
     SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
     guards::{KnownBackup, KnownBackups, KnownSources},
@@ -731,23 +731,26 @@ impl Daemon for MemoryDaemon {
 
     async fn back_up(
         &self,
-        volume: &Name,
-        snapshot: &Name,
+        volumes: &[AsItIs],
         destination: &Destination,
-    ) -> Result<BackupUrl> {
+    ) -> Result<Vec<Result<BackupUrl>>> {
         let act = |state: &mut State| {
-            state.volume(volume.as_str())?;
-            let taken = Snapshot {
-                name: snapshot.to_string(),
-                volume_name: volume.to_string(),
-                created_time: state.now(),
-                driver_info: state.extents.get(volume.as_str()).map(snapshot_info),
-                ..Snapshot::default()
+            let mut back_up = |AsItIs { volume, snapshot }: &AsItIs| {
+                state.volume(volume.as_str())?;
+                let taken = Snapshot {
+                    name: snapshot.to_string(),
+                    volume_name: volume.to_string(),
+                    created_time: state.now(),
+                    driver_info: state.extents.get(volume.as_str()).map(snapshot_info),
+                    ..Snapshot::default()
+                };
+                state.make_backup(&taken, destination)
             };
-            state.make_backup(&taken, destination)
+            Ok(volumes.iter().map(&mut back_up).collect())
         };
-        let what = volume.as_str();
-        self.call("back_up", what, act, || lost_backup(what, destination))
+        let names: Vec<_> = volumes.iter().map(|of| of.volume.as_str()).collect();
+        let lost = || names.iter().map(|volume| Ok(lost_backup(volume, destination))).collect();
+        self.call("back_up", &names.join(" "), act, lost)
     }
 
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {

@@ -8,6 +8,7 @@
 //! them. The [`model`] keeps the daemon's own field names, so that a script returns the daemon's
 //! native JSON. [`names`], [`url`] and [`time`] parse what the daemon writes, in one place.
 
+mod answered;
 mod backup;
 pub(crate) mod client;
 mod daemon;
@@ -17,7 +18,6 @@ mod extensions;
 mod extent;
 pub(crate) mod guards;
 pub(crate) mod identity;
-mod inspected;
 mod loss;
 #[cfg(test)]
 pub(crate) mod memory;
@@ -34,18 +34,18 @@ mod source_mounts;
 pub(crate) mod time;
 pub(crate) mod url;
 
+pub(crate) use answered::{Answered, INSPECTION_TIME};
 pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
     COMMANDS, CONTAINERS, Capabilities, DOCKER_DRIVER, ENCRYPTED, FOLDER_DRIVER, FORGOTTEN, HINT,
-    HOLD, KIND, LIVE_DATABASE, MOMENT, MOMENT_NOTE, NOT_BACKED_UP, NOTE, NotBackedUp,
+    HOLD, KIND, LIVE_DATABASE, MOMENT, MOMENT_NOTE, NAMED, NOT_BACKED_UP, NOTE, NotBackedUp,
     NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROGRAM, PROJECT, REQUIRED, ROOT_ID, SERVICE,
     VOLUME_ID, route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
-pub(crate) use inspected::{INSPECTION_TIME, Inspected};
 pub(crate) use loss::lost_nearly_all;
-pub(crate) use model::{Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
+pub(crate) use model::{AsItIs, Changes, DriverInfo, Info, Mount, NewVolume, Snapshot, Volume};
 pub(crate) use moment_record::{DumpRecord, MomentRecord};
 pub(crate) use names::{Name, snapshot_time};
 pub(crate) use plugin::Plugin;

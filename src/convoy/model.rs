@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{
-    ApiTime, BackupUrl, DOCKER_DRIVER, ENCRYPTED, Extent, MomentRecord, NOT_BACKED_UP, NOTE, Name,
-    NotBackedUp, NotBackedUpKind, PROBLEM, PROGRAM, VOLUME_ID,
+    ApiTime, BackupUrl, DOCKER_DRIVER, ENCRYPTED, Extent, MomentRecord, NAMED, NOT_BACKED_UP, NOTE,
+    Name, NotBackedUp, NotBackedUpKind, PROBLEM, PROGRAM, VOLUME_ID,
     extent::{DOUBT, SNAPSHOT_SIZE},
     names,
 };
@@ -138,7 +138,8 @@ impl Volume {
     /// Whether Docker made it for a container that did not name it. Of Docker's own, the driver `docker`
     /// has those that somebody asked for.
     pub(crate) fn is_unnamed(&self) -> bool {
-        self.driver != DOCKER_DRIVER && is_anonymous_name(&self.name)
+        let is_named = || self.told(NAMED) == Some("true");
+        self.driver != DOCKER_DRIVER && is_anonymous_name(&self.name) && !is_named()
     }
 
     /// The snapshots that were taken since this volume exists, newest first. A daemon keeps the
@@ -267,6 +268,14 @@ pub(crate) struct Mount {
     pub(crate) name: String,
     /// The folder with its files.
     pub(crate) mount_point: String,
+}
+
+/// A volume that is to be backed up as it is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct AsItIs {
+    pub(crate) volume: Name,
+    /// The name of the snapshot that the backup is of. It does not stay.
+    pub(crate) snapshot: Name,
 }
 
 /// What a new volume should be like.

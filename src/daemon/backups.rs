@@ -36,5 +36,6 @@ mod record;
 mod restore;
 mod written;
 
+pub(super) use back_up::ToBackUp;
 pub(super) use destinations::Destinations;
 pub(super) use record::StoredUrl;

@@ -13,8 +13,8 @@ use super::{
 use crate::{
     blocking,
     convoy::{
-        Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
-        Name, NewVolume, Plugin, Snapshot, Volume, identity, refusal::refused,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
+        Mount, Name, NewVolume, Plugin, Snapshot, Volume, identity, refusal::refused,
     },
     error::{ErrorKind, Result},
 };
@@ -273,16 +273,11 @@ impl Daemon for BuiltinDaemon {
 
     async fn back_up(
         &self,
-        volume: &Name,
-        snapshot: &Name,
+        volumes: &[AsItIs],
         destination: &Destination,
-    ) -> Result<BackupUrl> {
-        let (volume, snapshot, destination) =
-            (volume.to_string(), snapshot.clone(), destination.clone());
-        self.run("backing up the volume", move |operations| {
-            operations.back_up(&volume, &snapshot, &destination)
-        })
-        .await
+    ) -> Result<Vec<Result<BackupUrl>>> {
+        let (volumes, destination) = (volumes.to_vec(), destination.clone());
+        self.run("backing up", move |operations| operations.back_up(&volumes, &destination)).await
     }
 
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {

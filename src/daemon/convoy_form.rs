@@ -14,9 +14,10 @@ use super::{
 use crate::{
     convoy::{
         ApiTime, COMMANDS, CONTAINERS, DriverInfo, ENCRYPTED, HOLD, Info, LIVE_DATABASE, MOMENT,
-        MOMENT_NOTE, NOT_BACKED_UP, NOTE, PROBLEM, PROGRAM, PROJECT, SERVICE, SNAPSHOT_SIZE,
+        MOMENT_NOTE, NAMED, NOT_BACKED_UP, NOTE, PROBLEM, PROGRAM, PROJECT, SERVICE, SNAPSHOT_SIZE,
         Snapshot, VOLUME_ID, Volume,
     },
+    engine::is_anonymous_name,
     error::{Error, Result},
 };
 
@@ -73,13 +74,15 @@ impl ConvoyForm<'_> {
         let driver = self.drivers.of(&volume.driver);
         let path = driver.path(&volume.name).display().to_string();
         let problem = seen.problem.clone().map(|problem| (PROBLEM, problem));
+        // Convoy tells the size that was requested. Where none was, that of the files is of more use.
+        let size = Some(volume.size).filter(|size| *size > 0).or(volume.saved_bytes);
         let always = [
             ("Driver", volume.driver.clone()),
             (MOMENT, seen.offer.kind.as_str().to_owned()),
             ("MountPoint", if volume.mounted.is_mounted() { path.clone() } else { String::new() }),
             ("Path", path),
             ("PrepareForVM", volume.prepare_for_vm.to_string()),
-            ("Size", volume.size.to_string()),
+            ("Size", size.unwrap_or_default().to_string()),
             ("VolumeCreatedAt", self.time(volume.created).to_string()),
             (VOLUME_ID, volume.id()),
             ("VolumeName", volume.name.clone()),
@@ -91,6 +94,9 @@ impl ConvoyForm<'_> {
         let service = joined(SERVICE, users.services);
         let containers = joined(CONTAINERS, users.containers);
         let of_docker = project.into_iter().chain(service).chain(containers);
+        let has_given_name = volume.is_named || volume.driver == Folders::NAME;
+        let is_named = has_given_name && is_anonymous_name(&volume.name);
+        let named = is_named.then(|| (NAMED, true.to_string()));
         let note = seen.offer.why.clone().map(|why| (MOMENT_NOTE, why));
         let hold = seen.told.held.clone().map(|held| (HOLD, held));
         let database = seen.live_database.map(|database| (LIVE_DATABASE, database.to_owned()));
@@ -98,6 +104,7 @@ impl ConvoyForm<'_> {
         fields(
             always
                 .into_iter()
+                .chain(named)
                 .chain(note)
                 .chain(hold)
                 .chain(commands)

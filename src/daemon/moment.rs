@@ -165,9 +165,18 @@ impl Moments {
         Self { holds: Holds { commands, containers, limit, ..self.holds }, ..self }
     }
 
-    /// What writes to a place, to be held still.
-    pub(in crate::daemon) fn still<'a>(&'a self, place: &'a Place) -> Still<'a> {
-        Still::new(&self.holds, place)
+    /// What writes to these places, to be held still at the same time.
+    pub(in crate::daemon) fn still<'a>(
+        &'a self,
+        places: impl IntoIterator<Item = &'a Place>,
+    ) -> Still<'a> {
+        Still::new(&self.holds, places.into_iter().collect())
+    }
+
+    /// Whether what writes to this place is held by the operator's commands, which hold for one place at
+    /// a time.
+    pub(in crate::daemon) fn is_held_alone(&self, place: &Place) -> bool {
+        self.holds.is_by_commands(place)
     }
 
     /// How what writes to each of these places is held while its moment is taken, and what is done in
@@ -181,8 +190,9 @@ impl Moments {
     /// # Errors
     /// If Docker does not answer, or a label makes no sense.
     pub(in crate::daemon) fn asked(&self, place: &Place) -> Result<Asked> {
-        let asked = self.holds.containers.as_ref().map(|containers| containers.asked(place));
-        asked.unwrap_or_else(|| Ok(Asked::default())).map_err(|error| told_of(&place.volume, error))
+        let Some(containers) = &self.holds.containers else { return Ok(Asked::default()) };
+        let asked = containers.asked(&[place]).map(|mut asked| asked.pop().unwrap_or_default());
+        asked.map_err(|error| told_of(&place.volume, error))
     }
 
     /// The engine with the containers; `None` if there is none.
@@ -195,7 +205,7 @@ impl Moments {
     /// # Errors
     /// If the run ends first.
     pub(in crate::daemon) fn turn(&self, place: &Place) -> Result<impl Sized + use<>> {
-        self.holds.turn(place)
+        self.holds.turn(&place.volume)
     }
 
     /// Tries again to release what earlier holds left. It is called in a turn.
@@ -318,21 +328,6 @@ impl<'a> Beginning<'a> {
     /// The kind that is tried first.
     pub(in crate::daemon) fn kind(&self) -> Kind {
         self.offer.kind
-    }
-
-    /// Takes the moment, while what writes to the files is held. A live one has no other moment than that
-    /// in which it is read, so nothing is held when this returns.
-    ///
-    /// # Errors
-    /// As [`Beginning::take`]; if it can't be held, or was let go on too early.
-    pub(in crate::daemon) fn take_held(self, still: &Still<'_>) -> Result<Moment<'a>> {
-        if self.kind() != Kind::Live {
-            still.hold()?;
-        }
-        let moment = self.take()?;
-        // Also where it became a live one: all of that is read without a hold first.
-        still.release()?;
-        Ok(moment)
     }
 
     /// Takes the moment. Where it can't be taken, the next kind is, with a warning; but the

@@ -15,7 +15,7 @@ use std::{
 use jiff::Timestamp;
 
 use super::{
-    backups::{Destinations, StoredUrl},
+    backups::{Destinations, StoredUrl, ToBackUp},
     convoy_form::ConvoyForm,
     driver::{
         Created, Docker, DockerVolume, Driver as _, Drivers, Folders, answers, refuse_destination,
@@ -38,14 +38,14 @@ use super::{
 use crate::{
     clock::Clock,
     convoy::{
-        BackupUrl, Changes, Destination, Mount, Name, NewVolume, Snapshot, Volume,
+        AsItIs, BackupUrl, Changes, Destination, Mount, Name, NewVolume, Snapshot, Volume,
         refusal::{
             folder_stays, makes_no_volumes, name_of_a_folder, no_snapshot, no_volume, refused,
             volume_not_found,
         },
     },
     engine::is_anonymous_name,
-    error::Result,
+    error::{Error, Result},
 };
 
 pub(super) use view::View;
@@ -254,6 +254,7 @@ impl Operations {
             labels: BTreeMap::new(),
             asked_for: false,
             size: new.size.unwrap_or(0),
+            saved_bytes: None,
             id: Some(new_id()),
             created: self.clock.now(),
             mounted: Mounted::default(),
@@ -261,6 +262,7 @@ impl Operations {
             restoring: None,
             forgotten: former.is_some(),
             goes_with_docker: false,
+            is_named: view != View::Plugin && is_anonymous_name(name),
             moved_from: None,
             snapshots: former.as_ref().map(|former| former.snapshots.clone()).unwrap_or_default(),
         };
@@ -271,6 +273,7 @@ impl Operations {
             // The files of the forgotten volume are still there, so this is the same volume again.
             if let Some(former) = former {
                 (volume.id, volume.created) = (former.id, former.created);
+                volume.saved_bytes = former.saved_bytes;
             }
         } else {
             volume.goes_with_docker = view == View::Plugin && is_anonymous_name(name);
@@ -400,27 +403,59 @@ impl Operations {
         })
     }
 
-    /// Backs up a volume as it is now, as a snapshot of this name that does not stay.
+    /// Backs up volumes as they are now, each as a snapshot that does not stay. One that fails does not
+    /// stop the others.
     pub(super) fn back_up(
         &self,
-        volume: &str,
-        snapshot: &Name,
+        volumes: &[AsItIs],
         destination: &Destination,
-    ) -> Result<BackupUrl> {
-        let name = snapshot.as_str();
-        let in_use = |state: &VolumeState| state.name == name || state.snapshots.contains_key(name);
-        let Some(_reserved) = self.volumes.reserve(name, in_use) else {
-            return Err(refused(format!("Snapshot name {name} already exists")));
+    ) -> Result<Vec<Result<BackupUrl>>> {
+        let reserve = |AsItIs { snapshot, .. }: &AsItIs| {
+            let name = snapshot.as_str();
+            let in_use =
+                |state: &VolumeState| state.name == name || state.snapshots.contains_key(name);
+            let taken = || refused(format!("Snapshot name {name} already exists"));
+            self.volumes.reserve(name, in_use).ok_or_else(taken)
         };
+        let _reserved = volumes.iter().map(reserve).collect::<Result<Vec<_>>>()?;
         let repository = self.destinations.at(destination)?;
-        self.volumes.exclusively(volume, || {
-            self.is_saved(volume)?;
-            let state = self.volumes.find(volume).ok_or_else(|| no_volume(volume))?;
-            self.refuse_destination_in(&state, destination)?;
+        let names: Vec<_> = volumes.iter().map(|of| of.volume.as_str()).collect();
+        self.volumes.all_exclusively(&names, || {
+            let to_back_up = |AsItIs { volume, snapshot }: &AsItIs| {
+                let (name, snapshot) = (volume.as_str(), snapshot.clone());
+                self.is_saved(name)?;
+                let volume = self.volumes.find(name).ok_or_else(|| no_volume(name))?;
+                self.refuse_destination_in(&volume, destination)?;
+                Ok(ToBackUp { volume, snapshot })
+            };
+            let found: Vec<Result<ToBackUp>> = volumes.iter().map(to_back_up).collect();
+            let mut results: Vec<_> =
+                found.iter().map(|found| found.as_ref().err().cloned().map(Err)).collect();
+            let found: Vec<_> = found.into_iter().flatten().collect();
             let reader = Reader { drivers: &self.drivers, moments: &self.moments };
-            let backup = repository.back_up(&state, snapshot, reader, || self.now())?;
-            Ok(BackupUrl::stored(destination, &backup, &Name::volume(volume)?))
+            let made = match found.as_slice() {
+                // Nothing is made at the destination.
+                [] => Vec::new(),
+                found => repository.back_up(found, reader, || self.now())?,
+            };
+            let mut made = made.into_iter();
+            for (of, result) in volumes.iter().zip(&mut results) {
+                if result.is_none() {
+                    let backed_up = made.next().unwrap_or_else(|| Err(Error::internal("lost")));
+                    *result = Some(backed_up.map(|made| {
+                        self.remember_size(&of.volume, made.bytes);
+                        BackupUrl::stored(destination, &made.backup, &of.volume)
+                    }));
+                }
+            }
+            Ok(results.into_iter().flatten().collect())
         })
+    }
+
+    /// Remembers the size of a volume's files.
+    fn remember_size(&self, volume: &Name, bytes: u64) {
+        let saved = self.volumes.update(volume.as_str(), |now| now.saved_bytes = Some(bytes));
+        saved.unwrap_or_else(|error| log::debug!("the size is not remembered: {error}"));
     }
 
     /// Refuses a destination that is in the volume, or around it.

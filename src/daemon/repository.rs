@@ -21,7 +21,7 @@ mod spool;
 mod storage;
 
 pub(super) use access::{Access, tags};
-pub(super) use backend::Backend;
+pub(super) use backend::{Backend, Spooling};
 pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
 pub(super) use folder_entries::FolderEntries;
 pub(super) use index::{HexHash, Index, Location};

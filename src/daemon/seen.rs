@@ -1,6 +1,6 @@
 //! What is seen of the places of volumes, of each within a limit: the share of one may not answer.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, path::PathBuf};
 
 use super::{
     database::database_in,
@@ -8,7 +8,7 @@ use super::{
     moment::{Kind, Moments, Offer, Place, Told},
     state::VolumeState,
 };
-use crate::files::Look;
+use crate::files::look_at_each;
 
 /// What is seen of the place of a volume.
 pub(super) struct Seen {
@@ -62,16 +62,23 @@ fn live_databases(
     offers: &[Offer],
     told: &[Result<Told, String>],
 ) -> Vec<Option<&'static str>> {
-    let begin = |((place, offer), told): ((&Place, &Offer), &Result<Told, String>)| {
-        let told = told.as_ref().ok()?;
+    let mut databases = vec![None; places.len()];
+    let (mut numbers, mut unknown) = (Vec::new(), Vec::new());
+    for (number, ((place, offer), told)) in places.iter().zip(offers).zip(told).enumerate() {
+        let Ok(told) = told else { continue };
         let is_live = offer.kind == Kind::Live && told.held.is_none();
         if !is_live || told.has_dumps || !told.is_written {
-            return None;
+            continue;
         }
-        let (folder, by_image) = (place.folder.clone(), told.database);
-        let look = move || by_image.or_else(|| database_in(&folder));
-        Some(Look::begin(&place.folder, LISTED_WITHIN, look))
-    };
-    let begun: Vec<_> = places.iter().zip(offers).zip(told).map(begin).collect();
-    begun.into_iter().map(|look| look?.found().ok().flatten()).collect()
+        databases[number] = told.database;
+        if told.database.is_none() {
+            numbers.push(number);
+            unknown.push((place.folder.clone(), place.folder.clone()));
+        }
+    }
+    let looks = look_at_each(&unknown, LISTED_WITHIN, |folder: PathBuf| database_in(&folder));
+    for (number, seen) in numbers.into_iter().zip(looks) {
+        databases[number] = seen.ok().flatten();
+    }
+    databases
 }

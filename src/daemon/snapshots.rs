@@ -24,6 +24,7 @@ use rustic_core::{
     repofile::{Chunker, SnapshotFile, SnapshotId},
 };
 
+pub(super) use self::take::{Preparation, Turn};
 use super::{
     repository::{Access, Backend, OpenRepository, failure},
     root::Root,

@@ -43,6 +43,10 @@ pub(crate) struct VolumeState {
     pub(crate) asked_for: bool,
     /// The requested size in bytes, or 0 if none was requested. Nothing enforces the size.
     pub(crate) size: u64,
+    /// The size in bytes of its files when they were saved last; `None` of one that never was, or by
+    /// an older version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) saved_bytes: Option<u64>,
     /// Random; `None` for a volume that version 0.1.0 made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) id: Option<String>,
@@ -64,6 +68,9 @@ pub(crate) struct VolumeState {
     /// nothing of it was saved. Docker's own driver removes files, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(crate) goes_with_docker: bool,
+    /// Whether somebody gave it its name, though it looks like one that Docker made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) is_named: bool,
     /// The name that it had, while it is being given this one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) moved_from: Option<String>,
@@ -96,6 +103,7 @@ impl VolumeState {
             labels: BTreeMap::new(),
             asked_for: false,
             size: 0,
+            saved_bytes: None,
             id: Some(id),
             created,
             mounted: Mounted::default(),
@@ -103,6 +111,7 @@ impl VolumeState {
             restoring: None,
             forgotten: false,
             goes_with_docker: false,
+            is_named: false,
             moved_from: None,
             snapshots: BTreeMap::new(),
         }

@@ -44,11 +44,15 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
+        Self::with_labels(&json!({}))
+    }
+
+    fn with_labels(labels: &serde_json::Value) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let engine = FakeEngine::start(&folder.path().join("docker"));
         let files = engine.volume("db", &json!(null), &json!(null));
         fs::write(files.join("table"), "rows").unwrap();
-        engine.container("one", "running", &json!({}), &["db"]);
+        engine.container("one", "running", labels, &["db"]);
         let place = Place {
             volume: "db".into(),
             folder: files,
@@ -64,9 +68,12 @@ impl Scene {
     }
 
     fn moments(&self, limit: Duration, reads_unheld: bool) -> Moments {
+        self.moments_by(HoldPolicy::Pause, limit, reads_unheld)
+    }
+
+    fn moments_by(&self, policy: HoldPolicy, limit: Duration, reads_unheld: bool) -> Moments {
         let root = Root::make(&self.folder.path().join("root")).unwrap();
         root.make_folders().unwrap();
-        let policy = HoldPolicy::Pause;
         let at = ContainerHolds::at(&self.engine.socket);
         let containers = Some(ContainerHolds { policy, reads_unheld, limit, ..at });
         let options = HoldOptions { commands: None, containers, limit: HOUR };
@@ -74,10 +81,32 @@ impl Scene {
     }
 
     fn save(&self, moments: &Moments, parent: Option<Parent>) -> Result<Saved> {
-        let still = moments.still(&self.place);
+        let still = moments.still([&self.place]);
         let files = Files { folder: &self.place.folder, copies: None, still: Some(&still) };
         let source = Source { files, volume: "db", parent, extras: Extras::default() };
-        save_held(&self.repository, source, &NoProgress, None)
+        self.save_source(source)
+    }
+
+    /// How many packs there are when this call to the engine comes.
+    fn packs_at(&self, call: &str) -> std::sync::mpsc::Receiver<usize> {
+        let (seen, counted) = std::sync::mpsc::channel();
+        let folder = self.folder.path().join("repository");
+        let count = move |_: &mut crate::support::engine::Contents| {
+            _ = seen.send(packs(&folder));
+        };
+        let call = format!("POST /containers/{:064x}/{call}", 1);
+        self.engine.with(|contents| contents.before.push((call, Box::new(count))));
+        counted
+    }
+
+    /// As one volume is saved.
+    fn save_source(&self, source: Source<'_>) -> Result<Saved> {
+        let to = Target { repository: &self.repository, spool: None };
+        let mut unheld = Unheld::read(to, source, &NoProgress)?;
+        if source.files.still.map_or(Ok(false), Still::begin)? {
+            unheld = unheld.again(to, source)?;
+        }
+        unheld.save(to, source, &NoProgress)
     }
 }
 
@@ -95,21 +124,61 @@ fn all_that_changed_since_the_last_backup_is_read_before_anything_is_held() {
     let noise: Vec<u8> =
         (0..3_000_000_u32).flat_map(|it| it.wrapping_mul(it).to_le_bytes()).collect();
     fs::write(scene.place.folder.join("new"), noise).unwrap();
-    let repository = scene.folder.path().join("repository");
-    let before = packs(&repository);
-    let (seen, counted) = std::sync::mpsc::channel();
-    let folder = repository.clone();
-    let pause = move |_: &mut crate::support::engine::Contents| {
-        _ = seen.send(packs(&folder));
-    };
-    let call = format!("POST /containers/{:064x}/pause", 1);
-    scene.engine.with(|contents| contents.before.push((call, Box::new(pause))));
+    let before = packs(&scene.folder.path().join("repository"));
+    let counted = scene.packs_at("pause");
     let saved = scene.save(&moments, Some(Parent { tree, begun })).unwrap();
     assert!(counted.recv().unwrap() > before);
     assert_eq!(scene.engine.acts(), "pause one, unpause one, pause one, unpause one");
     // All readings count in what is told of it.
     assert_eq!((saved.summary.files_new, saved.summary.total_files_processed), (1, 2));
     assert!(saved.summary.data_added > 10_000_000 && saved.bytes_added > 0);
+}
+
+const DUMPS: &str = "head -c 3000000 /dev/urandom > volumes/db/_data/dump";
+
+#[test]
+fn what_a_command_before_writes_is_read_before_anything_is_held_and_the_rest_before_the_command() {
+    let labels =
+        json!({ "convoy-backups.exec-before": DUMPS, "convoy-backups.exec-after": "true" });
+    let scene = Scene::with_labels(&labels);
+    let (at_command, at_pause) = (scene.packs_at("exec"), scene.packs_at("pause"));
+    let saved = scene.save(&scene.moments(HOUR, false), None).unwrap();
+    let done = format!("exec in one: {DUMPS}, pause one, unpause one, exec in one: true");
+    assert_eq!((scene.engine.acts(), saved.files), (done, 2));
+    let at_command = at_command.recv().unwrap();
+    assert!(at_command > 0 && at_pause.recv().unwrap() > at_command);
+    // Also where nothing is held, and however long the reading takes.
+    let scene = Scene::with_labels(&labels);
+    let at_command = scene.packs_at("exec");
+    let moments = scene.moments_by(HoldPolicy::None, Duration::from_nanos(1), false);
+    assert_eq!(scene.save(&moments, None).unwrap().files, 2);
+    assert!(at_command.recv().unwrap() > 0);
+    assert_eq!(scene.engine.acts(), format!("exec in one: {DUMPS}, exec in one: true"));
+}
+
+#[test]
+fn commands_run_around_the_last_reading_of_what_is_read_as_it_is() {
+    let labels =
+        json!({ "convoy-backups.exec-before": DUMPS, "convoy-backups.exec-after": "true" });
+    let scene = Scene::with_labels(&labels);
+    let moments = scene.moments(Duration::from_nanos(1), true);
+    assert_eq!(scene.save(&moments, None).unwrap().files, 2);
+    assert_eq!(scene.engine.acts(), format!("exec in one: {DUMPS}, exec in one: true"));
+}
+
+#[test]
+fn what_is_held_together_is_read_in_one_limit() {
+    let scene = Scene::new();
+    let moments = scene.moments(HOUR, false);
+    let still = moments.still([&scene.place]);
+    let files = Files { folder: &scene.place.folder, copies: None, still: Some(&still) };
+    let source = Source { files, volume: "db", parent: None, extras: Extras::default() };
+    let to = Target { repository: &scene.repository, spool: None };
+    Unheld::read(to, source, &NoProgress).unwrap();
+    assert!(still.left() < HOUR);
+    still.needs(HOUR);
+    let error = Unheld::read(to, source, &NoProgress).err().unwrap();
+    assert!(error.message.contains("(of which the volumes that are held with it leave 0.0 s)"));
 }
 
 #[test]
@@ -136,10 +205,10 @@ fn what_cant_be_read_in_time_fails_or_is_read_as_it_is_before_anything_is_held()
     assert!(error.message.contains("volume \"db\": what changes in it can't be read"), "{error}");
     assert!(error.hint.unwrap().contains("raise BKUP_DOCKER_HOLD_MAX"));
     let moments = scene.moments(instant, true);
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     let files = Files { folder: &scene.place.folder, copies: None, still: Some(&still) };
     let source = Source { files, volume: "db", parent: None, extras: Extras::default() };
-    let saved = save_held(&scene.repository, source, &NoProgress, None).unwrap();
+    let saved = scene.save_source(source).unwrap();
     assert!(saved.files == 1 && still.stood().is_none());
     assert_eq!(scene.engine.acts(), "");
 }

@@ -81,8 +81,24 @@ impl Volumes {
         volume: &str,
         act: impl FnOnce() -> Result<T>,
     ) -> Result<T> {
-        let mutex = lock(&self.busy).entry(volume.to_owned()).or_default().clone();
-        let _busy = lock(&mutex);
+        self.all_exclusively(&[volume], act)
+    }
+
+    /// As [`Volumes::exclusively`], of several volumes.
+    pub(super) fn all_exclusively<T>(
+        &self,
+        volumes: &[&str],
+        act: impl FnOnce() -> Result<T>,
+    ) -> Result<T> {
+        let mut names = volumes.to_vec();
+        // In one order, so that two calls do not wait for each other.
+        names.sort_unstable();
+        names.dedup();
+        let mutexes: Vec<_> = {
+            let mut busy = lock(&self.busy);
+            names.iter().map(|name| busy.entry((*name).to_owned()).or_default().clone()).collect()
+        };
+        let _busy: Vec<_> = mutexes.iter().map(|mutex| lock(mutex)).collect();
         act()
     }
 

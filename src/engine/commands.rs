@@ -123,6 +123,12 @@ pub(crate) struct Asked {
 }
 
 impl Asked {
+    /// Whether there are commands before or after.
+    pub(crate) fn has_commands(&self) -> bool {
+        let has = |container: &Commands| container.before.is_some() || container.after.is_some();
+        self.containers.iter().any(has)
+    }
+
     pub(crate) fn has_dumps(&self) -> bool {
         self.containers.iter().any(|container| !container.dumps.is_empty())
     }

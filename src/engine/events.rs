@@ -6,12 +6,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Engine, HOLD_LABEL, failure};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// How long the engine may take to tell its events.
 const TOLD_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
-/// `{"type":["container","volume"],"event":["start","unpause","mount"]}`.
-const FILTERS: &str = "%7B%22type%22%3A%5B%22container%22%2C%22volume%22%5D%2C%22event%22%3A%5B%22start%22%2C%22unpause%22%2C%22mount%22%5D%7D";
+/// So many events an engine keeps, of all kinds. Where so many came, earlier ones may be lost, so all
+/// are asked for: a filter would hide how many there were.
+const KEPT: usize = 256;
 
 /// What happened by which something may write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,9 @@ struct Told {
     #[serde(default)]
     action: String,
     actor: Actor,
+    /// In nanoseconds since 1970.
+    #[serde(rename = "timeNano", default)]
+    time: i128,
 }
 
 #[derive(Deserialize)]
@@ -74,22 +78,25 @@ impl Engine {
     /// What was started, let go on or mounted in this stretch of time, which is over.
     ///
     /// # Errors
-    /// If the engine can't be reached, or does not tell.
+    /// If the engine can't be reached, does not tell, or may have lost some.
     pub(crate) fn events(&self, (since, until): (Timestamp, Timestamp)) -> Result<Vec<Event>> {
         let second = |time: Timestamp| {
             format!("{}.{:09}", time.as_second(), time.subsec_nanosecond().max(0))
         };
-        let route = format!(
-            "/events?since={}&until={}&stream=false&filters={FILTERS}",
-            second(since),
-            second(until)
-        );
-        let until = Instant::now() + TOLD_WITHIN;
-        let answer = self.call_until(&hyper::Method::GET, &route, None, until)?;
+        // What happened since may have taken the place of what is asked for.
+        let now = Timestamp::now().max(until);
+        let route = format!("/events?since={}&until={}&stream=false", second(since), second(now));
+        let within = Instant::now() + TOLD_WITHIN;
+        let answer = self.call_until(&hyper::Method::GET, &route, None, within)?;
         let told = serde_json::Deserializer::from_slice(&answer.body).into_iter::<Told>();
         let told: Vec<Told> = told.collect::<Result<_, _>>().map_err(|error| {
             failure::no_sense(&self.socket, &error.to_string()).with_request("GET /events")
         })?;
-        Ok(told.into_iter().filter_map(Told::event).collect())
+        if told.len() >= KEPT {
+            let message = format!("Docker keeps its last {KEPT} events, and there were as many");
+            return Err(Error::new(ErrorKind::Io, message).with_request("GET /events"));
+        }
+        let meanwhile = told.into_iter().filter(|told| told.time <= until.as_nanosecond());
+        Ok(meanwhile.filter_map(Told::event).collect())
     }
 }

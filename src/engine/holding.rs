@@ -1,6 +1,6 @@
 //! Which containers write to a folder, and how each is made to stand still. Pure.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::{Container, EngineVolume, How, model::ContainerMount, own::Own};
 use crate::error::{Error, Result};
@@ -107,6 +107,27 @@ pub(crate) fn writing(
     Ok(found)
 }
 
+/// What writes to any of many folders, by what writes to each.
+pub(crate) fn to_any(containers: &[Container], each: Vec<Writing>) -> Writing {
+    let mut all = Writing::default();
+    for Writing { writers, left_alone } in each {
+        for writer in writers {
+            match all.writers.iter_mut().find(|known| known.id == writer.id) {
+                None => all.writers.push(writer),
+                Some(known) if writer.how == How::Stop => known.how = How::Stop,
+                Some(_) => {}
+            }
+        }
+        all.left_alone.extend(left_alone);
+    }
+    let is_held = |id: &String| all.writers.iter().any(|writer| writer.id == *id);
+    all.left_alone.retain(|id| !is_held(id));
+    let held = containers.iter().filter(|container| is_held(&container.id)).collect();
+    let order: Vec<_> = in_order(held).into_iter().map(|container| &container.id).collect();
+    all.writers.sort_by_key(|writer| order.iter().position(|id| **id == writer.id));
+    all
+}
+
 /// Containers so that each comes before those that it depends on.
 fn in_order(mut left: Vec<&Container>) -> Vec<&Container> {
     left.sort_by_key(|container| container.name());
@@ -141,7 +162,10 @@ fn no_task_stops(container: &Container) -> Error {
         "container \"{}\" is a task of a Swarm service, which starts another where one is stopped",
         container.name()
     );
-    Error::configuration(message).with_hint(format!("use the label {HOLD_LABEL}=pause for it"))
+    let service = container.labels.get(SWARM_SERVICE).map_or("SERVICE", String::as_str);
+    Error::configuration(message).with_hint(format!(
+        "use the label {HOLD_LABEL}=pause for it: docker service update --container-label-add {HOLD_LABEL}=pause {service}"
+    ))
 }
 
 impl EngineVolume {
@@ -157,17 +181,26 @@ impl ContainerMount {
     /// engine also is in what is mounted above it: the containers that mount all volumes at once are
     /// tools.
     pub(super) fn is_of(&self, volume: Option<&EngineVolume>, folder: &Path) -> bool {
-        let is_known = self.source.has_root() && self.source != Path::new("/");
-        let is_inside = is_known && self.source.starts_with(folder);
+        let mut places = self.places().filter(|place| *place != Path::new("/"));
         match volume {
             Some(volume) => {
                 let name = self.name.as_deref() == Some(volume.name.as_str());
-                is_inside || (name && self.driver.as_deref().is_none_or(|it| it == volume.driver))
+                places.any(|place| place.starts_with(folder))
+                    || (name && self.driver.as_deref().is_none_or(|it| it == volume.driver))
             }
-            None => is_inside || (is_known && folder.starts_with(&self.source)),
+            None => places.any(|place| place.starts_with(folder) || folder.starts_with(place)),
         }
     }
+
+    /// Where its files are on the host, by each path that is known.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Path> {
+        let known = [Some(&self.source), self.real.as_ref()].into_iter().flatten();
+        known.map(PathBuf::as_path).filter(|place| place.has_root())
+    }
 }
+
+/// The label of a Swarm task's container with the name of its service.
+const SWARM_SERVICE: &str = "com.docker.swarm.service.name";
 
 impl Container {
     fn is_a_task(&self) -> bool {

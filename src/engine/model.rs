@@ -1,6 +1,9 @@
 //! What the engine tells of its volumes and containers. Fields that are not needed are not read.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    path::{Path, PathBuf},
+};
 
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 use serde_json::Value;
@@ -40,14 +43,23 @@ pub(crate) fn is_anonymous_name(name: &str) -> bool {
 }
 
 impl EngineVolume {
-    /// Whether nobody gave it a name: its container's image or command asked for some volume.
+    /// Whether nobody gave it a name: its container's image or command asked for some volume. Older
+    /// engines tell by its name alone, and give it no labels.
     pub(crate) fn is_anonymous(&self) -> bool {
-        self.labels.contains_key(ANONYMOUS_LABEL) || is_anonymous_name(&self.name)
+        let looks_so = || self.labels.is_empty() && is_anonymous_name(&self.name);
+        self.labels.contains_key(ANONYMOUS_LABEL) || looks_so()
     }
 
     /// Its compose project.
     pub(crate) fn project(&self) -> Option<&str> {
         self.labels.get(PROJECT_LABEL).map(String::as_str)
+    }
+
+    /// The folder of the host that it has by its options (`o=bind`).
+    pub(crate) fn bound(&self) -> Option<&Path> {
+        let option = |name: &str| self.options.get(name).map_or("", |value| value.trim());
+        let is_bind = |word: &str| matches!(word.trim(), "bind" | "rbind");
+        option("o").split(',').any(is_bind).then(|| Path::new(option("device")))
     }
 }
 
@@ -137,6 +149,9 @@ pub(crate) struct ContainerMount {
     /// The folder or file of the host.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) source: PathBuf,
+    /// Where its files really are, if another path leads there; see [`super::links`].
+    #[serde(skip)]
+    pub(super) real: Option<PathBuf>,
     /// Where the container has it.
     #[serde(default, deserialize_with = "null_is_empty")]
     pub(crate) destination: PathBuf,

@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::Container;
+use super::{Container, model::ContainerMount};
 use crate::files::real_path;
 
 /// Where an engine's socket is on most hosts.
@@ -74,10 +74,10 @@ impl Own {
     /// Whether a container has the engine's socket, or a folder that it is in: it may be what this
     /// program speaks through, and could not be let go on.
     pub(super) fn may_speak_through(&self, container: &Container) -> bool {
-        container.mounts.iter().map(|mount| &mount.source).any(|source| {
-            source.ends_with("docker.sock")
-                || source.ends_with("podman.sock")
-                || (source.has_root() && self.sockets.iter().any(|it| it.starts_with(source)))
+        container.mounts.iter().flat_map(ContainerMount::places).any(|place| {
+            place.ends_with("docker.sock")
+                || place.ends_with("podman.sock")
+                || self.sockets.iter().any(|it| it.starts_with(place))
         })
     }
 }

@@ -222,6 +222,9 @@ mod tests {
         assert_eq!(left_out(&all, "db", "local", None), None);
         assert_eq!(left_out(&all, &anonymous, "local", None), Some(LeftOut::Anonymous));
         assert_eq!(left_out(&all, &anonymous, "local", Some("true")), None);
+        let mut labelled_by_a_person = volume(&anonymous, "local", None);
+        labelled_by_a_person.labels.insert("com.docker.compose.volume".into(), "data".into());
+        assert_eq!(all.leaves_out(&labelled_by_a_person, &[]), None);
         assert_eq!(
             left_out(&all, "db", "convoy", Some("true")),
             Some(LeftOut::OtherDriver("convoy".into()))

@@ -166,3 +166,50 @@ fn a_container_that_could_not_be_frozen_is_asked_again_while_it_runs() {
     });
     assert_eq!(hold().unwrap_err().status, Some(500));
 }
+
+#[test]
+fn a_container_that_mounts_a_folder_by_another_path_is_known_to_write_to_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeEngine::start(&folder.path().join("docker"));
+    let (site, link) = (folder.path().join("site"), folder.path().join("link"));
+    std::fs::create_dir(&site).unwrap();
+    std::os::unix::fs::symlink(&site, &link).unwrap();
+    let mount = |source: &Path| json!([{ "Type": "bind", "Source": source, "RW": true }]);
+    fake.container("linked", "running", &json!({}), &[]);
+    fake.container("bound", "running", &json!({}), &["of_docker"]);
+    fake.container("other", "running", &json!({}), &[]);
+    let options = json!({ "type": "none", "o": "bind", "device": link });
+    fake.volume("of_docker", &json!(null), &options);
+    fake.with(|contents| {
+        contents.containers[0]["Mounts"] = mount(&link);
+        contents.containers[2]["Mounts"] = mount(&folder.path().join("elsewhere"));
+    });
+    let (volumes, containers) = Engine::at(&fake.socket).all(SOON).unwrap();
+    let real = site.canonicalize().unwrap();
+    let site = Written { volume: "site", folder: &site, real: &real };
+    let found = writing(&containers, site, &volumes, HoldPolicy::Pause, &Own::default()).unwrap();
+    let names: Vec<_> = found.writers.iter().map(|writer| writer.name.as_str()).collect();
+    assert_eq!(names, ["bound", "linked"]);
+    assert!(commands(&containers, site, &volumes).unwrap().is_written);
+}
+
+#[test]
+fn events_are_not_known_where_the_engine_may_have_lost_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let fake = FakeEngine::start(folder.path());
+    let engine = Engine::at(&fake.socket);
+    let begun = jiff::Timestamp::now();
+    let happens = |kind, action, count| {
+        let happen = |contents: &mut Contents| {
+            (0..count).for_each(|_| contents.happened(kind, action, "1", json!({}), "one"));
+        };
+        fake.with(happen);
+    };
+    happens("container", "start", 1);
+    let ended = jiff::Timestamp::now();
+    happens("container", "start", 1);
+    assert_eq!(engine.events((begun, ended)).unwrap().len(), 1, "the other one was later");
+    happens("container", "exec_start: test -e /ready", 254);
+    let error = engine.events((begun, ended)).unwrap_err();
+    assert!(error.message.contains("its last 256 events"), "{error}");
+}

@@ -4,7 +4,7 @@
 //! so that the threads left behind do not grow in number.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     path::{Path, PathBuf},
     sync::{
@@ -18,6 +18,7 @@ use std::{
 use crate::{
     blocking::no_thread,
     error::{Error, ErrorKind},
+    mount_table::MountPaths,
     scope,
     sync::lock,
 };
@@ -128,6 +129,70 @@ pub(crate) fn look_at<T: Send + 'static>(
     Look::begin(place, within, look).found()
 }
 
+/// So many looks go on at one mount at most, where many places on it are looked at.
+const LOOKS_A_MOUNT: usize = 4;
+
+/// Looks at many places, each with what is to be known of it there. Those on one mount share a few
+/// threads: where one of them does not answer, the others there seldom do, and are tried once more by
+/// themselves.
+///
+/// The answers are in the order of the places.
+pub(crate) fn look_at_each<I: Clone + Send + 'static, T: Send + 'static>(
+    places: &[(PathBuf, I)],
+    within: Duration,
+    look: impl Fn(I) -> T + Clone + Send + 'static,
+) -> Vec<Result<T, Unanswered>> {
+    let begin_all = |(key, numbers): &(PathBuf, Vec<usize>)| {
+        let all: Vec<I> = numbers.iter().map(|number| places[*number].1.clone()).collect();
+        let look = look.clone();
+        Look::begin(key, within, move || all.into_iter().map(look).collect::<Vec<_>>())
+    };
+    let paths: Vec<_> = places.iter().map(|(place, _)| place.as_path()).collect();
+    let groups = by_mount(&paths);
+    let begun: Vec<_> = groups.iter().map(begin_all).collect();
+    let mut answers: Vec<_> = places.iter().map(|_| Err(Unanswered::Silent)).collect();
+    let mut alone = Vec::new();
+    for (begun, (_, numbers)) in begun.into_iter().zip(groups) {
+        match begun.found() {
+            Ok(found) => {
+                for (number, found) in numbers.into_iter().zip(found) {
+                    answers[number] = Ok(found);
+                }
+            }
+            Err(Unanswered::Silent) if numbers.len() == 1 => {}
+            Err(_) => alone.extend(numbers),
+        }
+    }
+    let begin_one = |number: usize| {
+        let ((place, of_it), look) = (places[number].clone(), look.clone());
+        (number, Look::begin(&place, within, move || look(of_it)))
+    };
+    let begun: Vec<_> = alone.into_iter().map(begin_one).collect();
+    for (number, look) in begun {
+        answers[number] = look.found();
+    }
+    answers
+}
+
+/// The numbers of these places, those together that one thread looks at, with what names that look.
+fn by_mount(places: &[&Path]) -> Vec<(PathBuf, Vec<usize>)> {
+    let mounts = MountPaths::now();
+    let mut groups: BTreeMap<&Path, Vec<usize>> = BTreeMap::new();
+    for (number, place) in places.iter().enumerate() {
+        groups.entry(mounts.holding(place).unwrap_or(place)).or_default().push(number);
+    }
+    let split = |(mount, numbers): (&Path, Vec<usize>)| {
+        let named = |(part, all): (usize, &[usize])| match all {
+            [one] => (places[*one].to_owned(), vec![*one]),
+            // No path: a look at the mount's own folder is another one.
+            all => (format!("{part} of {}", mount.display()).into(), all.to_vec()),
+        };
+        let each = numbers.len().div_ceil(LOOKS_A_MOUNT);
+        numbers.chunks(each).enumerate().map(named).collect::<Vec<_>>()
+    };
+    groups.into_iter().flat_map(split).collect()
+}
+
 /// Counts a look at a place until it is dropped.
 struct Going(PathBuf);
 
@@ -185,6 +250,36 @@ mod tests {
         while look_at(hung, LATER, || 4).is_err() {
             assert!(begun.elapsed() < LATER, "it answers again");
             thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn many_places_on_one_mount_share_a_few_threads() {
+        let folder = tempfile::tempdir().unwrap();
+        let places: Vec<_> = (0..100).map(|it| (folder.path().join(it.to_string()), it)).collect();
+        let seen = look_at_each(&places, LATER, |it| (it, thread::current().id()));
+        let seen: Vec<_> = seen.into_iter().map(Result::unwrap).collect();
+        assert!(seen.iter().map(|(it, _)| *it).eq(0..100));
+        let threads: std::collections::HashSet<_> = seen.iter().map(|(_, id)| *id).collect();
+        assert!(threads.len() <= 4, "{}", threads.len());
+    }
+
+    #[test]
+    fn a_place_that_hangs_hides_no_other_on_its_mount() {
+        let folder = tempfile::tempdir().unwrap();
+        let places: Vec<_> = (0..40).map(|it| (folder.path().join(it.to_string()), it)).collect();
+        let (answer, asked) = sync_channel::<()>(0);
+        let asked = std::sync::Arc::new(Mutex::new(asked));
+        let hang = move |it: i32| {
+            if it == 7 {
+                _ = lock(&asked).recv();
+            }
+            it
+        };
+        let seen = look_at_each(&places, SOON, hang);
+        drop(answer);
+        for (number, seen) in seen.into_iter().enumerate() {
+            assert_eq!(seen.is_ok(), number != 7, "{number}");
         }
     }
 

@@ -19,6 +19,11 @@ pub(crate) fn thrown(error: &Error, position: Position) -> Box<EvalAltResult> {
     }
 }
 
+/// Whether a script can't catch it.
+pub(crate) fn ends_the_run(error: &Error) -> bool {
+    matches!(error.kind, ErrorKind::Cancelled | ErrorKind::DeadlineExceeded)
+}
+
 /// An error as scripts see it. All keys are always present.
 pub(crate) fn to_map(error: &Error) -> Map {
     let text = |text: &Option<String>| text.clone().map_or(Dynamic::UNIT, Dynamic::from);

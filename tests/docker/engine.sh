@@ -12,14 +12,18 @@ base_archive=$kept/docker-base-1.tar
 needs_own_engine() {
     [ "$(id -u)" = 0 ] || skip "an engine of our own wants root"
     local tool
-    for tool in unshare python3 curl tar; do
+    for tool in unshare python3 curl tar flock; do
         command -v "$tool" >/dev/null || skip "there is no $tool on this machine"
     done
     unshare --mount --net --pid --fork --mount-proc true 2>/dev/null || skip "this machine gives root no mounts and processes of its own (unshare)"
     [ -d /sys/fs/cgroup ] || skip "there are no cgroups at /sys/fs/cgroup"
     mkdir -p "$kept"
+    # Another run may be making the same just now.
+    exec 8>"$kept/docker.lock"
+    flock 8
     find_engine
     make_base
+    exec 8>&-
 }
 
 # Debian's engine: the one installed, else its packages unpacked beside. They are not installed: that would start an engine on this

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{advice, failure::IS_IT_CONVOY};
 use crate::{
-    convoy::{Backup, BackupUrl, HINT, KIND, Volume},
+    convoy::{Answered, Backup, BackupUrl, HINT, KIND, Volume},
     error::{Error, ErrorKind, Result},
     unix_http::Answer,
 };
@@ -155,6 +155,19 @@ pub(super) fn backup_url(body: &[u8]) -> Result<BackupUrl> {
         text.trim().to_owned()
     };
     BackupUrl::parse(&url).map_err(|_| senseless(body, "the URL of a backup was due"))
+}
+
+/// The URLs of so many new backups, or why there is none.
+pub(super) fn backup_urls(body: &[u8], count: usize) -> Result<Vec<Result<BackupUrl>>> {
+    let answers: Vec<Answered<String>> = json(body)?;
+    if answers.len() != count {
+        return Err(senseless(body, &format!("{count} answers were due")));
+    }
+    let parse = |answer| {
+        let url: String = Result::from(answer)?;
+        BackupUrl::parse(&url).map_err(|_| senseless(body, "the URL of a backup was due"))
+    };
+    Ok(answers.into_iter().map(parse).collect())
 }
 
 /// The backups of a list: URL -> fields.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::Client;
 use crate::{
-    convoy::{Backup, BackupUrl, Daemon as _, INSPECTION_TIME, Inspected, route},
+    convoy::{Answered, Backup, BackupUrl, Daemon as _, INSPECTION_TIME, route},
     error::{Error, ErrorKind, Result},
 };
 
@@ -21,7 +21,7 @@ impl Client {
         let deadline = self.deadlines().listing;
         let call = self.get(route::BACKUPS_INSPECTED, Some(body.into()), deadline);
         let request = call.request();
-        let Some(answer) = self.beyond_convoy::<Vec<Inspected>>(call).await? else {
+        let Some(answer) = self.beyond_convoy::<Vec<Answered<Backup>>>(call).await? else {
             return Ok(None);
         };
         if answer.len() > urls.len() || (answer.is_empty() && !urls.is_empty()) {

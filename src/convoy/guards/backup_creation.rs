@@ -1,22 +1,29 @@
 //! Making a backup (guards 1 and 8). A backup counts once it is proven good.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use jiff::Timestamp;
 
 use super::{
-    data_look::{Good, Seen},
-    overlap::finish_even_if_cancelled,
-    pending::{Operation, is_made_from},
+    data_look::Good,
+    overlap::{finish_even_if_cancelled, has_ended},
+    pending::{Operation, PendingFile},
     run::Guards,
     snapshot_names,
 };
 use crate::{
     clock::is_in_future,
-    convoy::{Backup, BackupUrl, Belonging, Daemon, Destination, Name, Snapshot, names},
+    convoy::{AsItIs, Backup, BackupUrl, Belonging, Daemon, Destination, Name, Snapshot, names},
     error::{Error, ErrorKind, Result},
     locks::Sharing,
 };
+
+/// A backup that the daemon is about to be asked for.
+struct Begun {
+    source: Source,
+    at: Timestamp,
+    pending: Option<PendingFile>,
+}
 
 /// What a backup is made of.
 #[derive(Debug, Clone)]
@@ -44,7 +51,8 @@ impl Guards {
         let taken = self.with_extent_known(self.daemon.snapshot(snapshot).await?);
         let volume = Name::volume(&taken.volume_name)?;
         let source = Source { volume, snapshot: snapshot.clone(), taken: Some(taken) };
-        self.back_up_from(&source, destination).await
+        let made = self.back_up_from(vec![Ok(source)], destination).await?;
+        made.into_iter().next().ok_or_else(|| Error::internal("no snapshot was backed up"))?
     }
 
     /// Backs up a volume as it is now, and proves the backup good. If the daemon can't do that
@@ -57,15 +65,40 @@ impl Guards {
         volume: &Name,
         destination: &Destination,
     ) -> Result<BackupUrl> {
+        let made = self.back_up_together(std::slice::from_ref(volume), destination).await?;
+        made.into_iter().next().ok_or_else(|| Error::internal("no volume was backed up"))?
+    }
+
+    /// Backs up volumes as they are now, and proves each backup good. What writes to any of them is
+    /// held still at the same time, where the daemon holds it. The results are in the order of
+    /// `volumes`; one that fails does not stop the others.
+    ///
+    /// # Errors
+    /// As [`Guards::back_up`], for what is wrong with all of them.
+    pub(crate) async fn back_up_together(
+        &self,
+        volumes: &[Name],
+        destination: &Destination,
+    ) -> Result<Vec<Result<BackupUrl>>> {
         self.may_write("back up a volume")?;
-        let key = (volume.to_string(), destination.key());
-        self.memory().unproven.insert(key, "it was not begun".into());
-        if !self.capabilities().await?.backs_up_volumes {
-            return self.back_up_by_snapshot(volume, destination).await;
+        for volume in volumes {
+            let key = (volume.to_string(), destination.key());
+            self.memory().unproven.insert(key, "it was not begun".into());
         }
-        let snapshot = self.next_name(volume, destination).await?;
-        let source = Source { volume: volume.clone(), snapshot, taken: None };
-        self.back_up_from(&source, destination).await
+        let mut made = Vec::new();
+        if !self.capabilities().await?.backs_up_volumes {
+            for volume in volumes {
+                made.push(self.back_up_by_snapshot(volume, destination).await);
+            }
+            return Ok(made);
+        }
+        let mut sources = Vec::new();
+        for volume in volumes {
+            let named = self.next_name(volume, destination).await;
+            let volume = volume.clone();
+            sources.push(named.map(|snapshot| Source { volume, snapshot, taken: None }));
+        }
+        self.back_up_from(sources, destination).await
     }
 
     /// Takes a snapshot and backs it up. Another run, with a newer snapshot, may have deleted it
@@ -105,46 +138,112 @@ impl Guards {
         Ok(snapshot_names::next_after(newest, volume, &living, now))
     }
 
-    async fn back_up_from(&self, source: &Source, destination: &Destination) -> Result<BackupUrl> {
+    /// Backs up each source, and proves its backup good.
+    async fn back_up_from(
+        &self,
+        sources: Vec<Result<Source>>,
+        destination: &Destination,
+    ) -> Result<Vec<Result<BackupUrl>>> {
+        let key = |source: &Source| (source.volume.to_string(), destination.key());
         // Until the proof, the volume counts as not backed up.
-        let key = (source.volume.to_string(), destination.key());
-        self.memory().unproven.insert(key.clone(), "it was not finished".into());
-        let proven = self.make_and_prove(source, destination).await;
-        let mut doubt = None;
-        if let Ok((url, backup)) = &proven {
-            self.memory().made.push((destination.clone(), url.clone()));
-            self.remember_volumes_at_ebs(std::slice::from_ref(backup));
-            let volume = source.volume.as_str();
-            doubt =
-                self.doubt_backup(backup, url, (volume, source.taken.as_ref()), destination).await;
+        for source in sources.iter().flatten() {
+            self.memory().unproven.insert(key(source), "it was not finished".into());
         }
-        let proven = proven.map(|(url, _)| url);
-        let mut memory = self.memory();
-        match &proven {
-            Ok(_) => match doubt {
-                None => _ = memory.unproven.remove(&key),
-                // To delete on its word, a person must have accepted it (guard 10).
-                Some(why) => _ = memory.unproven.insert(key, why),
-            },
+        let keys: Vec<_> = sources.iter().map(|source| source.as_ref().ok().map(key)).collect();
+        let made = self.make_and_prove(sources, destination).await;
+        let failed = |error: &Error, key: Option<(String, String)>| {
+            key.map(|key| self.memory().unproven.insert(key, error.to_string()))
+        };
+        let made = match made {
+            Ok(made) => made,
             Err(error) => {
-                memory.unproven.insert(key, error.to_string());
+                keys.into_iter().for_each(|key| _ = failed(&error, key));
+                return Err(error);
             }
+        };
+        let mut urls = Vec::new();
+        for (proven, key) in made.into_iter().zip(keys) {
+            urls.push(match proven {
+                Ok((source, url, backup)) => {
+                    self.is_proven(&source, &url, &backup, destination).await;
+                    Ok(url)
+                }
+                Err(error) => {
+                    failed(&error, key);
+                    Err(error)
+                }
+            });
         }
-        drop(memory);
-        proven
+        Ok(urls)
+    }
+
+    /// Remembers a backup that proved good.
+    async fn is_proven(
+        &self,
+        source: &Source,
+        url: &BackupUrl,
+        backup: &Backup,
+        destination: &Destination,
+    ) {
+        self.memory().made.push((destination.clone(), url.clone()));
+        self.remember_volumes_at_ebs(std::slice::from_ref(backup));
+        let of = (source.volume.as_str(), source.taken.as_ref());
+        let doubt = self.doubt_backup(backup, url, of, destination).await;
+        let key = (source.volume.to_string(), destination.key());
+        match doubt {
+            None => _ = self.memory().unproven.remove(&key),
+            // To delete on its word, a person must have accepted it (guard 10).
+            Some(why) => _ = self.memory().unproven.insert(key, why),
+        }
     }
 
     async fn make_and_prove(
         &self,
-        source: &Source,
+        sources: Vec<Result<Source>>,
         destination: &Destination,
-    ) -> Result<(BackupUrl, Backup)> {
-        let Source { snapshot, volume, taken } = source;
+    ) -> Result<Vec<Result<(Source, BackupUrl, Backup)>>> {
+        let mut in_order: Vec<_> = sources.iter().flatten().map(|source| &source.volume).collect();
+        in_order.sort();
+        // A volume before the destination, as those do that delete.
+        let mut volumes = HashMap::new();
+        for volume in in_order {
+            let lock = self.lock_volume(volume.as_str(), Sharing::Shared).await;
+            volumes.insert(volume.to_string(), lock);
+        }
+        let at_destination = self.lock_destination(destination, Sharing::Shared).await?;
+        self.still_there(destination).await?;
+        let mut locks = Vec::new();
+        let mut begun = Vec::new();
+        for source in sources {
+            let source = match source {
+                Err(error) => Err(error),
+                Ok(source) => match volumes.remove(source.volume.as_str()).transpose() {
+                    Err(error) => Err(error),
+                    Ok(lock) => {
+                        locks.push(lock);
+                        self.begin(source, destination).await
+                    }
+                },
+            };
+            begun.push(source);
+        }
+        let asked = ask_all(Arc::clone(&self.daemon), begun, destination.clone());
+        let (answers, _locks) = finish_even_if_cancelled(asked, (locks, at_destination)).await?;
+        let mut made = Vec::new();
+        for answer in answers {
+            made.push(match answer {
+                Ok((source, at, url)) => self.proven((source, at), url, destination).await,
+                Err(error) => Err(error),
+            });
+        }
+        Ok(made)
+    }
+
+    /// Refuses a source whose backup, or deletion, may still be going on, and writes down the backup
+    /// that is about to be made of it.
+    async fn begin(&self, source: Source, destination: &Destination) -> Result<Begun> {
+        let Source { snapshot, volume, taken } = &source;
         let volume = volume.as_str();
-        let locks = (
-            self.lock_volume(volume, Sharing::Shared).await?,
-            self.lock_destination(destination, Sharing::Shared).await?,
-        );
         let what = match taken {
             Some(_) => format!("the snapshot \"{snapshot}\" is not backed up"),
             None => format!("the volume \"{volume}\" is not backed up"),
@@ -167,13 +266,22 @@ impl Guards {
                 None => error,
             }
         })?;
-        self.still_there(destination).await?;
-        let begun = self.clock.now();
+        let at = self.clock.now();
         let pending = self
             .record_operation(Operation::Backup, snapshot.as_str(), volume, destination)
             .await?;
-        let asked = ask(Arc::clone(&self.daemon), source.clone(), destination.clone());
-        let (made, _locks) = finish_even_if_cancelled(asked, pending, locks).await?;
+        Ok(Begun { source, at, pending })
+    }
+
+    /// Proves the backup that the daemon says it has made.
+    async fn proven(
+        &self,
+        (source, begun): (Source, Timestamp),
+        made: Result<BackupUrl>,
+        destination: &Destination,
+    ) -> Result<(Source, BackupUrl, Backup)> {
+        let Source { snapshot, volume, taken } = &source;
+        let volume = volume.as_str();
         let url = match made {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 self.look_for_backup(snapshot, volume, destination, begun, error).await?
@@ -181,10 +289,10 @@ impl Guards {
             made => made?,
         };
         // At EBS, the inspection names neither.
-        let source = [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)];
-        let source = source.map(|(field, value)| (field.to_owned(), value.to_owned()));
+        let of = [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)];
+        let of = of.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
-        let proven = proven.with_fields_of(&Backup::new(source.into()));
+        let proven = proven.with_fields_of(&Backup::new(of.into()));
         if let Some(warning) = proven.moment().warning() {
             log::warn!("\"{volume}\": {warning}");
         }
@@ -197,137 +305,48 @@ impl Guards {
         if self.locks.is_some() {
             self.remember(destination).await;
         }
-        Ok((url, proven))
-    }
-
-    /// Guard 8: after a timeout, looks for the backup of this snapshot in the list. If there are
-    /// several, the newest counts.
-    async fn look_for_backup(
-        &self,
-        snapshot: &Name,
-        volume: &str,
-        destination: &Destination,
-        begun: Timestamp,
-        error: Error,
-    ) -> Result<BackupUrl> {
-        let volume = Name::volume(volume)?;
-        let backups = self.backups(destination, Some(&volume)).await.unwrap_or_default();
-        match backups.iter().find(|backup| is_made_from(backup, snapshot.as_str(), begun)) {
-            Some(backup) => backup.url(),
-            None => Err(error.with_hint(format!(
-                "the daemon may still be at it: look for a backup of the snapshot \"{snapshot}\" before you repeat it"
-            ))),
-        }
-    }
-
-    /// Guard 1: the backup can be inspected, is complete, and is of this snapshot.
-    async fn prove(
-        &self,
-        url: &BackupUrl,
-        snapshot: &Name,
-        volume: &str,
-        destination: &Destination,
-    ) -> Result<Backup> {
-        let not_good = |why: String| Err(not_good(url, &why));
-        loop {
-            let backup = match self.daemon.backup(url).await {
-                Ok(backup) => backup,
-                // Only if the daemon gave no clear answer, the list decides.
-                Err(error) if gave_no_answer(&error) => {
-                    match self.listed(url, destination, volume).await {
-                        Some(backup) => backup,
-                        None => {
-                            return not_good(format!(
-                                "it can be neither inspected nor listed: {error}"
-                            ));
-                        }
-                    }
-                }
-                Err(error) => return not_good(format!("it can't be inspected: {error}")),
-            };
-            for (field, expected) in [("SnapshotName", snapshot.as_str()), ("VolumeName", volume)] {
-                let found = backup.field(field);
-                if !found.is_empty() && found != expected {
-                    return not_good(format!(
-                        "its {field} is \"{found}\" instead of \"{expected}\""
-                    ));
-                }
-            }
-            match backup.field("State") {
-                // EBS copies in the background; the run's deadline ends the wait.
-                "pending" => tokio::time::sleep(self.poll_interval).await,
-                _ if backup.is_complete() => return Ok(backup),
-                state => return not_good(format!("its state is \"{state}\"")),
-            }
-        }
-    }
-
-    /// Guard 1: the data of a backup that was just made is there, where it can be seen. Returns
-    /// whether it was seen, and its size in bytes if that is told.
-    async fn verify(&self, url: &BackupUrl, volume: &str) -> Result<(bool, Option<u64>)> {
-        // A dry run made nothing that could be seen.
-        if self.locks.is_none() {
-            return Ok((true, None));
-        }
-        match self.seen(url, None).await? {
-            Seen::Whole { bytes } => Ok((true, bytes)),
-            Seen::Hidden(why) => {
-                if !std::mem::replace(&mut self.memory().said_not_seen, true) {
-                    log::info!(
-                        "the backups at {} are not verified, only their descriptions were read: {why}",
-                        url.destination()
-                    );
-                }
-                Ok((false, None))
-            }
-            Seen::Broken(why) => {
-                self.observe_broken(volume, url, why.clone());
-                Err(not_good(url, &why))
-            }
-        }
-    }
-
-    async fn listed(
-        &self,
-        url: &BackupUrl,
-        destination: &Destination,
-        volume: &str,
-    ) -> Option<Backup> {
-        let volume = Name::volume(volume).ok()?;
-        let backups = self.daemon.backups(destination, Some(&volume)).await.ok()?;
-        let this = |backup: &Backup| backup.url().is_ok_and(|there| there.same_backup(url));
-        // Convoy also lists EBS backups that are not complete, and does not say so.
-        let says_enough =
-            |backup: &Backup| !backup.is_at_ebs() || !backup.field("State").is_empty();
-        backups.into_iter().find(|backup| this(backup) && says_enough(backup))
+        Ok((source, url, proven))
     }
 }
 
-/// Asks the daemon for the backup. Owns what it needs, because it goes on after a cancellation.
-async fn ask(
+/// What the daemon answered to the call for one backup, and when it was asked.
+type Answer = Result<(Source, Timestamp, Result<BackupUrl>)>;
+
+/// Asks the daemon for the backups. Owns what it needs, because it goes on after a cancellation.
+async fn ask_all(
     daemon: Arc<dyn Daemon>,
-    source: Source,
+    begun: Vec<Result<Begun>>,
     destination: Destination,
-) -> Result<BackupUrl> {
-    match source.taken {
-        Some(_) => daemon.create_backup(&source.snapshot, &destination).await,
-        None => daemon.back_up(&source.volume, &source.snapshot, &destination).await,
+) -> Vec<Answer> {
+    let sources = || begun.iter().flatten().map(|begun| &begun.source);
+    let as_it_is: Vec<_> = sources()
+        .filter(|source| source.taken.is_none())
+        .map(|Source { volume, snapshot, .. }| AsItIs {
+            volume: volume.clone(),
+            snapshot: snapshot.clone(),
+        })
+        .collect();
+    let mut made = match as_it_is.is_empty() {
+        true => Vec::new(),
+        false => match daemon.back_up(&as_it_is, &destination).await {
+            Ok(made) => made,
+            Err(error) => as_it_is.iter().map(|_| Err(error.clone())).collect(),
+        },
     }
-}
-
-fn not_good(url: &BackupUrl, why: &str) -> Error {
-    Error::guard(format!("the daemon said that \"{url}\" is done, but {why}"))
-        .with_hint("nothing older was deleted; look into the daemon's log and back up again")
-}
-
-/// Whether the daemon said neither yes nor no.
-fn gave_no_answer(error: &Error) -> bool {
-    matches!(
-        error.kind,
-        ErrorKind::Timeout
-            | ErrorKind::Unreachable
-            | ErrorKind::Protocol
-            | ErrorKind::Cancelled
-            | ErrorKind::DeadlineExceeded
-    )
+    .into_iter();
+    let mut answers = Vec::new();
+    for begun in begun {
+        answers.push(match begun {
+            Err(error) => Err(error),
+            Ok(Begun { source, at, pending }) => {
+                let url = match &source.taken {
+                    Some(_) => daemon.create_backup(&source.snapshot, &destination).await,
+                    None => made.next().unwrap_or_else(|| Err(Error::internal("no answer"))),
+                };
+                has_ended(pending, &url);
+                Ok((source, at, url))
+            }
+        });
+    }
+    answers
 }

@@ -7,7 +7,7 @@ use super::{
     group::{Protection, Whose},
     listed::{Found, Listed, Order, Siblings, Trusted},
     observations::Observation,
-    overlap::finish_even_if_cancelled,
+    overlap::{finish_even_if_cancelled, has_ended},
     pending::Operation,
     run::{Deletable, Guards},
 };
@@ -192,8 +192,12 @@ impl Guards {
         let looks_itself = self.capabilities().await?.keeps_required_backups;
         let staying = if looks_itself { staying.to_vec() } else { Vec::new() };
         let (daemon, asked_url) = (Arc::clone(&self.daemon), (*url).clone());
-        let asked = async move { daemon.delete_backup(&asked_url, &staying).await };
-        let (deleted, _lock) = finish_even_if_cancelled(asked, pending, lock).await?;
+        let asked = async move {
+            let deleted = daemon.delete_backup(&asked_url, &staying).await;
+            has_ended(pending, &deleted);
+            deleted
+        };
+        let (deleted, _lock) = finish_even_if_cancelled(asked, lock).await?;
         match deleted {
             Ok(()) => Ok(Outcome::Deleted),
             Err(error) if error.kind == ErrorKind::Guard => Ok(Outcome::Unsafe(error)),

@@ -30,6 +30,7 @@
 
 mod backup_creation;
 mod backup_deletion;
+mod backup_proof;
 mod backups;
 mod belonging;
 mod by_backup;

@@ -187,24 +187,24 @@ impl Guards {
 }
 
 /// Waits for a write. If the run is cancelled during the wait, the write goes on, as it does in the
-/// daemon, and the locks are held until it has ended. The file of the pending operation is removed
-/// when the daemon has answered. It stays if the outcome is unknown.
+/// daemon, and the locks are held until it has ended.
 pub(super) async fn finish_even_if_cancelled<T: Send + 'static, L: Send + 'static>(
-    write: impl Future<Output = Result<T>> + Send + 'static,
-    file: Option<PendingFile>,
+    write: impl Future<Output = T> + Send + 'static,
     locks: L,
-) -> Result<(Result<T>, L)> {
+) -> Result<(T, L)> {
     // The write runs on another thread. Its log lines still belong to this run.
     let write = scope::carried(write);
-    let ended = tokio::spawn(async move {
-        let result = write.await;
-        let known = !matches!(&result, Err(error) if error.kind == ErrorKind::Timeout);
-        if let Some(file) = file.filter(|_| known) {
-            file.remove();
-        }
-        (result, locks)
-    });
+    let ended = tokio::spawn(async move { (write.await, locks) });
     ended.await.map_err(|panic| Error::internal(format!("a call of the daemon failed: {panic}")))
+}
+
+/// Removes the file of a pending operation when the daemon has answered. It stays if the outcome is
+/// unknown.
+pub(super) fn has_ended<T>(file: Option<PendingFile>, outcome: &Result<T>) {
+    let is_known = !matches!(outcome, Err(error) if error.kind == ErrorKind::Timeout);
+    if let Some(file) = file.filter(|_| is_known) {
+        file.remove();
+    }
 }
 
 #[cfg(test)]
@@ -219,8 +219,8 @@ mod tests {
         let locks = Locks::new(folder.path(), Duration::ZERO, "a test");
         let lock = locks.acquire("vfs:///backups", Sharing::Exclusive).await.unwrap();
         let (answer, asked) = tokio::sync::oneshot::channel::<()>();
-        let write = async move { asked.await.map_err(|_| Error::internal("gone")) };
-        let mut waiting = Box::pin(finish_even_if_cancelled(write, None, lock));
+        let write = async move { asked.await.is_ok() };
+        let mut waiting = Box::pin(finish_even_if_cancelled(write, lock));
         assert!(is_pending(&mut waiting).await, "the daemon has not answered yet");
         drop(waiting);
         assert!(locks.acquire("vfs:///backups", Sharing::Shared).await.is_err());

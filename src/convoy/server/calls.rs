@@ -9,8 +9,8 @@ use std::{
 use super::{go_json, request::Fields};
 use crate::{
     convoy::{
-        Backup, BackupUrl, Daemon, Destination, Inspected, Name, NewVolume, REQUIRED, Snapshot,
-        Volume,
+        Answered, AsItIs, Backup, BackupUrl, Daemon, Destination, Name, NewVolume, REQUIRED,
+        Snapshot, Volume,
     },
     error::{Error, Result},
 };
@@ -129,13 +129,18 @@ pub(super) async fn changes_since(daemon: &dyn Daemon, fields: &Fields) -> Resul
     go_json::to_string(&daemon.changes_since(&volume, &backup).await?)
 }
 
-/// Not Convoy's: backs up a volume as it is now.
+/// Not Convoy's: backs up volumes as they are now. The answers are in the order of the volumes.
 pub(super) async fn back_up(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
-    let (volume, snapshot) =
-        (name(fields.text("VolumeName")?)?, name(fields.text("SnapshotName")?)?);
+    let (volumes, snapshots) = (fields.texts("VolumeNames")?, fields.texts("SnapshotNames")?);
+    if volumes.len() != snapshots.len() {
+        return Err(Error::usage("each of \"VolumeNames\" needs one of \"SnapshotNames\""));
+    }
+    let of = |(volume, snapshot)| Ok(AsItIs { volume: name(volume)?, snapshot: name(snapshot)? });
+    let volumes: Vec<_> = volumes.into_iter().zip(snapshots).map(of).collect::<Result<_>>()?;
     let destination = destination(fields.text("URL")?)?;
-    let url = daemon.back_up(&volume, &snapshot, &destination).await?.to_string();
-    go_json::to_string(&BTreeMap::from([("URL", url)]))
+    let made = daemon.back_up(&volumes, &destination).await?.into_iter();
+    let told = made.map(|url| Answered::from(url.map(|url| url.to_string())));
+    go_json::to_string(&told.collect::<Vec<_>>())
 }
 
 /// Not Convoy's: the forgotten volumes; `null` if the daemon can't tell.
@@ -153,7 +158,7 @@ pub(super) async fn mounts_in_volume(daemon: &dyn Daemon, fields: &Fields) -> Re
 pub(super) async fn inspect_backups(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let urls: Vec<_> = fields.texts("URLs")?.into_iter().map(backup_url).collect::<Result<_>>()?;
     let inspected = daemon.inspect_backups(&urls).await?;
-    go_json::to_string(&inspected.into_iter().map(Inspected::from).collect::<Vec<_>>())
+    go_json::to_string(&inspected.into_iter().map(Answered::from).collect::<Vec<_>>())
 }
 
 fn nothing(done: Result<()>) -> Result<String> {

@@ -13,8 +13,8 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::*;
 use crate::{
     convoy::{
-        Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount, Name,
-        NewVolume, Snapshot, Volume,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount,
+        Name, NewVolume, Snapshot, Volume,
         client::{Client, ClientOptions, Deadlines},
         memory::{Fault, MemoryDaemon},
         refusal::no_backup,
@@ -277,10 +277,18 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         backs_up_volumes: true,
         keeps_required_backups: true,
     };
-    let vol1 = Name::volume("vol1").unwrap();
     let at = Destination::parse("vfs:///backups").unwrap();
-    let made = client.back_up(&vol1, &Name::snapshot("snap1").unwrap(), &at).await.unwrap();
-    assert_eq!((made.backup(), made.volume()), ("snap1", Some("vol1")));
+    let of = |volume, snapshot| AsItIs {
+        volume: Name::volume(volume).unwrap(),
+        snapshot: Name::snapshot(snapshot).unwrap(),
+    };
+    let volumes = [of("vol1", "snap1"), of("locked", "snap2"), of("vol3", "snap3")];
+    let made = client.back_up(&volumes, &at).await.unwrap();
+    let told = |url: &BackupUrl| (url.backup().to_owned(), url.volume().map(str::to_owned));
+    assert_eq!(told(made[0].as_ref().unwrap()), ("snap1".into(), Some("vol1".into())));
+    assert_eq!(told(made[2].as_ref().unwrap()), ("snap3".into(), Some("vol3".into())));
+    let failed = made[1].as_ref().unwrap_err();
+    assert_eq!((failed.kind, failed.hint.as_deref()), (ErrorKind::Busy, Some("wait")));
     for _ in 0..2 {
         assert_eq!(client.capabilities().await.unwrap(), expected);
     }
@@ -601,12 +609,17 @@ impl Daemon for Recorder {
     }
     async fn back_up(
         &self,
-        volume: &Name,
-        snapshot: &Name,
+        volumes: &[AsItIs],
         destination: &Destination,
-    ) -> Result<BackupUrl> {
-        let backup = Name::parse("backup", snapshot.as_str())?;
-        Ok(BackupUrl::stored(destination, &backup, volume))
+    ) -> Result<Vec<Result<BackupUrl>>> {
+        let made = |AsItIs { volume, snapshot }: &AsItIs| {
+            if volume.as_str() == "locked" {
+                return Err(Error::new(ErrorKind::Busy, "it is locked").with_hint("wait"));
+            }
+            let backup = Name::parse("backup", snapshot.as_str())?;
+            Ok(BackupUrl::stored(destination, &backup, volume))
+        };
+        Ok(volumes.iter().map(made).collect())
     }
     async fn delete_backup(&self, _url: &BackupUrl, _required: &[BackupUrl]) -> Result<()> {
         Err(Error::internal("not asked"))

@@ -2,7 +2,7 @@
 //! destination. Files that have not changed since the newest backup that this daemon wrote there are
 //! not read.
 
-use std::path::Path;
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::SnapshotFile;
@@ -17,15 +17,16 @@ use crate::{
     convoy::{Changes, DumpRecord, Extent, MomentRecord, Name},
     daemon::{
         dump::Dumps,
-        moment::{Files, Stood},
-        reading::{Reader, VolumeReading},
-        repository::{OpenRepository, guarded},
+        moment::Stood,
+        reading::{Reader, ToRead, VolumeReading, Work},
+        repository::{OpenRepository, Spooling, guarded},
         save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
         tree::read,
-        unheld::save_held,
+        unheld::{Target, Unheld},
     },
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
+    progress::Piece,
 };
 
 /// A volume's files that were written, and no backup yet.
@@ -36,52 +37,130 @@ pub(super) struct Written {
     pub(super) dumps: Vec<DumpRecord>,
 }
 
+/// A backup that is to be made of a volume as it is now.
+pub(in crate::daemon) struct ToBackUp {
+    pub(in crate::daemon) volume: VolumeState,
+    /// The name of the snapshot that the backup is of, and that does not stay.
+    pub(in crate::daemon) snapshot: Name,
+}
+
+/// A backup that was made.
+pub(in crate::daemon) struct BackedUp {
+    pub(in crate::daemon) backup: Name,
+    /// The size of the volume's files.
+    pub(in crate::daemon) bytes: u64,
+}
+
+/// What was read of a volume.
+struct WasRead {
+    written: Written,
+    extent: Extent,
+    kind: &'static str,
+    begun: Timestamp,
+    /// Whether it was read while what writes to it was held, where anything was.
+    is_held: bool,
+    stood: Option<Stood>,
+}
+
 impl DestinationRepository {
-    /// Takes a moment of the volume and writes it to the destination, as a backup of the snapshot
-    /// `snapshot`, which does not stay. Returns the backup's name. The backup becomes visible once
-    /// it is proven whole.
+    /// Takes a moment of the volumes, one for all of them, and writes each to the destination as a
+    /// backup of its own, which becomes visible once it is proven whole. The results are in the order
+    /// of `volumes`; one that fails does not stop the others.
     ///
     /// # Errors
-    /// As [`Reader::read`], or if the repository can't be read or written. There is then no backup.
+    /// If the repository can't be written. There is then no backup.
     pub(in crate::daemon) fn back_up(
         &self,
-        volume: &VolumeState,
-        snapshot: &Name,
+        volumes: &[ToBackUp],
         reader: Reader<'_>,
         now: impl Fn() -> Timestamp,
-    ) -> Result<Name> {
+    ) -> Result<Vec<Result<BackedUp>>> {
         let writing = self.begin_backup()?;
         let repository = &writing.repository;
         // A failure of an earlier call is not this one's.
         repository.backend().take_failure();
-        let parent = self.newest_of(repository, volume, now())?;
-        let dumps = reader.dump(volume, repository, &now)?;
+        let is_alone = |of: &&ToBackUp| reader.is_read_alone(&of.volume);
+        let (alone, together): (Vec<_>, Vec<_>) = volumes.iter().partition(is_alone);
+        let mut read: HashMap<&Name, Result<WasRead>> = HashMap::new();
+        for group in alone.chunks(1).chain([&*together]) {
+            let results = self.read(repository, group, false, reader, &now);
+            read.extend(group.iter().map(|of| &of.snapshot).zip(results));
+        }
+        let mut made = Vec::new();
+        for of in volumes {
+            let unread = || Err(Error::internal("a volume was not read"));
+            let read = read.remove(&of.snapshot).unwrap_or_else(unread);
+            let proven = read.and_then(|read| self.prove(repository, &read.written).map(|()| read));
+            let whole = match proven {
+                Err(error) if is_not_whole(&error) => {
+                    let again = self.read(repository, &[of], true, reader, &now).pop();
+                    let again = again.unwrap_or_else(unread);
+                    again.and_then(|read| self.prove(repository, &read.written).map(|()| read))
+                }
+                proven => proven,
+            };
+            made.push(whole.and_then(|read| self.complete(repository, of, read, now())));
+        }
+        Ok(made)
+    }
+
+    /// Reads volumes at one moment, and writes what is new of them. `is_again`: whether nothing is
+    /// taken from earlier backups.
+    fn read(
+        &self,
+        repository: &OpenRepository,
+        volumes: &[&ToBackUp],
+        is_again: bool,
+        reader: Reader<'_>,
+        now: &impl Fn() -> Timestamp,
+    ) -> Vec<Result<WasRead>> {
+        let dumped: Vec<_> =
+            volumes.iter().map(|of| reader.dump(&of.volume, repository, now)).collect();
+        let (mut to_read, mut dumps) = (Vec::new(), Vec::new());
+        for (of, dumped) in volumes.iter().zip(&dumped) {
+            if let Ok(dumped) = dumped {
+                to_read.push(ToRead { volume: &of.volume, is_dump_only: dumped.are_all });
+                dumps.push(dumped);
+            }
+        }
+        // Not later than the moments: what changes from now on is read again next time.
         let begun = now();
-        let write = |reading: &VolumeReading<'_>| {
-            let files = reading.files();
-            let written = self.write_whole(repository, |is_again| {
-                let parent = if is_again { None } else { parent };
-                // What was not there may be of a dump.
-                let again = is_again.then(|| reader.dump(volume, repository, &now)).transpose()?;
-                self.write(repository, volume, (files, again.as_ref().unwrap_or(&dumps)), parent)
-            })?;
-            let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
-            Ok((written, extent, reading.kind(), reading.stood()))
+        let names = to_read.iter().map(|of| of.volume).collect();
+        let work = Saving { at: self, repository, volumes: names, dumps, is_again, begun };
+        let mut read = reader.read_together(&to_read, &work).into_iter();
+        let unread = || Err(Error::internal("a volume was not read"));
+        let result = |dumps: &Result<Dumps>| match dumps {
+            Err(error) => Err(error.clone()),
+            Ok(_) => read.next().unwrap_or_else(unread).map(|(read, stood): (WasRead, _)| {
+                let stood = stood.filter(|_| read.is_held);
+                WasRead { stood, ..read }
+            }),
         };
-        // What is written names nothing yet, so there is nothing to undo.
-        let (written, extent, kind, stood) = reader.read(volume, dumps.are_all, write, |_| ())?;
+        dumped.iter().map(result).collect()
+    }
+
+    /// Makes what was written, and proved whole, a backup.
+    fn complete(
+        &self,
+        repository: &OpenRepository,
+        ToBackUp { volume, snapshot }: &ToBackUp,
+        read: WasRead,
+        now: Timestamp,
+    ) -> Result<BackedUp> {
+        let WasRead { written, extent, kind, begun, stood, .. } = read;
         let Written { file, changed, needs, dumps } = written;
-        let snapshot = (snapshot.as_str(), begun);
         let (stood, containers) = Stood::told(stood);
         let moment = MomentRecord { stood, containers, dumps, ..changed.moment(kind) };
-        let record = Record { moment, ..self.record(volume, snapshot, now(), extent)? };
+        let record = self.record(volume, (snapshot.as_str(), begun), now, extent)?;
+        let record = Record { moment, ..record };
         let time = begun.to_zoned(TimeZone::UTC);
         let file = SnapshotFile { tags: record.tags(), time, ..file };
         let tree = file.tree;
         repository.save_snapshot(&file)?;
         self.written_here.add(&volume.id(), tree, begun);
         self.proven(record.backup.clone(), tree, needs);
-        Ok(record.backup)
+        let bytes = file.summary.map(|summary| summary.total_bytes_processed);
+        Ok(BackedUp { backup: record.backup, bytes: bytes.unwrap_or_default() })
     }
 
     /// Writes what a backup has, and proves that all of it is there. `write` is told whether it is
@@ -91,26 +170,23 @@ impl DestinationRepository {
         repository: &OpenRepository,
         write: impl Fn(bool) -> Result<Written>,
     ) -> Result<Written> {
-        let prove = |written: Written| {
-            let is_whole = || {
-                self.has_all(repository, &written.needs)
-                    && written.needs.are_written(repository).unwrap_or_default()
-            };
-            guarded("checking the backup", || match is_whole() {
-                true => Ok(()),
-                false => prove(repository, &self.damage, written.file.tree),
-            })
-            .map(|()| written)
-        };
+        let prove = |written: Written| self.prove(repository, &written).map(|()| written);
         match write(false).and_then(prove) {
-            Err(error) if error.kind == ErrorKind::Repository => {
-                // What the parent has is not all there, or another host has marked as unused what was
-                // relied on. Everything is read, and what is missing is written again.
-                log::warn!("the backup is not whole yet, so everything is read again: {error}");
-                prove(write(true)?)
-            }
+            Err(error) if is_not_whole(&error) => prove(write(true)?),
             written => written,
         }
+    }
+
+    /// Proves that all that was written is there.
+    fn prove(&self, repository: &OpenRepository, written: &Written) -> Result<()> {
+        let is_whole = || {
+            self.has_all(repository, &written.needs)
+                && written.needs.are_written(repository).unwrap_or_default()
+        };
+        guarded("checking the backup", || match is_whole() {
+            true => Ok(()),
+            false => prove(repository, &self.damage, written.file.tree),
+        })
     }
 
     /// The newest backup of this volume that this daemon wrote and that is still there, unless it is
@@ -166,29 +242,103 @@ impl DestinationRepository {
         })
     }
 
-    fn write(
-        &self,
-        repository: &OpenRepository,
-        volume: &VolumeState,
-        (files, dumps): (Files<'_>, &Dumps),
-        parent: Option<Parent>,
-    ) -> Result<Written> {
-        let name = volume.name.as_str();
+    /// The progress of a backup, by what its parent had.
+    fn piece(&self, volume: &VolumeState, parent: Option<Parent>) -> Arc<dyn Piece> {
         let before = parent.and_then(|parent| self.catalogue.bytes(parent.tree));
-        let piece = self.access.progress.begin(&format!("backup {name}"), before);
-        let source = Source { files, volume: name, parent, extras: dumps.extras() };
-        let saved = save_held(repository, source, &*piece, Some(&self.spool))?;
+        self.access.progress.begin(&format!("backup {}", volume.name), before)
+    }
+}
+
+/// Volumes of which backups are made.
+struct Saving<'a> {
+    at: &'a DestinationRepository,
+    repository: &'a OpenRepository,
+    volumes: Vec<&'a VolumeState>,
+    dumps: Vec<&'a Dumps>,
+    /// Whether nothing is taken from earlier backups.
+    is_again: bool,
+    begun: Timestamp,
+}
+
+impl Saving<'_> {
+    fn target(&self) -> Target<'_> {
+        Target { repository: self.repository, spool: Some(&self.at.spool) }
+    }
+
+    fn source<'a>(&'a self, index: usize, reading: &'a VolumeReading<'_>) -> Source<'a> {
+        let (volume, extras) = (&self.volumes[index].name, self.dumps[index].extras());
+        Source { files: reading.files(), volume, parent: None, extras }
+    }
+}
+
+impl Work for Saving<'_> {
+    type Prepared = (Unheld, Arc<dyn Piece>);
+    type Made = WasRead;
+
+    fn prepare(&self, index: usize, reading: &VolumeReading<'_>) -> Result<Self::Prepared> {
+        let volume = self.volumes[index];
+        let parent = match self.is_again {
+            true => None,
+            false => self.at.newest_of(self.repository, volume, self.begun)?,
+        };
+        let piece = self.at.piece(volume, parent);
+        let source = Source { parent, ..self.source(index, reading) };
+        Ok((Unheld::read(self.target(), source, &*piece)?, piece))
+    }
+
+    fn prepare_again(
+        &self,
+        index: usize,
+        reading: &VolumeReading<'_>,
+        (unheld, piece): Self::Prepared,
+    ) -> Result<Self::Prepared> {
+        Ok((unheld.again(self.target(), self.source(index, reading))?, piece))
+    }
+
+    fn read(
+        &self,
+        index: usize,
+        reading: &VolumeReading<'_>,
+        (unheld, piece): Self::Prepared,
+    ) -> Result<WasRead> {
+        let name = &self.volumes[index].name;
+        let is_held = !unheld.is_complete();
+        let saved = unheld.save(self.target(), self.source(index, reading), &*piece)?;
         piece.set_total(saved.bytes);
         saved.log(&format!("backup of volume {name}"));
         let mut file = SnapshotFile {
-            hostname: self.access.host.clone(),
+            hostname: self.at.access.host.clone(),
             tree: saved.tree,
             summary: Some(*saved.summary),
             ..SnapshotFile::default()
         };
         file.program_version = concat!("convoy-backups ", env!("CARGO_PKG_VERSION")).into();
         file.paths.add(format!("/{name}"));
-        let dumps = dumps.records.clone();
-        Ok(Written { file, changed: saved.changed, needs: saved.needs, dumps })
+        let dumps = self.dumps[index].records.clone();
+        let written = Written { file, changed: saved.changed, needs: saved.needs, dumps };
+        let extent = Extent { mounts: reading.mounts.clone(), ..Extent::default() };
+        let (kind, begun) = (reading.kind(), self.begun);
+        Ok(WasRead { written, extent, kind, begun, is_held, stood: None })
     }
+
+    fn collect(&self) -> Option<Spooling<'_>> {
+        self.repository.backend().collect(&self.at.spool)
+    }
+
+    fn upload(&self) -> Result<()> {
+        self.repository.backend().flush_collected()
+    }
+
+    /// What is written names nothing yet.
+    fn undo(&self, _: &WasRead) {}
+}
+
+/// Whether what the parent has is not all there, or another host has marked as unused what was relied
+/// on. Then everything is to be read, and what is missing written again.
+fn is_not_whole(error: &Error) -> bool {
+    let is = error.kind == ErrorKind::Repository;
+    if is {
+        log::warn!("the backup is not whole yet, so everything is read again: {error}");
+    }
+    is
 }

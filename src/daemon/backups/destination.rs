@@ -53,7 +53,7 @@ pub(in crate::daemon) struct DestinationRepository {
     pub(super) damage: Damage,
     pub(super) written_here: WrittenHere,
     /// The backup that was made and proven last, until it is inspected.
-    proven: Mutex<Option<Proven>>,
+    proven: Mutex<Vec<Proven>>,
 }
 
 /// A new backup that was proven whole.
@@ -205,7 +205,9 @@ impl DestinationRepository {
 
     /// Remembers that a new backup was proven whole.
     pub(super) fn proven(&self, backup: Name, tree: TreeId, needs: Needs) {
-        *lock(&self.proven) = Some(Proven { backup, tree, needs, at: Instant::now() });
+        let mut all = lock(&self.proven);
+        all.retain(|proven| proven.at.elapsed() < PROOF_COUNTS);
+        all.push(Proven { backup, tree, needs, at: Instant::now() });
     }
 
     /// Whether the backup with this tree is the new one, and all that it was proven by is still there.
@@ -216,8 +218,11 @@ impl DestinationRepository {
         backup: &Name,
         tree: TreeId,
     ) -> bool {
-        let Some(proven) = lock(&self.proven).take() else { return false };
-        (&proven.backup, proven.tree) == (backup, tree)
+        let mut all = lock(&self.proven);
+        let of_it = all.extract_if(.., |proven| proven.backup == *backup).last();
+        drop(all);
+        let Some(proven) = of_it else { return false };
+        proven.tree == tree
             && proven.at.elapsed() < PROOF_COUNTS
             && self.has_all(repository, &proven.needs)
     }

@@ -18,7 +18,7 @@ use crate::{
     convoy::FOLDER_DRIVER,
     daemon::{moment::Place, root::Root},
     error::{Error, ErrorKind, Result},
-    files::Look,
+    files::{Unanswered, look_at_each},
     mount_table::{MountPoint, at_or_below, holding, mounts},
     sync::lock,
 };
@@ -121,24 +121,24 @@ impl Folders {
             made.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
         let binds = lock(&self.binds).clone();
         let named = self.folders.iter().map(|(name, path)| (name.clone(), path.clone()));
-        let begun: Vec<_> = named
-            .chain(binds)
-            .chain(made)
-            .map(|(volume, path)| (begin(&path, LISTED_WITHIN), volume, path))
-            .collect();
-        let ended = begun.into_iter().map(|(look, volume, path)| {
-            let around = look.found().ok().and_then(io::Result::ok);
+        let (volumes, paths): (Vec<_>, Vec<_>) = named.chain(binds).chain(made).unzip();
+        let looks = arounds(&paths, LISTED_WITHIN).into_iter();
+        let all = volumes.into_iter().zip(paths).zip(looks).map(|((volume, path), seen)| {
+            let around = seen.ok().and_then(io::Result::ok);
             Neighbour { volume, path, around }
         });
-        let all = Arc::new(ended.collect());
+        let all = Arc::new(all.collect());
         *seen = Some((Instant::now(), Arc::clone(&all)));
         Ok(all)
     }
 }
 
-fn begin(folder: &Path, within: Duration) -> Look<io::Result<Around>> {
-    let path = folder.to_owned();
-    Look::begin(folder, within, move || Around::of(&path))
+fn arounds(
+    folders: &[PathBuf],
+    within: Duration,
+) -> Vec<std::result::Result<io::Result<Around>, Unanswered>> {
+    let places: Vec<_> = folders.iter().map(|folder| (folder.clone(), folder.clone())).collect();
+    look_at_each(&places, within, |folder: PathBuf| Around::of(&folder))
 }
 
 /// Whether a folder that looks so can be a volume.
@@ -228,15 +228,11 @@ impl Driver for Folders {
     }
 
     fn check(&self, volumes: &[&str], within: Duration) -> Vec<Result<()>> {
-        let begin = |volume: &&str| {
-            let folder = self.path(volume);
-            (begin(&folder, within), folder)
-        };
-        let begun: Vec<_> = volumes.iter().map(begin).collect();
-        let host = self.host();
-        let judged = begun.into_iter().zip(volumes).map(|((look, folder), volume)| {
-            let seen = look.found().map_err(|why| unanswered(volume, &folder, &why))?;
-            judge((volume, &folder), seen, host.as_ref().map_err(Clone::clone)?)
+        let folders: Vec<_> = volumes.iter().map(|volume| self.path(volume)).collect();
+        let (seen, host) = (arounds(&folders, within), self.host());
+        let judged = folders.iter().zip(volumes).zip(seen).map(|((folder, volume), seen)| {
+            let seen = seen.map_err(|why| unanswered(volume, folder, &why))?;
+            judge((volume, folder), seen, host.as_ref().map_err(Clone::clone)?)
         });
         judged.collect()
     }

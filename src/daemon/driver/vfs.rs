@@ -11,7 +11,7 @@ use super::{Driver, touch_mounts, unanswered};
 use crate::{
     daemon::{moment::Place, root::Root},
     error::{Error, ErrorKind, Result},
-    files::{Look, move_folder, sync_folder, write_error},
+    files::{look_at_each, move_folder, sync_folder, write_error},
 };
 
 /// The outcome of [`Vfs::create`].
@@ -57,22 +57,20 @@ impl Driver for Vfs {
     }
 
     fn check(&self, volumes: &[&str], within: Duration) -> Vec<Result<()>> {
-        let begin = |volume: &&str| {
-            let folder = self.path(volume);
-            let look = {
-                let folder = folder.clone();
-                move || {
-                    touch_mounts(&folder);
-                    fs::symlink_metadata(&folder)
-                }
-            };
-            (Look::begin(&folder, within, look), folder, (*volume).to_owned())
+        let folders: Vec<_> =
+            volumes.iter().map(|volume| (self.path(volume), self.path(volume))).collect();
+        let look = |folder: PathBuf| {
+            touch_mounts(&folder);
+            fs::symlink_metadata(&folder)
         };
-        let begun: Vec<_> = volumes.iter().map(begin).collect();
-        let judged = begun.into_iter().map(|(look, folder, volume)| match look.found() {
-            Err(why) => Err(unanswered(&volume, &folder, &why)),
-            Ok(seen) => judged(&volume, &folder, seen),
-        });
+        let seen = look_at_each(&folders, within, look);
+        let judged =
+            volumes.iter().zip(&folders).zip(seen).map(
+                |((volume, (folder, _)), seen)| match seen {
+                    Err(why) => Err(unanswered(volume, folder, &why)),
+                    Ok(seen) => judged(volume, folder, seen),
+                },
+            );
         judged.collect()
     }
 }

@@ -5,14 +5,14 @@ use std::{path::PathBuf, time::Duration};
 
 use super::{
     containers::{ASKED_WITHIN, ContainerHolds},
-    place::Place,
+    place::{Place, names},
 };
 use crate::{
     engine::{
         AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, Engine, Exec, Limit, UnderWay,
         Written, commands,
     },
-    error::Result,
+    error::{Error, Result},
     files::real_path,
     scope,
 };
@@ -31,37 +31,47 @@ pub(super) struct Around {
 }
 
 impl ContainerHolds {
-    /// What labels ask to be done in the containers that write to this place. Where it is read although
-    /// Docker does not answer, nothing is asked for.
+    /// What labels ask to be done in the containers that write to each of these places. Where they are
+    /// read although Docker does not answer, nothing is asked for.
     ///
     /// # Errors
     /// If Docker does not answer, or a label makes no sense.
-    pub(super) fn asked(&self, place: &Place) -> Result<Asked> {
+    pub(super) fn asked(&self, places: &[&Place]) -> Result<Vec<Asked>> {
+        let may_be_unknown = |error: &Error| {
+            self.reads_unheld || places.iter().all(|place| self.may_be_unknown(place, error))
+        };
         let (volumes, containers) = match Engine::at(&self.socket).all(ASKED_WITHIN) {
-            Err(error) if self.may_be_unknown(place, &error) || self.reads_unheld => {
+            Err(error) if may_be_unknown(&error) => {
                 let level = if self.socket.exists() { log::Level::Warn } else { log::Level::Debug };
                 log::log!(
                     level,
                     "no commands and no dumps for volume \"{}\", because Docker can't tell which are asked for: {error}",
-                    place.volume
+                    names(places)
                 );
-                return Ok(Asked::default());
+                return Ok(vec![Asked::default(); places.len()]);
             }
             all => all?,
         };
-        let (volume, folder, real) = (&place.volume, &place.folder, real_path(&place.folder));
-        commands(&containers, Written { volume, folder, real: &real }, &volumes)
+        let of = |place: &&Place| {
+            let (volume, folder, real) = (&place.volume, &place.folder, real_path(&place.folder));
+            commands(&containers, Written { volume, folder, real: &real }, &volumes)
+        };
+        places.iter().map(of).collect()
     }
 
-    /// Runs the commands before. Those of a container that does not run have nothing to do.
+    /// Runs the commands before, each container's once. Those of a container that does not run have
+    /// nothing to do.
     ///
     /// # Errors
     /// If one fails. Those after were run then.
-    pub(super) fn before(&self, place: &Place) -> Result<Around> {
-        let asked = self.asked(place)?;
-        let (socket, volume) = (self.socket.clone(), place.volume.clone());
+    pub(super) fn before(&self, places: &[&Place]) -> Result<Around> {
+        let mut containers: Vec<_> =
+            self.asked(places)?.into_iter().flat_map(|asked| asked.containers).collect();
+        containers.sort_by(|one, other| (&one.name, &one.id).cmp(&(&other.name, &other.id)));
+        containers.dedup_by(|one, other| one.id == other.id);
+        let (socket, volume) = (self.socket.clone(), names(places));
         let mut around = Around { socket, volume, begun: Vec::new(), under_way: None };
-        for container in asked.containers {
+        for container in containers {
             if container.before.is_none() && container.after.is_none() {
                 continue;
             }
@@ -81,7 +91,7 @@ impl ContainerHolds {
             if let Err(error) = ran {
                 // It may have been done half way.
                 if let Err(after) = around.after() {
-                    log::error!("volume {}: {after}", place.volume);
+                    log::error!("volume {}: {after}", around.volume);
                 }
                 return Err(error);
             }

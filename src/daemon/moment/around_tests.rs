@@ -52,7 +52,7 @@ impl Scene {
     }
 
     fn fails(&self) -> Error {
-        self.moments.still(&self.place).hold().unwrap_err()
+        self.moments.still([&self.place]).hold().unwrap_err()
     }
 }
 
@@ -66,14 +66,14 @@ fn commands_run_before_what_writes_is_held_and_after_it_goes_on() {
     web["convoy-backups.exec-user"] = json!("www");
     let only_after = json!({ "convoy-backups.exec-after": "true 3" });
     let scene = Scene::new(&[("web", "running", web.clone()), ("db", "running", only_after)]);
-    let still = scene.moments.still(&scene.place);
+    let still = scene.moments.still([&scene.place]);
     assert!(still.hold().unwrap() && still.hold().unwrap());
     still.release().unwrap();
     let done = "exec in web as www: true 1, pause db, pause web, unpause web, unpause db, exec in web as www: true 2, exec in db: true 3";
     assert_eq!(scene.engine.acts(), done);
     // Where nothing is held, they run all the same.
     let scene = Scene::with(HoldPolicy::None, &[("web", "running", web)]);
-    let still = scene.moments.still(&scene.place);
+    let still = scene.moments.still([&scene.place]);
     assert!(!still.hold().unwrap() && !still.hold().unwrap());
     still.release().unwrap();
     still.release().unwrap();
@@ -101,16 +101,16 @@ fn a_command_before_that_fails_holds_nothing_and_those_after_run() {
 #[test]
 fn commands_after_run_also_where_the_backup_fails_and_their_failure_is_its() {
     let scene = Scene::new(&[("web", "running", labels("true 1", "true 2"))]);
-    let still = scene.moments.still(&scene.place);
+    let still = scene.moments.still([&scene.place]);
     still.hold().unwrap();
     drop(still);
     assert!(scene.engine.acts().ends_with("unpause web, exec in web: true 2"));
     // Another volume need not wait any more.
-    scene.moments.still(&scene.place).hold().unwrap();
+    scene.moments.still([&scene.place]).hold().unwrap();
     scene.engine.acts();
 
     let scene = Scene::new(&[("web", "running", labels("true 1", "echo locked; exit 7"))]);
-    let still = scene.moments.still(&scene.place);
+    let still = scene.moments.still([&scene.place]);
     still.hold().unwrap();
     let error = still.release().unwrap_err();
     assert!(error.message.contains("exec-after failed (exit code 7): locked"), "{error}");
@@ -122,7 +122,7 @@ fn in_what_does_not_run_no_command_is_run_and_an_odd_label_fails_the_backup() {
     let containers =
         [("off", "exited", labels("true", "true")), ("still", "paused", labels("true", "true"))];
     let scene = Scene::new(&containers);
-    assert!(!scene.moments.still(&scene.place).hold().unwrap());
+    assert!(!scene.moments.still([&scene.place]).hold().unwrap());
     assert_eq!(scene.engine.acts(), "");
     let told = scene.moments.held(std::slice::from_ref(&scene.place)).remove(0).unwrap();
     let commands = told.commands.unwrap();

@@ -16,14 +16,14 @@ use super::{
     containers_hold::hold_all,
     containers_release::{SETTLED_AFTER, let_go_on},
     notes::{Note, NotedContainer},
-    place::Place,
+    place::{Place, names},
     told::{Told, commands_told},
     writers::{Holding, Standing, Writers},
 };
 use crate::{
     engine::{
-        ContainerState, Engine, Event, HOLD_LABEL, HoldPolicy, How, Own, Writer, Writing, Written,
-        commands, writing,
+        Container, ContainerState, Engine, Event, HOLD_LABEL, HoldPolicy, How, Own, Writer,
+        Writing, Written, commands, to_any, writing,
     },
     error::{Error, ErrorKind, Result},
     files::real_path,
@@ -71,14 +71,18 @@ impl ContainerHolds {
         if place.is_of_the_engine || self.is_chosen { self.policy } else { HoldPolicy::None }
     }
 
-    /// What writes to this place.
+    /// What writes to any of these places.
     ///
     /// # Errors
     /// If Docker does not answer, or a label makes no sense.
-    fn writing(&self, engine: &Engine, place: &Place) -> Result<Writing> {
-        match self.writing_to_all(engine, std::slice::from_ref(place), ASKED_WITHIN) {
-            Err(error) if self.may_be_unknown(place, &error) => {
-                let volume = &place.volume;
+    fn writing(&self, engine: &Engine, places: &[&Place]) -> Result<Writing> {
+        let known = || {
+            let (containers, writing) = self.writing_to_all(engine, places, ASKED_WITHIN)?;
+            Ok(to_any(&containers, writing.into_iter().collect::<Result<_>>()?))
+        };
+        match known() {
+            Err(error) if places.iter().all(|place| self.may_be_unknown(place, &error)) => {
+                let volume = names(places);
                 // Where there is no Docker, that is no news.
                 let is_there = self.socket.exists();
                 let level = if is_there { log::Level::Warn } else { log::Level::Debug };
@@ -88,7 +92,7 @@ impl ContainerHolds {
                 );
                 Ok(Writing::default())
             }
-            all => all?.pop().unwrap_or_else(|| Ok(Writing::default())),
+            known => known,
         }
     }
 
@@ -99,21 +103,22 @@ impl ContainerHolds {
         is_folder || self.policy_for(place) == HoldPolicy::None
     }
 
-    /// The same for many places, with one look at the engine.
+    /// What writes to each of these places, with one look at the engine; and all containers.
     fn writing_to_all(
         &self,
         engine: &Engine,
-        places: &[Place],
+        places: &[&Place],
         within: Duration,
-    ) -> Result<Vec<Result<Writing>>> {
+    ) -> Result<(Vec<Container>, Vec<Result<Writing>>)> {
         let (volumes, containers) = engine.all(within)?;
         let own = Own::seen(&containers, &self.socket);
-        let of = |place: &Place| {
+        let of = |place: &&Place| {
             let (volume, folder, real) = (&place.volume, &place.folder, real_path(&place.folder));
             let written = Written { volume, folder, real: &real };
             writing(&containers, written, &volumes, self.policy_for(place), &own)
         };
-        Ok(places.iter().map(of).collect())
+        let writing = places.iter().map(of).collect();
+        Ok((containers, writing))
     }
 
     /// What is done to containers while each of these places is read, or why it can't be, for people;
@@ -195,23 +200,25 @@ fn can_be_stopped(name: &str, now: &ContainerState) -> Result<()> {
 impl Writers for ContainerHolds {
     fn may_hold(&self, place: &Place) -> bool {
         // What can't be told now is told by the hold.
-        self.writing(&Engine::at(&self.socket), place).map_or(true, |all| !all.writers.is_empty())
+        self.writing(&Engine::at(&self.socket), &[place])
+            .map_or(true, |all| !all.writers.is_empty())
     }
 
-    fn note(&self, place: &Place) -> Result<Option<Note>> {
+    fn note(&self, places: &[&Place]) -> Result<Option<Note>> {
         let engine = Engine::at(&self.socket);
-        let Writing { writers, left_alone } = self.writing(&engine, place)?;
+        let Writing { writers, left_alone } = self.writing(&engine, places)?;
         let running = writers.into_iter().filter(|writer| writer.runs);
         let noted: Result<Vec<_>> = running.map(|writer| Self::noted(&engine, writer)).collect();
         let containers: Vec<_> = noted?.into_iter().flatten().collect();
-        if containers.is_empty() {
+        let Some(first) = places.first().filter(|_| !containers.is_empty()) else {
             return Ok(None);
-        }
+        };
         // What else writes to a folder of the host can't be told.
-        let is_all = place.is_for_containers_only && left_alone.is_empty();
+        let is_all =
+            places.iter().all(|place| place.is_for_containers_only) && left_alone.is_empty();
         let within = self.limit + Self::graces(&containers);
-        let note = Note::containers(place, self.socket.clone(), containers, within);
-        Ok(Some(Note { is_all, ..note }))
+        let note = Note::containers(first, self.socket.clone(), containers, within);
+        Ok(Some(Note { is_all, volume: names(places), ..note }))
     }
 
     fn reading_limit(&self, _: Duration) -> Duration {
@@ -243,9 +250,15 @@ impl Writers for ContainerHolds {
         let_go_on(&self.engine_of(note), note, self.settled, standing)
     }
 
-    fn check(&self, held: &Note, place: &Place, time: (Timestamp, Timestamp), standing: &Standing) {
+    fn check(
+        &self,
+        held: &Note,
+        places: &[&Place],
+        time: (Timestamp, Timestamp),
+        standing: &Standing,
+    ) {
         let engine = Engine::at(&self.socket);
-        let writing = match self.writing(&engine, place) {
+        let writing = match self.writing(&engine, places) {
             Ok(writing) => writing,
             Err(error) => {
                 return standing.is_broken(format!("it can't be told what wrote: {error}"));
@@ -257,23 +270,23 @@ impl Writers for ContainerHolds {
         }
         match engine.events(time) {
             Ok(events) => {
-                if let Some(why) = wrote_meanwhile(&events, held, place, &writing) {
+                if let Some(why) = wrote_meanwhile(&events, held, places, &writing) {
                     standing.is_broken(why);
                 }
             }
             Err(error) => log::info!(
                 "volume {}: Docker does not tell its events, so a container that ran only while others stood still would not be seen: {error}",
-                place.volume
+                names(places)
             ),
         }
     }
 }
 
-/// What wrote to a place though what writes to it was to stand still, for people.
+/// What wrote to places though what writes to them was to stand still, for people.
 fn wrote_meanwhile(
     events: &[Event],
     held: &Note,
-    place: &Place,
+    places: &[&Place],
     writing: &Writing,
 ) -> Option<String> {
     let noted = |id: &str| held.containers.iter().find(|it| it.id == id);
@@ -293,7 +306,9 @@ fn wrote_meanwhile(
         }
         // One that is gone again.
         Event::Mounted { volume, container }
-            if *volume == place.volume && noted(container).is_none() && !is_alone(container) =>
+            if places.iter().any(|place| *volume == place.volume)
+                && noted(container).is_none()
+                && !is_alone(container) =>
         {
             let told = started(container);
             let is_left_alone = told.and_then(|(_, hold)| hold.as_deref()) == Some("none");

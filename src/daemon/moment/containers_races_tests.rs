@@ -53,7 +53,7 @@ fn a_container_that_was_started_anew_just_before_it_is_held_goes_on() {
             // The note has the start before, unless it is looked at again.
             let scene = Scene::with_one();
             let moments = scene.holding(policy, false, HOUR);
-            let still = moments.still(&scene.place);
+            let still = moments.still([&scene.place]);
             if call == "json" {
                 scene.before("json", |_| {});
             }
@@ -89,7 +89,7 @@ fn note_before_the_hold(scene: &Scene, moments: &Moments, others: fn(&mut Conten
         *keep.lock().unwrap() = read(&noted).1;
         others(contents);
     });
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     assert!(still.hold().unwrap());
     std::mem::forget(still);
     let kept = kept.lock().unwrap().clone();
@@ -106,7 +106,7 @@ fn what_an_engine_did_or_does_later_though_it_said_that_it_failed_is_undone() {
                 let done_later = Some((policy_act(policy), after));
                 scene.faults(Faults { done_later, ..Faults::default() });
                 let moments = scene.holding(policy, reads_unheld, HOUR);
-                let held = moments.still(&scene.place).hold();
+                let held = moments.still([&scene.place]).hold();
                 assert_eq!(held.is_ok_and(|held| !held), reads_unheld);
                 scene.is_as_before(acts);
             }
@@ -121,7 +121,7 @@ fn a_release_that_is_answered_with_an_error_and_is_done_all_the_same_is_one() {
     {
         let scene = Scene::with_one();
         let moments = scene.holding(policy, false, HOUR);
-        let still = moments.still(&scene.place);
+        let still = moments.still([&scene.place]);
         assert!(still.hold().unwrap());
         scene.faults(Faults { done_later: Some((act, Duration::ZERO)), ..Faults::default() });
         still.release().unwrap();
@@ -135,7 +135,7 @@ fn what_ended_or_was_paused_by_others_just_before_it_is_held_stays_so() {
         let scene = Scene::with_one();
         scene.before(policy_act(policy), move |contents| change(contents, "State", json!(state)));
         let moments = scene.holding(policy, false, HOUR);
-        let still = moments.still(&scene.place);
+        let still = moments.still([&scene.place]);
         assert!(!still.hold().unwrap() && still.stood().is_none());
         still.release().unwrap();
         assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("", 0));
@@ -243,7 +243,7 @@ fn what_wrote_only_while_others_stood_still_spoils_the_copy() {
         let moments = scene.moments();
         // What happened before is no matter.
         scene.engine.with(|contents| ran(contents, &gone, "db", json!({})));
-        let still = moments.still(&scene.place);
+        let still = moments.still([&scene.place]);
         assert!(still.hold().unwrap());
         scene.engine.with(|contents| meanwhile(contents, &gone));
         let told = still.release().err().map(|error| error.message).unwrap_or_default();
@@ -257,7 +257,7 @@ fn what_wrote_only_while_others_stood_still_spoils_the_copy() {
 fn only_a_hold_of_all_that_writes_to_a_volume_of_dockers_makes_its_files_of_one_moment() {
     let is_of_all = |scene: &Scene, place: &Place| {
         let moments = scene.moments();
-        let still = moments.still(place);
+        let still = moments.still([place]);
         let held = still.hold().unwrap();
         held && still.is_of_all()
     };
@@ -280,15 +280,15 @@ fn only_a_hold_of_all_that_writes_to_a_volume_of_dockers_makes_its_files_of_one_
 fn what_writes_to_the_daemons_own_folders_is_held_by_label_or_by_choice_only() {
     let scene = Scene::with_one();
     let folder = Place { is_of_the_engine: false, ..scene.place.clone() };
-    assert!(!scene.moments().still(&folder).is_wanted());
+    assert!(!scene.moments().still([&folder]).is_wanted());
     let mut moments = scene.moments();
     let containers = moments.holds.containers.take().unwrap();
     let chosen = ContainerHolds { is_chosen: true, ..(*containers).clone() };
     moments.holds.containers = Some(Arc::new(chosen));
-    assert!(moments.still(&folder).hold().unwrap());
+    assert!(moments.still([&folder]).hold().unwrap());
     assert_eq!(scene.engine.acts(), "pause one, unpause one");
     scene.set("one", "Labels", json!({ "convoy-backups.hold": "pause" }));
-    assert!(scene.moments().still(&folder).hold().unwrap());
+    assert!(scene.moments().still([&folder]).hold().unwrap());
     assert_eq!(scene.engine.acts(), "pause one, unpause one");
 }
 
@@ -301,7 +301,7 @@ fn a_folder_behind_a_symbolic_link_is_the_one_that_a_container_has() {
     scene.engine.container("one", "running", &json!({ "convoy-backups.hold": "pause" }), &[]);
     scene.set("one", "Mounts", json!([{ "Type": "bind", "Source": real, "RW": true }]));
     let place = Place { folder: link, is_of_the_engine: false, ..scene.place.clone() };
-    assert!(scene.moments().still(&place).hold().unwrap());
+    assert!(scene.moments().still([&place]).hold().unwrap());
 }
 
 #[test]
@@ -330,7 +330,7 @@ fn what_stands_still_and_cant_be_released_fails_also_where_a_live_copy_would_do(
     };
     scene.engine.with(|contents| contents.before.push((stop, Box::new(fails))));
     let moments = scene.holding(PAUSES, true, HOUR);
-    let error = moments.still(&scene.place).hold().unwrap_err();
+    let error = moments.still([&scene.place]).hold().unwrap_err();
     assert!(error.message.contains("container \"one\" may stay paused"), "{error}");
     assert!(error.hint.unwrap().contains("docker unpause one"));
     scene.faults(Faults::default());

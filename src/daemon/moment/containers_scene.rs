@@ -90,21 +90,21 @@ impl Scene {
 
     /// Holds and releases; the result is what was done.
     pub(super) fn held(&self, moments: &Moments) -> String {
-        let still = moments.still(&self.place);
+        let still = moments.still([&self.place]);
         assert!(still.hold().unwrap());
         still.release().unwrap();
         self.engine.acts()
     }
 
     pub(super) fn fails(&self, moments: &Moments) -> Error {
-        moments.still(&self.place).hold().unwrap_err()
+        moments.still([&self.place]).hold().unwrap_err()
     }
 }
 
 /// Holds, and dies.
 pub(super) fn die_holding(scene: &Scene, policy: HoldPolicy) {
     let moments = scene.holding(policy, false, HOUR);
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     assert!(still.hold().unwrap());
     std::mem::forget(still);
     scene.engine.acts();

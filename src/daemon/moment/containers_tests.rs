@@ -27,7 +27,7 @@ fn containers_that_write_to_a_volume_stand_still_and_it_is_known_for_how_long() 
     );
     let moments = scene.moments();
     assert_eq!(told(&moments, &scene.place).unwrap().held.as_deref(), Some("pause one"));
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     assert!(still.is_wanted() && still.hold().unwrap() && still.hold().unwrap());
     assert_eq!((scene.engine.state("one").as_str(), scene.notes()), ("paused", 1));
     still.release().unwrap();
@@ -49,7 +49,7 @@ fn what_was_off_or_paused_before_stays_so() {
     assert_eq!(scene.engine.state("paused"), "paused");
     assert_eq!(scene.engine.state("off"), "exited");
     scene.set("one", "State", json!("exited"));
-    let still = scene.moments().still(&scene.place).hold().map(|held| (held, scene.notes()));
+    let still = scene.moments().still([&scene.place]).hold().map(|held| (held, scene.notes()));
     assert_eq!(still.unwrap(), (false, 0));
 }
 
@@ -85,7 +85,7 @@ fn a_label_of_the_volume_comes_before_one_of_the_container_and_both_before_the_s
 
     let scene = Scene::with_label(&hold("none"));
     scene.runs("one", &hold("stop"));
-    assert!(!scene.moments().still(&scene.place).is_wanted());
+    assert!(!scene.moments().still([&scene.place]).is_wanted());
 
     let scene = Scene::new();
     scene.runs("one", &hold("freeze"));
@@ -145,9 +145,9 @@ fn containers_that_have_a_folder_mounted_or_something_above_or_in_it_stand_still
     assert_eq!(told(&moments, &place).unwrap().held.as_deref(), Some("pause above, pause in"));
     // A folder need not have to do with Docker.
     fs::remove_file(&scene.engine.socket).unwrap();
-    assert!(!moments.still(&place).hold().unwrap());
+    assert!(!moments.still([&place]).hold().unwrap());
     let none = scene.holding(HoldPolicy::None, false, HOUR);
-    assert!(!none.still(&scene.place).hold().unwrap());
+    assert!(!none.still([&scene.place]).hold().unwrap());
     let error = scene.fails(&moments);
     assert!(
         error.kind == ErrorKind::Unreachable && error.message.starts_with("volume \"db\": "),
@@ -171,7 +171,7 @@ fn what_cant_be_held_fails_or_is_read_as_it_is_and_goes_on() {
     assert!(error.hint.unwrap().contains("BKUP_DOCKER_UNHELD=live"));
     assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("pause one, unpause one", 0));
     let still = scene.holding(HoldPolicy::Pause, true, HOUR);
-    let still = still.still(&scene.place);
+    let still = still.still([&scene.place]);
     assert!(!still.hold().unwrap() && still.stood().is_none());
     still.release().unwrap();
     assert_eq!((scene.engine.acts().as_str(), scene.notes()), ("pause one, unpause one", 0));
@@ -194,7 +194,7 @@ fn what_docker_does_after_it_was_given_up_is_undone() {
 fn a_hold_that_lasts_too_long_is_released_while_its_reader_still_reads_and_fails_it() {
     let scene = Scene::with_one();
     let moments = scene.holding(HoldPolicy::Pause, false, Duration::from_millis(300));
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     assert!(still.hold().unwrap());
     scene.engine.until("one", "running");
     let error = still.release().unwrap_err();
@@ -215,7 +215,7 @@ fn what_somebody_let_go_on_or_started_meanwhile_spoils_the_copy() {
         (&|| scene.runs("new", &json!({})), "container \"new\" was started while"),
     ] {
         scene.set("one", "State", json!("running"));
-        let still = moments.still(&scene.place);
+        let still = moments.still([&scene.place]);
         assert!(still.hold().unwrap());
         meanwhile();
         let error = still.release().unwrap_err();

@@ -21,7 +21,7 @@ use jiff::Timestamp;
 use super::{
     holds::{Holds, end_all, ends, with_its_hint},
     notes::Note,
-    place::Place,
+    place::{Place, names},
     turns::Turn,
     writers::{Holding, Standing, Writers},
 };
@@ -112,7 +112,8 @@ pub(super) struct Hold(Arc<Held>);
 struct Held {
     holds: Holds,
     writers: Arc<dyn Writers>,
-    place: Place,
+    places: Vec<Place>,
+    /// The name of the volume, or those of all of them.
     volume: String,
     note: Mutex<Note>,
     standing: Standing,
@@ -147,29 +148,29 @@ impl From<Error> for NotHeld {
 }
 
 impl Holds {
-    /// Holds what writes to a place, in this turn, or once nothing else is held. The time counts from
-    /// then. `None` if
-    /// nothing writes to it, or is to be held.
+    /// Holds what writes to any of these places, in this turn, or once nothing else is held. The time
+    /// counts from then. `None` if nothing writes to them, or is to be held.
     ///
     /// # Errors
     /// If it can't be held; what was held of it is released. If the run ends first.
     pub(super) fn hold(
         &self,
-        place: &Place,
+        places: &[&Place],
         turn: Option<Arc<Turn>>,
     ) -> Result<Option<Hold>, NotHeld> {
-        let Some(writers) = self.writers_of(place) else { return Ok(None) };
-        let turn = turn.map_or_else(|| self.turn(place).map(Arc::new), Ok)?;
+        let Some(writers) = self.writers_of_all(places) else { return Ok(None) };
+        let volume = names(places);
+        let turn = turn.map_or_else(|| self.turn(&volume).map(Arc::new), Ok)?;
         self.release_left();
-        let unheld = |error| told_of(&place.volume, error);
-        let Some(note) = writers.note(place).map_err(unheld)? else { return Ok(None) };
+        let unheld = |error| told_of(&volume, error);
+        let Some(note) = writers.note(places).map_err(unheld)? else { return Ok(None) };
         self.notes.write(&note)?;
         let limit = writers.limit(&note, self.limit);
         let held = Arc::new(Held {
             holds: self.clone(),
             writers,
-            place: place.clone(),
-            volume: place.volume.clone(),
+            places: places.iter().copied().cloned().collect(),
+            volume,
             note: Mutex::new(note),
             standing: Standing::default(),
             began: Instant::now(),
@@ -196,12 +197,11 @@ impl Holds {
         Ok((!is_nothing).then_some(hold))
     }
 
-    pub(super) fn turn(&self, place: &Place) -> Result<Turn> {
+    pub(super) fn turn(&self, volume: &str) -> Result<Turn> {
         let turn = self.turns.wait(&|| scope::is_ended() || ends());
         turn.ok_or_else(|| {
             let message = format!(
-                "the run ended while volume \"{}\" waited for the hold of another volume to end",
-                place.volume
+                "the run ended while volume \"{volume}\" waited for the hold of another volume to end"
             );
             Error::new(ErrorKind::Cancelled, message)
         })
@@ -416,7 +416,8 @@ impl Hold {
         let (stands, went_on) = (lock(&self.0.stands).take(), *lock(&self.0.went_on));
         if let Some((note, since)) = stands {
             let time = (since, went_on.unwrap_or_else(Timestamp::now));
-            self.0.writers.check(&note, &self.0.place, time, &self.0.standing);
+            let places: Vec<_> = self.0.places.iter().collect();
+            self.0.writers.check(&note, &places, time, &self.0.standing);
         }
         if let Some(why) = self.0.standing.broken() {
             let message = format!(

@@ -48,8 +48,8 @@ impl Writers for HoldCommands {
         self.volumes.as_ref().is_none_or(|volumes| volumes.iter().any(is_it))
     }
 
-    fn note(&self, place: &Place) -> Result<Option<Note>> {
-        Ok(Some(Note::hold(place)))
+    fn note(&self, places: &[&Place]) -> Result<Option<Note>> {
+        Ok(places.first().map(|place| Note::hold(place)))
     }
 
     fn reading_limit(&self, usual: Duration) -> Duration {
@@ -87,5 +87,5 @@ impl Writers for HoldCommands {
         })
     }
 
-    fn check(&self, _: &Note, _: &Place, _: (Timestamp, Timestamp), _: &Standing) {}
+    fn check(&self, _: &Note, _: &[&Place], _: (Timestamp, Timestamp), _: &Standing) {}
 }

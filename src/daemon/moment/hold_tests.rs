@@ -61,7 +61,7 @@ impl Scene {
     }
 
     fn fails(&self, moments: &Moments) -> Error {
-        moments.still(&self.place).hold().unwrap_err()
+        moments.still([&self.place]).hold().unwrap_err()
     }
 }
 
@@ -69,7 +69,7 @@ impl Scene {
 fn what_is_held_is_noted_first_and_its_time_is_known_once_it_goes_on() {
     let scene = Scene::new();
     let moments = scene.moments("ls root/moments > noted", "true", HOUR);
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     assert!(still.is_wanted() && still.stood().is_none());
     still.hold().unwrap();
     still.hold().unwrap();
@@ -86,8 +86,8 @@ fn volumes_that_the_setting_does_not_name_are_not_held() {
     let scene = Scene::new();
     let moments = scene.moments("true", "true", HOUR);
     let other = Place { volume: "vol2".into(), ..scene.place.clone() };
-    let still = moments.still(&other);
-    assert!(!still.is_wanted() && moments.still(&scene.place).is_wanted());
+    let still = moments.still([&other]);
+    assert!(!still.is_wanted() && moments.still([&scene.place]).is_wanted());
     let told = moments.held(&[other.clone(), scene.place.clone()]);
     let held: Vec<_> = told.into_iter().map(|told| told.unwrap().held).collect();
     assert_eq!(held, [None, Some("command".to_owned())]);
@@ -100,11 +100,11 @@ fn volumes_that_the_setting_does_not_name_are_not_held() {
 fn what_is_held_goes_on_after_an_error_and_after_a_panic() {
     let scene = Scene::new();
     let moments = scene.moments("true", "true", HOUR);
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     still.hold().unwrap();
     drop(still);
     let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-        let still = moments.still(&scene.place);
+        let still = moments.still([&scene.place]);
         still.hold().unwrap();
         panic!("on purpose");
     }));
@@ -142,7 +142,7 @@ fn a_hold_that_hangs_is_stopped_at_the_limit_and_released() {
 fn a_hold_that_lasts_too_long_is_released_while_its_reader_still_reads_and_fails_it() {
     let scene = Scene::new();
     let moments = scene.moments("true", "touch released", Duration::from_millis(200));
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     still.hold().unwrap();
     while !scene.folder.path().join("released").exists() {
         std::thread::yield_now();
@@ -160,7 +160,7 @@ fn a_hold_that_lasts_too_long_is_released_while_its_reader_still_reads_and_fails
 fn a_release_that_fails_is_tried_again_says_what_to_do_by_hand_and_stays_noted() {
     let scene = Scene::new();
     let moments = scene.moments("true", "echo gone away >&2; test -e mended", HOUR);
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     still.hold().unwrap();
     let error = still.release().unwrap_err();
     assert!(error.message.contains("BKUP_RELEASE failed (exit status: 1): gone away"), "{error}");
@@ -190,7 +190,7 @@ fn a_release_that_failed_is_tried_again_by_the_next_hold() {
 }
 
 fn drop_held(moments: &Moments, place: &Place) {
-    let still = moments.still(place);
+    let still = moments.still([place]);
     still.hold().unwrap();
     drop(still);
 }
@@ -199,7 +199,7 @@ fn drop_held(moments: &Moments, place: &Place) {
 fn what_was_left_by_a_kill_is_not_forgotten_where_the_commands_are_gone() {
     let scene = Scene::new();
     let moments = scene.moments("true", "true", HOUR);
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     still.hold().unwrap();
     std::mem::forget(still);
     let root = Root::at(&scene.folder.path().join("root"));
@@ -219,7 +219,7 @@ fn one_hold_at_a_time_is_held_because_volumes_may_have_the_same_writer() {
         for _ in 0..3 {
             threads.spawn(|| {
                 for _ in 0..5 {
-                    let still = moments.still(&scene.place);
+                    let still = moments.still([&scene.place]);
                     still.hold().unwrap();
                     still.release().unwrap();
                 }
@@ -233,7 +233,7 @@ fn one_hold_at_a_time_is_held_because_volumes_may_have_the_same_writer() {
 fn a_run_that_ends_waits_no_more_for_the_hold_of_another_volume() {
     let scene = Scene::new();
     let moments = scene.moments("true", "true", HOUR);
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     still.hold().unwrap();
     let run = Scope { run: "run-1".into(), lines: None, ended: Default::default() };
     run.ended.cancel();
@@ -288,7 +288,7 @@ fn the_end_of_the_program_waits_a_short_time_for_a_release_that_hangs_and_its_no
     let scene = Scene::new();
     let release = "test -e mended || while :; do test -e mended && exit 0; done";
     let moments = scene.moments("true", release, HOUR);
-    let hold = moments.holds.hold(&scene.place, None).unwrap().unwrap();
+    let hold = moments.holds.hold(&[&scene.place], None).unwrap().unwrap();
     let begun = std::time::Instant::now();
     hold.release_at_the_end(Duration::from_millis(200));
     assert!(begun.elapsed() < Duration::from_secs(60));
@@ -302,11 +302,13 @@ fn the_end_of_the_program_waits_a_short_time_for_a_release_that_hangs_and_its_no
 fn where_a_snapshot_fails_nothing_is_held_any_more_when_the_files_are_read_instead() {
     let scene = Scene::new();
     let moments = scene.moments("true", "true", HOUR);
-    let still = moments.still(&scene.place);
+    let still = moments.still([&scene.place]);
     // No folder of a test is a subvolume.
     let offer = Offer { kind: Kind::Btrfs, why: None, snapshot_place: None };
     let beginning = Beginning { moments: &moments, place: &scene.place, offer };
-    let moment = beginning.take_held(&still).unwrap();
+    still.hold().unwrap();
+    let moment = beginning.take().unwrap();
+    still.end().unwrap();
     assert!(moment.kind() != Kind::Btrfs);
     assert_eq!((scene.log().as_str(), scene.notes()), ("hold vol1, release vol1, ", 0));
     moment.end().unwrap();

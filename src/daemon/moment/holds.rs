@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     blocking::no_thread,
+    engine::Asked,
     error::{Error, Result},
 };
 
@@ -63,17 +64,36 @@ impl Holds {
         commands.or_else(|| self.containers.clone().map(|containers| containers as _))
     }
 
-    /// Whether this place is read as it is where what writes to it can't be held.
-    pub(super) fn reads_unheld(&self, place: &Place) -> bool {
-        let by_commands = self.commands.as_ref().is_some_and(|commands| commands.may_hold(place));
-        let unheld = self.containers.as_ref().is_some_and(|containers| containers.reads_unheld);
-        unheld && !by_commands
+    /// Who holds what writes to these places. The operator's commands hold for one only.
+    pub(super) fn writers_of_all(&self, places: &[&Place]) -> Option<Arc<dyn Writers>> {
+        match places {
+            [place] => self.writers_of(place),
+            _ => self.containers.clone().map(|containers| containers as _),
+        }
     }
 
-    /// How long what writes to this place may be held while it is read, and the setting that says so.
-    pub(super) fn limit_of(&self, place: &Place) -> (Duration, &'static str) {
-        let writers = self.writers_of(place);
+    /// Whether the operator's commands hold what writes to this place.
+    pub(super) fn is_by_commands(&self, place: &Place) -> bool {
+        self.commands.as_ref().is_some_and(|commands| commands.may_hold(place))
+    }
+
+    /// Whether this place is read as it is where what writes to it can't be held.
+    pub(super) fn reads_unheld(&self, place: &Place) -> bool {
+        let unheld = self.containers.as_ref().is_some_and(|containers| containers.reads_unheld);
+        unheld && !self.is_by_commands(place)
+    }
+
+    /// How long what writes to these places may be held while they are read, and the setting that says so.
+    pub(super) fn limit_of(&self, places: &[&Place]) -> (Duration, &'static str) {
+        let writers = self.writers_of_all(places);
         writers.map_or((self.limit, ""), |it| (it.reading_limit(self.limit), it.limit_setting()))
+    }
+
+    /// Whether commands are to be run in containers that write to any of these places. Where that can't
+    /// be told now, it is told when they are to be run.
+    pub(super) fn has_commands(&self, places: &[&Place]) -> bool {
+        let Some(containers) = &self.containers else { return false };
+        containers.asked(places).map_or(true, |all| all.iter().any(Asked::has_commands))
     }
 
     /// Whether something that writes to this place may have to be held.
@@ -84,8 +104,6 @@ impl Holds {
     /// How what writes to each of these places is held, or why it can't be, for people. Where that can't
     /// be told now, nothing is.
     pub(super) fn told(&self, places: &[Place]) -> Vec<Result<Told, String>> {
-        let by_commands =
-            |place: &Place| self.commands.as_ref().is_some_and(|commands| commands.may_hold(place));
         let by_containers = match &self.containers {
             Some(containers) => containers.told(places),
             None => Some(vec![Ok(Told { is_written: true, ..Told::default() }); places.len()]),
@@ -93,7 +111,7 @@ impl Holds {
         let by_containers =
             by_containers.unwrap_or_else(|| vec![Ok(Told::default()); places.len()]);
         let told = places.iter().zip(by_containers).map(|(place, containers)| {
-            if !by_commands(place) {
+            if !self.is_by_commands(place) {
                 return containers;
             }
             Ok(Told { held: Some(BY_COMMANDS.to_owned()), ..containers? })

@@ -41,3 +41,9 @@ pub(in crate::daemon) struct Place {
     /// Whether nothing but containers writes there: it is in Docker's own folder.
     pub(in crate::daemon) is_for_containers_only: bool,
 }
+
+/// The names of the places' volumes, for a text that puts `"` around them.
+pub(super) fn names(places: &[&Place]) -> String {
+    let names: Vec<_> = places.iter().map(|place| place.volume.as_str()).collect();
+    names.join("\", \"")
+}

@@ -2,7 +2,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex, OnceLock},
+    sync::{
+        Arc, Mutex, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -11,25 +14,32 @@ use super::{
     hold::{Hold, HoldEnded, NotHeld, told_of},
     holds::{Holds, with_its_hint},
     live,
-    place::Place,
+    place::{Place, names},
     turns::Turn,
 };
 use crate::{
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
     sync::lock,
 };
 
-/// What writes to a place, to be held still while it is read. Nothing is held where the
+/// What writes to places, to be held still while they are read. Nothing is held where the
 /// configuration does not ask for it.
 #[derive(Debug)]
 pub(in crate::daemon) struct Still<'a> {
     holds: &'a Holds,
-    place: &'a Place,
+    places: Vec<&'a Place>,
+    may_hold: OnceLock<bool>,
     is_wanted: OnceLock<bool>,
+    /// How much of the limit readings need that are yet to come.
+    needed: Mutex<Duration>,
+    /// Whether a release is left to [`Still::end`].
+    is_kept: AtomicBool,
     hold: Mutex<Option<Hold>>,
     /// The commands in containers that were begun, in the turn of the hold.
     around: Mutex<Option<(Around, Arc<Turn>)>>,
     stood: Mutex<Option<Stood>>,
+    /// Why what was read in a hold is of no use.
+    broken: Mutex<Option<Error>>,
 }
 
 /// How long writers stood still, in milliseconds.
@@ -49,40 +59,63 @@ impl Stood {
 }
 
 impl<'a> Still<'a> {
-    pub(super) fn new(holds: &'a Holds, place: &'a Place) -> Self {
-        let is_wanted = OnceLock::new();
-        let (hold, around, stood) = (Mutex::default(), Mutex::default(), Mutex::default());
-        Self { holds, place, is_wanted, hold, around, stood }
+    pub(super) fn new(holds: &'a Holds, places: Vec<&'a Place>) -> Self {
+        Self {
+            holds,
+            places,
+            may_hold: OnceLock::new(),
+            is_wanted: OnceLock::new(),
+            needed: Mutex::default(),
+            is_kept: AtomicBool::new(false),
+            hold: Mutex::default(),
+            around: Mutex::default(),
+            stood: Mutex::default(),
+            broken: Mutex::default(),
+        }
     }
 
     /// Whether anything may have to be held.
+    fn may_hold(&self) -> bool {
+        *self.may_hold.get_or_init(|| self.places.iter().any(|place| self.holds.may_hold(place)))
+    }
+
+    /// Whether anything may have to be held, or done before and after the files are read.
     pub(in crate::daemon) fn is_wanted(&self) -> bool {
-        *self.is_wanted.get_or_init(|| self.holds.may_hold(self.place))
+        let has_commands = || self.holds.has_commands(&self.places);
+        *self.is_wanted.get_or_init(|| self.may_hold() || has_commands())
     }
 
-    /// The name of the volume.
-    pub(in crate::daemon) fn volume(&self) -> &str {
-        &self.place.volume
-    }
-
-    /// How long the files may be read while it is held.
+    /// How long all files may be read while they are held; for ever where nothing is.
     pub(in crate::daemon) fn limit(&self) -> Duration {
-        self.holds.limit_of(self.place).0
+        if self.may_hold() { self.holds.limit_of(&self.places).0 } else { Duration::MAX }
     }
 
-    /// The setting that says so.
+    /// How much of the limit other readings leave.
+    pub(in crate::daemon) fn left(&self) -> Duration {
+        self.limit().saturating_sub(*lock(&self.needed))
+    }
+
+    /// Keeps so much of the limit for a reading that is yet to come.
+    pub(in crate::daemon) fn needs(&self, time: Duration) {
+        let mut needed = lock(&self.needed);
+        *needed = needed.saturating_add(time);
+    }
+
+    /// The setting that says how long they may be held.
     pub(in crate::daemon) fn limit_setting(&self) -> &'static str {
-        self.holds.limit_of(self.place).1
+        self.holds.limit_of(&self.places).1
     }
 
     /// Whether the files are read as they are where what writes to them can't be held.
     pub(in crate::daemon) fn reads_unheld(&self) -> bool {
-        self.holds.reads_unheld(self.place)
+        self.places.iter().all(|place| self.holds.reads_unheld(place))
     }
 
     /// Makes writes through memory maps visible ([`live::write_out`]).
     pub(in crate::daemon) fn write_out(&self) {
-        live::write_out(&self.place.folder);
+        for place in &self.places {
+            live::write_out(&place.folder);
+        }
     }
 
     /// Runs the commands before, and holds, unless that was done. The result is whether anything is held.
@@ -93,15 +126,14 @@ impl<'a> Still<'a> {
         let mut hold = lock(&self.hold);
         if hold.is_none() {
             let turn = self.begin_around()?;
-            *hold = match self.holds.hold(self.place, turn) {
+            *hold = match self.holds.hold(&self.places, turn) {
                 // What stands still for nothing must not be passed over.
                 Err(NotHeld { error, stands: false })
-                    if self.holds.reads_unheld(self.place)
-                        && error.kind != ErrorKind::Cancelled =>
+                    if self.reads_unheld() && error.kind != ErrorKind::Cancelled =>
                 {
                     log::warn!(
                         "what writes to volume \"{}\" is not held still, so its files are read as they are: {error}",
-                        self.place.volume
+                        names(&self.places)
                     );
                     None
                 }
@@ -111,46 +143,82 @@ impl<'a> Still<'a> {
         Ok(hold.is_some())
     }
 
-    /// Runs the commands before, unless that was done. The result is the turn in which they ran.
+    /// Runs the commands before, unless that was done. The result is whether any was to be run.
+    ///
+    /// # Errors
+    /// If one fails.
+    pub(in crate::daemon) fn begin(&self) -> Result<bool> {
+        let is_begun = || lock(&self.around).is_some();
+        if is_begun() {
+            return Ok(false);
+        }
+        self.begin_around()?;
+        Ok(is_begun())
+    }
+
+    /// [`Still::begin`]. The result is the turn in which the commands ran.
     fn begin_around(&self) -> Result<Option<Arc<Turn>>> {
-        let Some(containers) = &self.holds.containers else { return Ok(None) };
+        let Some(containers) = self.holds.containers.as_ref().filter(|_| !self.places.is_empty())
+        else {
+            return Ok(None);
+        };
         let mut begun = lock(&self.around);
         if let Some((_, turn)) = &*begun {
             return Ok(Some(Arc::clone(turn)));
         }
-        let turn = Arc::new(self.holds.turn(self.place)?);
+        let volumes = names(&self.places);
+        let turn = Arc::new(self.holds.turn(&volumes)?);
         // Commands may take long, and what an earlier hold left must not stand still for as long.
         self.holds.release_left();
-        let around = containers.before(self.place);
-        let around = around.map_err(|error| told_of(&self.place.volume, error))?;
+        let around = containers.before(&self.places);
+        let around = around.map_err(|error| told_of(&volumes, error))?;
         if !around.is_empty() {
             *begun = Some((around, Arc::clone(&turn)));
         }
         Ok(Some(turn))
     }
 
-    /// Whether what is held is all that writes to the place, so that its files are of one moment.
+    /// Leaves releases to [`Still::end`], while others are to be read in the same hold.
+    pub(in crate::daemon) fn keep(&self, is_kept: bool) {
+        self.is_kept.store(is_kept, Ordering::Release);
+    }
+
+    /// Whether what is held is all that writes to the places, so that their files are of one moment.
     pub(in crate::daemon) fn is_of_all(&self) -> bool {
         lock(&self.hold).as_ref().is_some_and(Hold::is_of_all)
     }
 
-    /// Releases what is held, and runs the commands after.
+    /// Releases what is held, and runs the commands after, unless that is left to [`Still::end`].
     ///
     /// # Errors
     /// If it could not be released, or was released too early: what was read is then of no use. If a
     /// command fails: what the one before did may still be so.
     pub(in crate::daemon) fn release(&self) -> Result<()> {
+        if self.is_kept.load(Ordering::Acquire) { Ok(()) } else { self.release_now() }
+    }
+
+    /// [`Still::release`], also of what was left to this.
+    ///
+    /// # Errors
+    /// As [`Still::release`], also if that failed before.
+    pub(in crate::daemon) fn end(&self) -> Result<()> {
+        self.release_now()?;
+        lock(&self.broken).clone().map_or(Ok(()), Err)
+    }
+
+    fn release_now(&self) -> Result<()> {
         let released = self.release_hold();
         let after = self.end_around();
         if let (Err(_), Err(also)) = (&released, &after) {
             log::error!("{}", with_its_hint(also));
         }
-        released.and(after)
+        let ended = released.and(after);
+        ended.inspect_err(|error| *lock(&self.broken) = Some(error.clone()))
     }
 
     fn end_around(&self) -> Result<()> {
         let Some((around, _turn)) = lock(&self.around).take() else { return Ok(()) };
-        around.after().map_err(|error| told_of(&self.place.volume, error))
+        around.after().map_err(|error| told_of(&names(&self.places), error))
     }
 
     fn release_hold(&self) -> Result<()> {

@@ -18,11 +18,12 @@ pub(super) trait Writers: fmt::Debug + Send + Sync {
     /// Whether something that writes to this place may have to be held.
     fn may_hold(&self, place: &Place) -> bool;
 
-    /// The note on a hold of what writes to this place now; `None` if nothing does.
+    /// The note on a hold of what writes to any of these places now; `None` if nothing does. There are
+    /// many only where [`super::containers`] hold.
     ///
     /// # Errors
     /// If that can't be told.
-    fn note(&self, place: &Place) -> Result<Option<Note>>;
+    fn note(&self, places: &[&Place]) -> Result<Option<Note>>;
 
     /// How long files may be read while what writes to them is held, if `usual` is how long the operator's
     /// commands may hold.
@@ -56,9 +57,15 @@ pub(super) trait Writers: fmt::Debug + Send + Sync {
     /// If something may still stand still. The hint says what to do by hand.
     fn release(&self, note: &mut Note, standing: &Standing) -> Result<()>;
 
-    /// Says so ([`Standing::is_broken`]) if something else wrote to the place in this stretch of time,
+    /// Says so ([`Standing::is_broken`]) if something else wrote to the places in this stretch of time,
     /// while what the note says stood still.
-    fn check(&self, held: &Note, place: &Place, time: (Timestamp, Timestamp), standing: &Standing);
+    fn check(
+        &self,
+        held: &Note,
+        places: &[&Place],
+        time: (Timestamp, Timestamp),
+        standing: &Standing,
+    );
 }
 
 /// What a hold goes by.

@@ -38,8 +38,12 @@ impl Operations {
                 "volume {name} is not unmounted: Docker can't be asked whether containers have it"
             ))
         })?;
-        if !having.is_empty() {
-            return Err(containers_have(name, &having));
+        match having {
+            Some(having) if !having.is_empty() => return Err(containers_have(name, &having)),
+            None if self.drivers.docker.is_used() => log::warn!(
+                "the Docker that is asked here does not know volume \"{name}\", so it can't tell whether containers of another one have it"
+            ),
+            _ => {}
         }
         let mut is_the_same = true;
         self.volumes.update(name, |now| {

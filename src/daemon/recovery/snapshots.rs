@@ -8,10 +8,13 @@ use jiff::Zoned;
 use rustic_core::repofile::{SnapshotFile, SnapshotId};
 
 use super::super::{
+    dump::Dumps,
     moment::Stood,
-    reading::{Reader, VolumeReading},
+    reading::{Reader, ToRead, VolumeReading, Work},
+    repository::Spooling,
     root::Root,
-    snapshots::LocalRepository,
+    save::Source,
+    snapshots::{LocalRepository, Preparation, Turn},
     state::{SnapshotState, VolumeState},
     volumes::Volumes,
 };
@@ -35,38 +38,30 @@ pub(in crate::daemon) fn create(
     now: impl FnOnce() -> Zoned,
 ) -> Result<(VolumeState, SnapshotState)> {
     volumes.exclusively(volume, || {
-        let turn = RefCell::new(Some(local.turn()?));
+        let turn = local.turn()?;
         let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
-        let parent = state.snapshots.values().max_by_key(|snapshot| snapshot.created);
         let time = now();
-        let is_over = || Error::internal("the turn is over");
-        let dumps = {
-            let turn = turn.borrow();
-            let repository = turn.as_ref().ok_or_else(is_over)?.repository();
-            reader.dump(&state, repository, || time.timestamp())?
+        let dumps = reader.dump(&state, turn.repository(), || time.timestamp())?;
+        let to_read = ToRead { volume: &state, is_dump_only: dumps.are_all };
+        let taking = Taking {
+            local,
+            turn: RefCell::new(Some(turn)),
+            state: &state,
+            name,
+            time,
+            dumps: &dumps,
         };
-        let take = |reading: &VolumeReading<'_>| {
-            let turn = turn.borrow();
-            let turn = turn.as_ref().ok_or_else(is_over)?;
-            let source = (reading.files(), dumps.extras());
-            let taken = turn.take(source, volume, name, parent, &time)?;
-            let kind = Some(reading.kind().to_owned());
-            let dumps = dumps.records.clone();
-            let mounts = reading.mounts.clone();
-            let (stood, containers) = Stood::told(reading.stood());
-            Ok(SnapshotState { mounts, moment: kind, stood, containers, dumps, ..taken })
-        };
-        let remove = |taken: &SnapshotState| {
-            // Its space is freed only if no turn goes on.
-            turn.take();
-            _ = local.delete(std::slice::from_ref(&taken.id));
-        };
-        let snapshot = reader.read(&state, dumps.are_all, take, remove)?;
+        let unread = || Err(Error::internal("the volume was not read"));
+        let (snapshot, stood) =
+            reader.read_together(&[to_read], &taking).pop().unwrap_or_else(unread)?;
+        let (stood, containers) = Stood::told(stood);
+        let snapshot = SnapshotState { stood, containers, ..snapshot };
         let mut is_the_same = true;
         let saved = volumes.update(volume, |now| {
             is_the_same = now.id() == state.id();
             if is_the_same {
                 now.snapshots.insert(name.to_owned(), snapshot.clone());
+                now.saved_bytes = Some(snapshot.bytes);
             }
         });
         let saved = saved.and_then(|()| {
@@ -74,11 +69,83 @@ pub(in crate::daemon) fn create(
             if is_the_same { Ok(()) } else { Err(anew().with_hint("try again")) }
         });
         if let Err(error) = saved {
-            remove(&snapshot);
+            taking.undo(&snapshot);
             return Err(error);
         }
+        drop(taking);
         Ok((state, snapshot))
     })
+}
+
+/// A snapshot that is being taken.
+struct Taking<'a> {
+    local: &'a LocalRepository,
+    /// `None` once it is over.
+    turn: RefCell<Option<Turn<'a>>>,
+    state: &'a VolumeState,
+    name: &'a str,
+    time: Zoned,
+    dumps: &'a Dumps,
+}
+
+impl Taking<'_> {
+    fn in_turn<T>(&self, act: impl FnOnce(&Turn<'_>) -> Result<T>) -> Result<T> {
+        match &*self.turn.borrow() {
+            Some(turn) => act(turn),
+            None => Err(Error::internal("the turn is over")),
+        }
+    }
+
+    fn source<'a>(&'a self, reading: &'a VolumeReading<'_>) -> Source<'a> {
+        let (volume, extras) = (&self.state.name, self.dumps.extras());
+        Source { files: reading.files(), volume, parent: None, extras }
+    }
+}
+
+impl Work for Taking<'_> {
+    type Prepared = Preparation;
+    type Made = SnapshotState;
+
+    fn prepare(&self, _: usize, reading: &VolumeReading<'_>) -> Result<Preparation> {
+        let parent = self.state.snapshots.values().max_by_key(|snapshot| snapshot.created);
+        self.in_turn(|turn| turn.prepare(self.source(reading), parent))
+    }
+
+    fn prepare_again(
+        &self,
+        _: usize,
+        reading: &VolumeReading<'_>,
+        prepared: Preparation,
+    ) -> Result<Preparation> {
+        self.in_turn(|turn| turn.prepare_again(self.source(reading), prepared))
+    }
+
+    fn read(
+        &self,
+        _: usize,
+        reading: &VolumeReading<'_>,
+        prepared: Preparation,
+    ) -> Result<SnapshotState> {
+        let source = self.source(reading);
+        let taken = self.in_turn(|turn| turn.take(source, prepared, self.name, &self.time))?;
+        let (moment, mounts) = (Some(reading.kind().to_owned()), reading.mounts.clone());
+        Ok(SnapshotState { mounts, moment, dumps: self.dumps.records.clone(), ..taken })
+    }
+
+    /// One snapshot is taken at a time, so nothing waits for the upload of another.
+    fn collect(&self) -> Option<Spooling<'_>> {
+        None
+    }
+
+    fn upload(&self) -> Result<()> {
+        Ok(())
+    }
+
+    fn undo(&self, taken: &SnapshotState) {
+        // Its space is freed only if no turn goes on.
+        self.turn.take();
+        _ = self.local.delete(std::slice::from_ref(&taken.id));
+    }
 }
 
 /// Removes a snapshot.

@@ -7,7 +7,10 @@
 use std::{
     collections::{HashMap, HashSet},
     path::Path,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
@@ -35,6 +38,8 @@ pub(crate) struct Backend {
     storage: Arc<dyn Storage>,
     /// Where packs wait while they are written to a slow storage.
     spool: Mutex<Option<Arc<Spool>>>,
+    /// Whether [`Backend::flush`] leaves it to [`Backend::flush_collected`] to wait.
+    is_collecting: AtomicBool,
     failure: Mutex<Option<Error>>,
     /// Keys written by this process.
     keys: Mutex<Vec<Id>>,
@@ -52,9 +57,15 @@ pub(crate) struct Backend {
 impl Backend {
     /// The backend of the repository in `storage`.
     pub(crate) fn new(storage: impl Storage + 'static) -> Self {
+        Self::on(Arc::new(storage))
+    }
+
+    /// [`Backend::new`], with a storage that others may have as well.
+    pub(super) fn on(storage: Arc<dyn Storage>) -> Self {
         Self {
-            storage: Arc::new(storage),
+            storage,
             spool: Mutex::default(),
+            is_collecting: AtomicBool::new(false),
             failure: Mutex::default(),
             keys: Mutex::default(),
             config: Mutex::default(),
@@ -168,11 +179,19 @@ impl Backend {
         })
     }
 
-    /// Waits until what was written is where it belongs.
+    /// Waits until what was written is where it belongs, unless it is collected ([`Backend::collect`]).
     ///
     /// # Errors
     /// If it could not be written there.
     pub(crate) fn flush(&self) -> Result<()> {
+        if self.is_collecting.load(Ordering::Acquire) { Ok(()) } else { self.flush_collected() }
+    }
+
+    /// Waits until what was written, and collected, is where it belongs.
+    ///
+    /// # Errors
+    /// If it could not be written there.
+    pub(crate) fn flush_collected(&self) -> Result<()> {
         let spool = lock(&self.spool).clone();
         spool.map_or(Ok(()), |spool| self.kept(spool.flush()))
     }
@@ -181,7 +200,8 @@ impl Backend {
     /// the guard is dropped. `None` if that is no use, or not possible. Where writers are held meanwhile,
     /// every storage is slow: a disk that is busy, or none of the best, takes its time to sync.
     pub(crate) fn spool(&self, place: &SpoolPlace, is_held: bool) -> Option<Spooling<'_>> {
-        if place.most == 0 || !(is_held || self.storage.is_slow()) {
+        let is_of_use = is_held || self.storage.is_slow();
+        if place.most == 0 || !is_of_use || self.is_collecting.load(Ordering::Acquire) {
             return None;
         }
         let spool = Spool::new(Arc::clone(&self.storage), place).inspect_err(|error| {
@@ -189,6 +209,14 @@ impl Backend {
         });
         *lock(&self.spool) = Some(spool.ok()?);
         Some(Spooling(self))
+    }
+
+    /// As [`Backend::spool`], for what is written by several runs while writers are held: none of them
+    /// waits until it is where it belongs.
+    pub(crate) fn collect(&self, place: &SpoolPlace) -> Option<Spooling<'_>> {
+        let spooling = self.spool(place, true)?;
+        self.is_collecting.store(true, Ordering::Release);
+        Some(spooling)
     }
 
     /// The sizes of these packs in bytes. Missing packs are left out.
@@ -276,6 +304,7 @@ pub(crate) struct Spooling<'a>(&'a Backend);
 impl Drop for Spooling<'_> {
     fn drop(&mut self) {
         let spool = lock(&self.0.spool).take();
+        self.0.is_collecting.store(false, Ordering::Release);
         if let Some(spool) = spool {
             spool.close();
         }

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::{
     super::{
+        backend::Backend,
         cipher::hash,
         storage::{Folder, Storage},
     },
@@ -234,4 +235,28 @@ fn what_a_crash_left_is_removed_and_said() {
     assert!(!spools.exists());
     fs::create_dir(&spools).unwrap();
     assert_eq!(remove_left(&spools), None);
+}
+
+#[test]
+fn what_several_runs_write_while_writers_are_held_waits_for_one_upload_after_them() {
+    let scene = Scene::new(0);
+    let storage: Arc<dyn Storage> = Arc::clone(&scene.storage) as _;
+    let backend = Backend::on(storage);
+    let place = SpoolPlace { most: 10 * PACK as u64, ..scene.place.clone() };
+    let collecting = backend.collect(&place).unwrap();
+    let mut written = Vec::new();
+    for run in 1..=2 {
+        assert!(backend.spool(&place, true).is_none(), "a run has no spool of its own");
+        let content = Bytes::from(vec![run; PACK]);
+        let id = Id::new(hash(&content));
+        backend.write_file(FileType::Pack, &id, content).unwrap();
+        backend.flush().unwrap();
+        written.push(id);
+    }
+    assert!(scene.written().is_empty());
+    scene.open();
+    backend.flush_collected().unwrap();
+    assert_eq!(scene.written().len(), written.len());
+    drop(collecting);
+    assert!(backend.spool(&place, true).is_some());
 }

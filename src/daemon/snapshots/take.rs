@@ -12,13 +12,13 @@ use rustic_core::repofile::{SnapshotFile, SnapshotId};
 use super::LocalRepository;
 use crate::{
     daemon::{
-        moment::Files,
         repository::{OpenRepository, guarded, tags},
-        save::{Extras, Parent, Source},
+        save::{Parent, Source},
         state::SnapshotState,
-        unheld::save_held,
+        unheld::{Target, Unheld},
     },
     error::Result,
+    progress::Piece,
 };
 
 /// The turn of one snapshot: no other one is taken, and nothing is pruned, until it is dropped.
@@ -27,6 +27,13 @@ pub(in crate::daemon) struct Turn<'a> {
     repository: Arc<OpenRepository>,
     _writing: MutexGuard<'a, ()>,
     _reading: RwLockReadGuard<'a, ()>,
+}
+
+/// What was read before what writes to the volume is held.
+pub(in crate::daemon) struct Preparation {
+    unheld: Unheld,
+    piece: Arc<dyn Piece>,
+    parent: Option<SnapshotId>,
 }
 
 impl LocalRepository {
@@ -48,33 +55,59 @@ impl Turn<'_> {
         &self.repository
     }
 
-    /// Takes a snapshot of a volume's `files`, with the `extras`. The snapshot becomes visible only if the
-    /// whole folder was read and written. The caller knows what is mounted in the volume.
+    /// The repository is on the disk of the volumes, so nothing waits for it elsewhere.
+    fn target(&self) -> Target<'_> {
+        Target { repository: &self.repository, spool: None }
+    }
+
+    /// Reads what can be read before what writes to the volume is held.
+    ///
+    /// # Errors
+    /// If a file can't be read (the error names it), or the repository can't be written.
+    pub(in crate::daemon) fn prepare(
+        &self,
+        source: Source<'_>,
+        parent: Option<&SnapshotState>,
+    ) -> Result<Preparation> {
+        let known = parent.and_then(|parent| self.local.parent(&self.repository, parent));
+        let of = format!("snapshot {}", source.volume);
+        let piece = self.local.access.progress.begin(&of, parent.map(|parent| parent.bytes));
+        let source = Source { parent: known.as_ref().map(|(_, parent)| *parent), ..source };
+        let unheld = Unheld::read(self.target(), source, &*piece)?;
+        Ok(Preparation { unheld, piece, parent: known.map(|(id, _)| id) })
+    }
+
+    /// Reads once more what changed since.
+    ///
+    /// # Errors
+    /// As [`Turn::prepare`].
+    pub(in crate::daemon) fn prepare_again(
+        &self,
+        source: Source<'_>,
+        prepared: Preparation,
+    ) -> Result<Preparation> {
+        let unheld = prepared.unheld.again(self.target(), source)?;
+        Ok(Preparation { unheld, ..prepared })
+    }
+
+    /// Takes a snapshot of the source that was prepared. The snapshot becomes visible only if the whole
+    /// folder was read and written. The caller knows what is mounted in the volume.
     ///
     /// # Errors
     /// If a file can't be read (the error names it), or the repository can't be written.
     pub(in crate::daemon) fn take(
         &self,
-        (files, extras): (Files<'_>, Extras<'_>),
-        volume: &str,
+        source: Source<'_>,
+        Preparation { unheld, piece, parent }: Preparation,
         snapshot: &str,
-        parent: Option<&SnapshotState>,
         time: &Zoned,
     ) -> Result<SnapshotState> {
-        let (local, repository) = (self.local, &*self.repository);
-        let known = parent.and_then(|parent| local.parent(repository, parent));
-        let piece = local
-            .access
-            .progress
-            .begin(&format!("snapshot {volume}"), parent.map(|parent| parent.bytes));
-        let parent = known.as_ref().map(|(_, parent)| *parent);
-        let source = Source { files, volume, parent, extras };
-        let saved = save_held(repository, source, &*piece, None)?;
+        let (local, repository, volume) = (self.local, &*self.repository, source.volume);
+        let saved = unheld.save(self.target(), source, &*piece)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
         let mut file = local.new_file(volume, snapshot, time);
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));
-        file.parent = known.map(|(id, _)| id);
-        file.parents = file.parent.into_iter().collect();
+        (file.parent, file.parents) = (parent, parent.into_iter().collect());
         let id = repository.save_snapshot(&file)?;
         Ok(SnapshotState {
             created: time.timestamp(),

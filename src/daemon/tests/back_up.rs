@@ -23,6 +23,7 @@ async fn a_volume_is_backed_up_as_it_is_and_nothing_stays_beside_it() {
     let second = scene.back_up("vol1", "snap2").await;
     assert!(!scene.path("root/repository/config").exists(), "no local copy was made");
     let volume = scene.daemon().volume(&name("vol1")).await.unwrap();
+    assert_eq!(volume.size(), Some(3_000_009), "that of the last backup");
     assert!(volume.snapshots.unwrap().is_empty());
     for (url, restored, content) in [(first, "vol2", "b"), (second, "vol3", "another b")] {
         let listed = scene.daemon().backup(&url).await.unwrap();
@@ -41,10 +42,8 @@ async fn a_run_that_is_cancelled_ends_its_backup_soon_and_leaves_none() {
     let files = scene.volume("vol1").await;
     fs::write(files.join("a"), noise(3_000_000)).unwrap();
     let destination = scene.destination.clone();
-    let (volume, snapshot) = (name("vol1"), name("snap1"));
-    let backing_up = scope::within(cancelled_run(), || {
-        scope::carried(scene.daemon().back_up(&volume, &snapshot, &destination))
-    });
+    let backing_up =
+        scope::within(cancelled_run(), || scope::carried(scene.try_back_up("vol1", "snap1")));
     let error = backing_up.await.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
     assert!(scene.daemon().backups(&destination, None).await.unwrap().is_empty());

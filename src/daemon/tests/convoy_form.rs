@@ -108,7 +108,7 @@ async fn answers_have_the_recorded_fields() {
     );
     assert_eq!(
         (volume["DriverInfo"]["Size"].as_str(), volume["Driver"].as_str()),
-        (Some("0"), Some("vfs"))
+        (Some("3000001"), Some("vfs"))
     );
     let snapshot =
         serde_json::to_value(scene.daemon().snapshot(&name("snap1")).await.unwrap()).unwrap();

@@ -312,8 +312,7 @@ async fn a_share_that_is_not_mounted_is_not_empty_while_docker_is_away_at_a_star
     assert_eq!(listed(&scene).await, ["share", "shop_db"]);
     fs::rename(&engine.socket, scene.path("docker/away")).unwrap();
     open(&mut scene, &engine);
-    let (share, snapshot) = (name("share"), name("snap1"));
-    let error = scene.daemon().back_up(&share, &snapshot, &scene.destination).await.unwrap_err();
+    let error = scene.try_back_up("share", "snap1").await.unwrap_err();
     assert!(error.message.contains("is not mounted now"), "{error}");
 }
 
@@ -340,8 +339,7 @@ async fn a_folder_that_is_not_the_one_docker_told_of_is_not_read() {
     fs::rename(&engine.socket, scene.path("docker/away")).unwrap();
     fs::rename(&files, scene.path("former")).unwrap();
     fs::create_dir(&files).unwrap();
-    let (volume, snapshot) = (name("shop_db"), name("snap1"));
-    let error = scene.daemon().back_up(&volume, &snapshot, &scene.destination).await.unwrap_err();
+    let error = scene.try_back_up("shop_db", "snap1").await.unwrap_err();
     assert!(error.message.contains("is another folder than Docker told of"), "{error}");
 }
 
@@ -381,9 +379,7 @@ async fn a_volume_of_docker_that_can_not_be_read_here_fails_alone_and_says_what_
             listed.told("Problem").is_some_and(|problem| problem.contains(words)),
             "{listed:?}"
         );
-        let (volume, snapshot) = (name(volume), name("snap1"));
-        let backup = scene.daemon().back_up(&volume, &snapshot, &scene.destination);
-        let error = backup.await.unwrap_err();
+        let error = scene.try_back_up(volume, "snap1").await.unwrap_err();
         assert!(error.message.contains(words) && error.hint.is_some(), "{error}");
     }
     assert!(files.join("file").exists());
@@ -427,12 +423,12 @@ async fn a_volume_made_anew_while_its_backup_waits_is_never_saved_as_the_former_
         open_with(&mut scene, docker, clock.clone());
         let ((waits, waiting), (go_on, goes_on)) = (oneshot::channel(), mpsc::channel());
         *clock.0.lock().unwrap() = Some((waits, goes_on));
-        let (volume, snapshot) = (name("shop_db"), name("snap1"));
         let save = async {
             if is_snapshot {
-                return scene.daemon().create_snapshot(&volume, &snapshot).await.map(drop);
+                let made = scene.daemon().create_snapshot(&name("shop_db"), &name("snap1")).await;
+                return made.map(drop);
             }
-            scene.daemon().back_up(&volume, &snapshot, &scene.destination).await.map(drop)
+            scene.try_back_up("shop_db", "snap1").await.map(drop)
         };
         let another_comes = async {
             waiting.await.unwrap();
@@ -443,7 +439,7 @@ async fn a_volume_made_anew_while_its_backup_waits_is_never_saved_as_the_former_
         let error = tokio::join!(save, another_comes).0.unwrap_err();
         assert!(error.message.contains("was made anew just now"), "{error}");
         assert!(scene.daemon().backups(&scene.destination, None).await.unwrap().is_empty());
-        assert!(scene.daemon().snapshot(&snapshot).await.is_err());
+        assert!(scene.daemon().snapshot(&name("snap1")).await.is_err());
         scene.back_up("shop_db", "snap2").await;
     }
 }
@@ -612,8 +608,7 @@ async fn a_known_volume_that_can_not_be_judged_fails_and_is_never_left_out_in_si
     let volume = scene.daemon().volume(&name("shop_db")).await.unwrap();
     let problem = volume.told("Problem").unwrap();
     assert!(problem.contains("must be true or false"), "{problem}");
-    let (db, snapshot) = (name("shop_db"), name("snap1"));
-    let error = scene.daemon().back_up(&db, &snapshot, &scene.destination).await.unwrap_err();
+    let error = scene.try_back_up("shop_db", "snap1").await.unwrap_err();
     assert!(error.message.contains("must be true or false"), "{error}");
     label("false");
     assert!(listed(&scene).await.is_empty(), "that was meant");

@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use crate::{
     clock::SystemClock,
-    convoy::{BackupUrl, Daemon as _, Destination, Name, NewVolume, Volume},
+    convoy::{AsItIs, BackupUrl, Daemon as _, Destination, Name, NewVolume, Volume},
     daemon::{
         BuiltinDaemon, BuiltinOptions, DockerOptions, HoldOptions,
         repository::{Backend, OpenRepository},
@@ -99,8 +99,12 @@ impl Scene {
 
     /// Backs up the volume as it is, as a snapshot of this name.
     pub(super) async fn back_up(&self, volume: &str, snapshot: &str) -> BackupUrl {
-        let daemon = self.daemon();
-        daemon.back_up(&name(volume), &name(snapshot), &self.destination).await.unwrap()
+        self.try_back_up(volume, snapshot).await.unwrap()
+    }
+
+    pub(super) async fn try_back_up(&self, volume: &str, snapshot: &str) -> Result<BackupUrl> {
+        let of = [AsItIs { volume: name(volume), snapshot: name(snapshot) }];
+        self.daemon().back_up(&of, &self.destination).await?.remove(0)
     }
 
     pub(super) async fn restore(&self, volume: &str, url: &BackupUrl) -> Result<Volume> {

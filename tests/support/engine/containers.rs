@@ -18,8 +18,12 @@ impl Contents {
         let mut attributes = attributes.as_object().cloned().unwrap_or_default();
         attributes.insert("name".into(), name.into());
         let actor = json!({ "ID": id, "Attributes": attributes });
-        let event = json!({ "Type": kind, "Action": action, "Actor": actor });
-        self.events.push((Timestamp::now(), event));
+        let now = Timestamp::now();
+        let event = json!({
+            "Type": kind, "Action": action, "Actor": actor,
+            "timeNano": i64::try_from(now.as_nanosecond()).unwrap(),
+        });
+        self.events.push((now, event));
     }
 }
 

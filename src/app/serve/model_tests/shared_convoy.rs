@@ -15,8 +15,8 @@ use super::share::{Damage, Share};
 use crate::{
     clock::Clock,
     convoy::{
-        Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
-        Name, NewVolume, Snapshot, Volume,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
+        Mount, Name, NewVolume, Snapshot, Volume,
         memory::MemoryDaemon,
         refusal::{no_folder, refused},
     },
@@ -231,10 +231,9 @@ impl Daemon for SharedConvoy {
 
     async fn back_up(
         &self,
-        _volume: &Name,
-        _snapshot: &Name,
+        _volumes: &[AsItIs],
         _destination: &Destination,
-    ) -> Result<BackupUrl> {
+    ) -> Result<Vec<Result<BackupUrl>>> {
         Err(refused("Convoy has no such route"))
     }
 

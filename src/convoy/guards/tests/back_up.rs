@@ -123,3 +123,34 @@ async fn while_files_change_during_backups_the_newest_without_a_change_stays() {
     run.delete_backup(&untorn, Even::default()).await.unwrap();
     run.delete_backup(&newest, Even::default()).await.unwrap();
 }
+
+#[tokio::test]
+async fn guard_1_of_volumes_that_are_backed_up_together_each_is_proven_alone() {
+    let bench = direct(&["db", "files", "mail"]);
+    let names = ["db", "gone", "files"].map(name);
+    let made = bench.guards.back_up_together(&names, &vfs()).await.unwrap();
+    assert_eq!(made[0].as_ref().unwrap().volume(), Some("db"));
+    assert_eq!(made[1].as_ref().unwrap_err().kind, ErrorKind::NotFound);
+    assert_eq!(made[2].as_ref().unwrap().volume(), Some("files"));
+    let asked = |call: &String| call.starts_with("back_up ");
+    let calls: Vec<_> = bench.daemon.calls().into_iter().filter(asked).collect();
+    assert_eq!(calls, ["back_up db files"], "the daemon is asked once for all of them");
+
+    // What the daemon says it has made, and has not, does not count.
+    let older = made.into_iter().next().unwrap().unwrap();
+    bench.daemon.fault("back_up", Fault::AnswersSuccessOnly);
+    let made = bench.guards.back_up_together(&["db", "mail"].map(name), &vfs()).await.unwrap();
+    assert!(made.iter().all(Result::is_err), "{made:?}");
+    let refused = bench.guards.delete_backup(&older, Even::default()).await.unwrap_err();
+    assert!(refused.message.contains("did not prove good"), "{refused}");
+}
+
+#[tokio::test]
+async fn guard_8_backups_that_timed_out_together_are_looked_for_one_by_one() {
+    let bench = direct(&["db", "files"]);
+    bench.daemon.fault("back_up", Fault::HappensThenTimesOut);
+    let made = bench.guards.back_up_together(&["db", "files"].map(name), &vfs()).await.unwrap();
+    let volumes: Vec<_> = made.iter().map(|url| url.as_ref().unwrap().volume()).collect();
+    assert_eq!(volumes, [Some("db"), Some("files")]);
+    assert_eq!(bench.daemon.backup_names().len(), 2);
+}

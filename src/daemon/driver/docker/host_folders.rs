@@ -13,7 +13,7 @@ use super::super::LISTED_WITHIN;
 use crate::{
     convoy::Name,
     engine::{Container, PROJECT_LABEL, Selection},
-    files::{Look, Unanswered},
+    files::look_at_each,
 };
 
 /// Where nothing is kept: the system's own, sockets, what is gone at the next start.
@@ -123,11 +123,14 @@ pub(super) fn host_folders(
     let is_known = |path: &Path| known.iter().any(|known| path.starts_with(known));
     let is_around = |path: &Path| around.iter().any(|inside| inside.starts_with(path));
     folders.retain(|path, _| !is_known(path) && !is_around(path));
-    let looks: Vec<_> = folders.into_values().map(|folder| (begin(&folder.path), folder)).collect();
+    let places: Vec<_> = folders.keys().map(|path| (path.clone(), path.clone())).collect();
+    let is_folder = |path: PathBuf| fs::metadata(path).ok().map(|found| found.is_dir());
+    let looks = look_at_each(&places, LISTED_WITHIN, is_folder);
     let mut found: Vec<HostFolder> = Vec::new();
     // A folder comes before those in it.
-    for (look, folder) in looks {
-        if is_no_folder(look.found()) {
+    for (seen, folder) in looks.into_iter().zip(folders.into_values()) {
+        // What can't be seen here may be a folder.
+        if seen.is_ok_and(|is_folder| is_folder == Some(false)) {
             continue;
         }
         let has_it = |outer: &&mut HostFolder| {
@@ -145,16 +148,6 @@ fn may_have_data(source: &Path) -> bool {
     let is_of_the_system = OF_THE_SYSTEM.iter().any(|of| source.starts_with(of));
     let is_socket = source.extension().is_some_and(|ends| ends == "sock");
     source.is_absolute() && source != Path::new("/") && !is_of_the_system && !is_socket
-}
-
-fn begin(path: &Path) -> Look<Option<bool>> {
-    let folder = path.to_owned();
-    Look::begin(path, LISTED_WITHIN, move || fs::metadata(folder).ok().map(|found| found.is_dir()))
-}
-
-/// Whether it is surely a file. What can't be seen here may be a folder.
-fn is_no_folder(found: Result<Option<bool>, Unanswered>) -> bool {
-    found.is_ok_and(|is_folder| is_folder == Some(false))
 }
 
 #[cfg(test)]

@@ -41,8 +41,8 @@ impl Docker {
     }
 
     /// The containers that have this daemon's volume whose files are in `folder`, running or not.
-    /// None if there is no engine to ask, or it does not know the volume. One that mounts the folder by
-    /// the engine's own driver is none: it needs no mark.
+    /// `None` if there is no engine to ask, or it does not know the volume, and so can't tell. One that
+    /// mounts the folder by the engine's own driver is none: it needs no mark.
     ///
     /// # Errors
     /// If the engine does not answer, or its answer makes no sense.
@@ -50,16 +50,16 @@ impl Docker {
         &self,
         volume: &str,
         folder: &Path,
-    ) -> Result<Vec<String>> {
+    ) -> Result<Option<Vec<String>>> {
         let Some(engine) = self.engine.as_ref().filter(|_| self.is_used()) else {
-            return Ok(Vec::new());
+            return Ok(None);
         };
         let (volumes, containers) = engine.all(self.patience.list)?;
         let is_it = |there: &EngineVolume| there.name == volume && there.mountpoint == folder;
         if !volumes.iter().any(is_it) {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let having = containers.iter().filter(|container| container.uses(volume));
-        Ok(having.map(|container| container.name().to_owned()).collect())
+        Ok(Some(having.map(|container| container.name().to_owned()).collect()))
     }
 }

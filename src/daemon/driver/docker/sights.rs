@@ -1,9 +1,8 @@
-//! Looks at the folders of many volumes. Those in the engine's own folder are looked at together, on
-//! one thread; a share or a folder of the host may hang, so it has a thread of its own.
+//! Looks at the folders of many volumes. Each may be on a share that hangs.
 
 use std::{
-    collections::{BTreeMap, HashMap},
-    fs, io,
+    collections::HashMap,
+    fs,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -12,7 +11,7 @@ use super::{
     super::{LISTED_WITHIN, overlap::Identity},
     volume::{DockerVolume, mark},
 };
-use crate::files::{Look, Unanswered, real_path};
+use crate::files::{Look, Unanswered, look_at_each, real_path};
 
 /// What is seen of the folder of a volume that answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,41 +90,9 @@ pub(super) fn look_at_all<'a, T: Send + 'static>(
     within: Duration,
     find_out: impl Fn(&Path) -> T + Clone + Send + 'static,
 ) -> Vec<(String, Result<T, Unanswered>)> {
-    let mut places: BTreeMap<PathBuf, Vec<(String, PathBuf)>> = BTreeMap::new();
-    for volume in volumes {
-        let place = volume.base().unwrap_or(&volume.folder).to_owned();
-        places.entry(place).or_default().push((volume.name.clone(), volume.folder.clone()));
-    }
-    let begin = |(place, all): (PathBuf, Vec<(String, PathBuf)>)| {
-        let (find_out, folders) = (find_out.clone(), all.clone());
-        let each = move || folders.iter().map(|(_, folder)| find_out(folder)).collect::<Vec<_>>();
-        (all, Look::begin(&place, within, each))
-    };
-    let begun: Vec<_> = places.into_iter().map(begin).collect();
-    let mut answers = Vec::new();
-    let mut alone = Vec::new();
-    for (all, look) in begun {
-        let names: Vec<_> = all.iter().map(|(name, _)| name.clone()).collect();
-        match look.found() {
-            Ok(found) => answers.extend(names.into_iter().zip(found.into_iter().map(Ok))),
-            // One of them may hang all.
-            Err(Unanswered::Silent) if all.len() > 1 => alone.extend(all),
-            Err(why) => {
-                let again = || match &why {
-                    Unanswered::Silent => Unanswered::Silent,
-                    Unanswered::NoThread(error) => {
-                        Unanswered::NoThread(io::Error::new(error.kind(), error.to_string()))
-                    }
-                };
-                answers.extend(names.into_iter().map(|name| (name, Err(again()))));
-            }
-        }
-    }
-    let begin = |(name, folder): (String, PathBuf)| {
-        let (find_out, path) = (find_out.clone(), folder.clone());
-        (name, Look::begin(&folder, within, move || find_out(&path)))
-    };
-    let begun: Vec<_> = alone.into_iter().map(begin).collect();
-    answers.extend(begun.into_iter().map(|(name, look)| (name, look.found())));
-    answers
+    let (names, places): (Vec<_>, Vec<_>) = volumes
+        .map(|volume| (volume.name.clone(), (volume.folder.clone(), volume.folder.clone())))
+        .unzip();
+    let seen = look_at_each(&places, within, move |folder: PathBuf| find_out(&folder));
+    names.into_iter().zip(seen).collect()
 }

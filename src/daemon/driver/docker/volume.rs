@@ -177,12 +177,11 @@ impl DockerVolume {
 }
 
 fn place(volume: &EngineVolume) -> Place<'_> {
-    let option = |name: &str| volume.options.get(name).map_or("", |value| value.trim());
-    let is_bind = |word: &str| matches!(word.trim(), "bind" | "rbind");
-    match (option("type"), option("device")) {
-        ("", "") => Place::Engine,
-        (_, device) if option("o").split(',').any(is_bind) => Place::Folder(Path::new(device)),
-        _ => Place::Mount,
+    let is_set = |name: &str| volume.options.get(name).is_some_and(|it| !it.trim().is_empty());
+    match volume.bound() {
+        _ if !is_set("type") && !is_set("device") => Place::Engine,
+        Some(device) => Place::Folder(device),
+        None => Place::Mount,
     }
 }
 

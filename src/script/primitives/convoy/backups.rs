@@ -15,8 +15,11 @@ use crate::{
         Backup, BackupUrl, Destination, Name,
         guards::{Even, Prunable},
     },
-    error::Result,
-    script::running::RunningScript,
+    error::{Error, Result},
+    script::{
+        running::RunningScript,
+        thrown::{ends_the_run, to_map as to_thrown},
+    },
 };
 
 #[export_module]
@@ -293,6 +296,22 @@ pub(crate) mod functions {
         call(&ctx, |run| back_up_volume(run, volume, Some(destination)))
     }
 
+    /// Backs up volumes as they are now to the configured destination, all at one moment: what writes to
+    /// any of them is held still at the same time, where it is held at all. An array with a map for each
+    /// volume, in the order of the names: that of `back_up` with the `VolumeName`; where one fails, the
+    /// others go on, and its map has the `VolumeName` and, as `Error`, what `back_up` would throw. Fails
+    /// with `configuration` where no destination is configured.
+    ///
+    /// ```rhai
+    /// for backup in convoy::back_up_together(["shop_db", "shop_files"]) {
+    ///     if "Error" in backup { run::failed(backup.VolumeName, backup.Error); }
+    /// }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn back_up_together(ctx: NativeCallContext, volumes: Array) -> Returned<Array> {
+        call(&ctx, |run| back_up_volumes(run, &volumes))
+    }
+
     /// Deletes a backup of this host's. Fails with `not_found` where there is no such backup, and
     /// with `guard` where it is the newest good one of its volume, or may be another host's.
     ///
@@ -379,6 +398,28 @@ fn back_up_volume(run: &RunningScript, volume: &str, named: Option<&str>) -> Res
     let at = destination(run, named)?;
     let url = run.wait(run.host.guards.back_up(&Name::volume(volume)?, &at))?;
     Ok(made(run, &url))
+}
+
+fn back_up_volumes(run: &RunningScript, volumes: &Array) -> Result<Array> {
+    let at = destination(run, None)?;
+    let name = |volume| Name::volume(&string(volume, "name of each volume")?);
+    let names: Vec<_> = volumes.iter().map(name).collect::<Result<_>>()?;
+    let twice = names.iter().enumerate().find(|(index, name)| names[..*index].contains(name));
+    if let Some((_, twice)) = twice {
+        return Err(Error::usage(format!("the volume \"{twice}\" was named twice")));
+    }
+    let results = run.wait(run.host.guards.back_up_together(&names, &at))?;
+    let told = |(name, result): (&Name, Result<BackupUrl>)| {
+        let mut map = match result {
+            Ok(url) => made(run, &url),
+            // It ends the run, and not the volume alone.
+            Err(error) if ends_the_run(&error) => return Err(error),
+            Err(error) => Map::from_iter([("Error".into(), to_thrown(&error).into())]),
+        };
+        map.insert("VolumeName".into(), name.to_string().into());
+        Ok(map.into())
+    };
+    names.iter().zip(results).map(told).collect()
 }
 
 /// What a script is told of a backup that was made.

@@ -1,27 +1,27 @@
-//! What [`super::Daemon::inspect_backups`] found, as our server writes it.
+//! Answers of our server that are about many backups: each is one, or an error.
 
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Backup;
 use crate::error::{Error, ErrorKind, Result};
 
 /// After this time, [`super::Daemon::inspect_backups`] answers with what it has. A caller takes a
 /// daemon that is silent for longer than a minute for one that hangs.
 pub(crate) const INSPECTION_TIME: Duration = Duration::from_secs(20);
 
-/// What was found of one backup.
+/// What became of one backup of many: what [`super::Daemon::inspect_backups`] found, or the URL that
+/// [`super::Daemon::back_up`] made.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum Inspected {
-    Backup(Backup),
-    Error(InspectionError),
+pub(crate) enum Answered<T> {
+    Backup(T),
+    Error(AnsweredError),
 }
 
-/// Why a backup can't be inspected.
+/// Why that failed.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase")]
-pub(crate) struct InspectionError {
+pub(crate) struct AnsweredError {
     message: String,
     /// As [`ErrorKind::code`] spells it.
     kind: String,
@@ -29,11 +29,11 @@ pub(crate) struct InspectionError {
     status: Option<u16>,
 }
 
-impl From<Result<Backup>> for Inspected {
-    fn from(inspected: Result<Backup>) -> Self {
-        match inspected {
+impl<T> From<Result<T>> for Answered<T> {
+    fn from(answer: Result<T>) -> Self {
+        match answer {
             Ok(backup) => Self::Backup(backup),
-            Err(error) => Self::Error(InspectionError {
+            Err(error) => Self::Error(AnsweredError {
                 message: error.message,
                 kind: error.kind.code().to_owned(),
                 hint: error.hint,
@@ -43,11 +43,11 @@ impl From<Result<Backup>> for Inspected {
     }
 }
 
-impl From<Inspected> for Result<Backup> {
-    fn from(inspected: Inspected) -> Self {
-        match inspected {
-            Inspected::Backup(backup) => Ok(backup),
-            Inspected::Error(InspectionError { message, kind, hint, status }) => {
+impl<T> From<Answered<T>> for Result<T> {
+    fn from(answer: Answered<T>) -> Self {
+        match answer {
+            Answered::Backup(backup) => Ok(backup),
+            Answered::Error(AnsweredError { message, kind, hint, status }) => {
                 let kind = ErrorKind::of_code(&kind).unwrap_or(ErrorKind::Daemon);
                 Err(Error { hint, status, ..Error::new(kind, message) })
             }
