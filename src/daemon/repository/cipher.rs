@@ -307,8 +307,7 @@ impl Coder {
     pub(crate) fn seal_file(&mut self, content: &[u8]) -> Result<Vec<u8>> {
         let Some(packing) = &mut self.packing else { return self.seal_header(content) };
         // The version of the form comes first; without it, the content is not compressed.
-        let mut packed = vec![0; 1 + compress_bound(content.len())];
-        packed[0] = 2;
+        let mut packed = vec![2; 1 + compress_bound(content.len())];
         let used = packing
             .pack_thoroughly(content, &mut packed[1..])
             .map_err(|error| Error::internal(format!("zstd failed: {error}")))?;

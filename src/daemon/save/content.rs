@@ -30,7 +30,7 @@ use crate::{
 /// So much is read ahead of the point up to which a cut was looked for.
 const STEP: usize = 256 << 10;
 /// How many buffers are kept for the next chunks.
-const BUFFERS: usize = 4;
+const BUFFERS: usize = 8;
 
 /// Why a file has no content.
 pub(super) enum Unread {

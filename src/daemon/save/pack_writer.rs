@@ -25,9 +25,9 @@ use crate::{
 /// filled. At a disk, one thread waits until its pack is on it, and the other is about to.
 const WRITERS: usize = 2;
 const WRITERS_FAR: usize = 3;
-/// An index file is written after so many packs (1 GiB of data), blobs (4 MB in memory), or so much time.
+/// An index file is written after so many packs (1 GiB of data), blobs, or so much time.
 const PACKS: usize = 64;
-const BLOBS: usize = 20_000;
+const BLOBS: usize = 50_000;
 const INTERVAL: Duration = Duration::from_mins(1);
 
 /// Writes packs and the index of them.
@@ -163,14 +163,8 @@ impl<'a> PackWriter<'a> {
         if packs.is_empty() {
             return Ok(());
         }
-        let length = packs.iter().map(|pack| pack.json.len() + 1).sum::<usize>();
-        let mut text = String::with_capacity(length + 16);
-        for pack in packs {
-            text.push_str(if text.is_empty() { "{\"packs\":[" } else { "," });
-            text.push_str(&pack.json);
-        }
-        text.push_str("]}");
-        let sealed = coder.seal_file(text.as_bytes())?;
+        let packs: Vec<_> = packs.iter().map(|pack| pack.json.as_str()).collect();
+        let sealed = coder.seal_file(format!("{{\"packs\":[{}]}}", packs.join(",")).as_bytes())?;
         let id = Id::new(hash(&sealed));
         let length = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
         self.backend.write_file(FileType::Index, &id, sealed.into())?;
