@@ -69,7 +69,7 @@ use crate::{
     clock::Clock,
     engine::{Asked, Engine},
     error::{Error, ErrorKind, Result},
-    files::{Look, Unanswered, look_at},
+    files::{Unanswered, look_at, look_at_each},
     sync::lock,
     text::counted,
 };
@@ -226,12 +226,11 @@ impl Moments {
 
     /// As [`Moments::offered`], for many places. One that does not answer in time offers nothing.
     pub(in crate::daemon) fn offered_all(&self, places: &[Place], within: Duration) -> Vec<Offer> {
-        let begin = |place: &Place| {
-            let (seen, snapshot_places) = (place.clone(), self.snapshot_places(place));
-            Look::begin(&place.folder, within, move || Facts::of(&seen, snapshot_places))
-        };
-        let begun: Vec<_> = places.iter().map(begin).collect();
-        let facts = begun.into_iter().map(|look| look.found().unwrap_or_default());
+        let looked_at =
+            |place: &Place| (place.folder.clone(), (place.clone(), self.snapshot_places(place)));
+        let looked_at: Vec<_> = places.iter().map(looked_at).collect();
+        let of = |(place, beside): (Place, Vec<PathBuf>)| Facts::of(&place, beside);
+        let facts = look_at_each(&looked_at, within, of).into_iter().map(Result::unwrap_or_default);
         facts.map(|facts| plan::offered(facts, self.commands.is_some())).collect()
     }
 

@@ -66,6 +66,14 @@ impl Own {
         Self { ids, sockets }
     }
 
+    /// Those of these containers that this program is not in.
+    pub(crate) fn others<'a>(
+        &'a self,
+        containers: &'a [Container],
+    ) -> impl Iterator<Item = &'a Container> {
+        containers.iter().filter(|container| !self.is(container))
+    }
+
     /// Whether this container is, or may be, the one that this program is in.
     pub(super) fn is(&self, container: &Container) -> bool {
         self.ids.contains(&container.id)
@@ -178,7 +186,10 @@ mod tests {
         let seen = in_container("a");
         assert_eq!(own(&seen, std::slice::from_ref(&bare)), [id("a")]);
         assert_eq!(own(&seen, &[]), [id("a")], "the engine may be another");
-        assert_eq!(own(&seen, &[bare.clone(), ours, third.clone()]), [id("b")]);
+        assert_eq!(own(&seen, &[bare.clone(), ours.clone(), third.clone()]), [id("b")]);
+        let all = [bare.clone(), third.clone(), ours.clone()];
+        let seen_in = Own::of(&seen, &all, Path::new(SOCKET));
+        assert_eq!(seen_in.others(&all).map(Container::name).collect::<Vec<_>>(), ["a", "c"]);
         // Where nothing tells which one it is, none of them is held.
         assert_eq!(own(&seen, &[bare.clone(), third.clone()]), [id("a"), id("c")]);
         let cgroup = format!("12:pids:/docker/{}/docker-{}.scope\n", id("d"), id("c"));

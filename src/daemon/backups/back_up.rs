@@ -198,7 +198,7 @@ impl DestinationRepository {
         now: Timestamp,
     ) -> Result<Option<Parent>> {
         let written = self.written_here.of(&volume.id());
-        let all = self.catalogue.all(repository)?;
+        let all = self.catalogue.readable(repository)?;
         let known = all.iter().filter_map(|backup| {
             let begun = *written.get(&backup.tree)?;
             Some(Parent { tree: backup.tree, begun })

@@ -3,7 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
@@ -16,7 +16,7 @@ use super::{
 use crate::{
     convoy::{NotBackedUp, NotBackedUpKind as Kind},
     engine::{
-        BINDS_LABEL, Container, ENABLE_LABEL, EngineVolume, LeftOut, asked_for_by_containers,
+        BINDS_LABEL, Container, ENABLE_LABEL, EngineVolume, LeftOut, Own, asked_for_by_containers,
     },
     error::Error,
     sync::lock,
@@ -275,7 +275,9 @@ impl Docker {
         let around: Vec<_> = engines.chain(self.own.iter().cloned()).collect();
         // A folder that BKUP_FOLDERS names is a volume by that name.
         found.not_binds.extend(self.folders.iter().cloned());
-        for folder in host_folders(containers, &known, &around, &self.selection) {
+        // What is mounted for this program itself is nobody's data.
+        let own = Own::seen(containers, self.socket.as_deref().unwrap_or(Path::new("")));
+        for folder in host_folders(own.others(containers), &known, &around, &self.selection) {
             let (name, shown) = (folder.name(), folder.path.display().to_string());
             let (kind, why) = if let Some(value) = &folder.odd_label {
                 let why = format!(
@@ -307,7 +309,7 @@ fn wrong(name: String, why: String) -> NotBackedUp {
 
 #[cfg(test)]
 mod tests {
-    use std::{path::Path, time::Duration};
+    use std::time::Duration;
 
     use serde_json::json;
 

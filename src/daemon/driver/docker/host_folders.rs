@@ -104,8 +104,8 @@ impl HostFolder {
 
 /// The folders that these containers mount: each once, and none that lies in another one, in one of
 /// `known`, or has one of `around` in it.
-pub(super) fn host_folders(
-    containers: &[Container],
+pub(super) fn host_folders<'a>(
+    containers: impl Iterator<Item = &'a Container>,
     known: &[PathBuf],
     around: &[PathBuf],
     selection: &Selection,
@@ -179,7 +179,7 @@ mod tests {
             container("three", &system.map(PathBuf::from)),
         ];
         let found = host_folders(
-            &containers,
+            containers.iter(),
             &[path("known")],
             &[path("around/own")],
             &Selection::default(),
@@ -218,7 +218,8 @@ mod tests {
         let outer = |label| container("outer", "/nowhere/a", label);
         let inner = container("inner", "/nowhere/a/b", "true");
         let found = |outer| {
-            let found = host_folders(&[outer, inner.clone()], &[], &[], &Selection::default());
+            let found =
+                host_folders([outer, inner.clone()].iter(), &[], &[], &Selection::default());
             found.into_iter().map(|folder| (folder.path, folder.is_wanted)).collect::<Vec<_>>()
         };
         let (a, b) = (PathBuf::from("/nowhere/a"), PathBuf::from("/nowhere/a/b"));

@@ -92,7 +92,7 @@ pub(in crate::daemon) struct Users {
 #[derive(Debug)]
 pub(in crate::daemon) struct Docker {
     pub(super) engine: Option<Engine>,
-    socket: Option<PathBuf>,
+    pub(super) socket: Option<PathBuf>,
     use_of: EngineUse,
     pub(super) selection: Selection,
     pub(super) own: Vec<PathBuf>,
