@@ -1,7 +1,7 @@
 //! Saves a folder: reads it once, and writes what is new of it into a repository.
 //!
 //! ```text
-//! workers (one a core)                              writers (two or three)
+//! workers (one a core)                              writers (three threads)
 //!   folders: names, metadata        [`worker`]
 //!   files: chunks, hashes           [`content`]
 //!   new blobs: zstd, cipher, check  [`blob_writer`]  ──►  packs: hash, write, sync   [`pack_writer`]

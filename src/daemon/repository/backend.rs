@@ -181,11 +181,6 @@ impl Backend {
         self.storage.is_far()
     }
 
-    /// Whether who writes a pack waits for the network.
-    pub(crate) fn waits_for_network(&self) -> bool {
-        self.is_far() && lock(&self.spool).is_none()
-    }
-
     /// Writes a pack or an index file durably. Packs that were written before an index file are on
     /// disk before it.
     pub(crate) fn write_file(&self, kind: FileType, id: &Id, content: Bytes) -> Result<()> {

@@ -21,8 +21,8 @@ use crate::{
     sync::lock,
 };
 
-/// How many threads write to a disk or a spool, and to a bucket. One more pack of each kind is being
-/// filled. At a disk, one thread waits until its pack is on it, and the other is about to.
+/// How many threads write to a disk, and to a bucket. One more pack of each kind is being filled. At
+/// a disk, one thread waits until its pack is on it, and the other is about to.
 const WRITERS: usize = 2;
 const WRITERS_FAR: usize = 3;
 /// An index file is written after so many packs (1 GiB of data), blobs, or so much time.
@@ -81,7 +81,7 @@ impl<'a> PackWriter<'a> {
 
     /// How many threads are to write.
     pub(super) fn threads(&self) -> usize {
-        if self.backend.waits_for_network() { WRITERS_FAR } else { WRITERS }
+        if self.backend.is_far() { WRITERS_FAR } else { WRITERS }
     }
 
     /// A buffer for a pack of this size: the largest that is not much larger, so that small packs

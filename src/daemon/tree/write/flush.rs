@@ -9,8 +9,8 @@ use std::{
 
 use crate::sync::lock;
 
-/// So many bytes are written between two syncs. The last one waits for what came after the one before.
-const EVERY: u64 = 32 << 20;
+/// So many bytes are written between two syncs.
+const EVERY: u64 = 128 << 20;
 
 /// How much of what was written is not on the disk yet.
 #[derive(Default)]
