@@ -89,7 +89,7 @@ mod tests {
     /// the old ones go.
     fn mark_all(repository: &OpenRepository) {
         let old: Vec<_> =
-            repository.plain().unwrap().stream_files::<IndexFile>().unwrap().into_iter().collect();
+            repository.plain().unwrap().stream_files::<IndexFile>().unwrap().collect();
         let mut marks = IndexFile::default();
         for file in old {
             let (id, index) = file.unwrap();
