@@ -52,11 +52,19 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 /// Writes a small file that only its owner may read. The content goes to a temporary file, which is
 /// synced and renamed; then the rename is synced.
 pub(crate) fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
-    let temporary = path.with_extension("new");
+    // The whole name, because others may differ in their endings alone.
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let temporary = PathBuf::from(temporary);
     let mut file = open_anew(&temporary)?;
-    file.write_all(content)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)?;
+    let renamed = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::rename(&temporary, path));
+    if let Err(error) = renamed {
+        _ = fs::remove_file(&temporary);
+        return Err(error);
+    }
     path.parent().map_or(Ok(()), sync_folder)
 }
 
@@ -172,6 +180,17 @@ pub(crate) fn write_error(path: &Path, error: &io::Error) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_write_that_fails_leaves_nothing_and_touches_no_other_files_half() {
+        let folder = tempfile::tempdir().unwrap();
+        let (other, path) = (folder.path().join("state.new"), folder.path().join("state.json"));
+        fs::write(&other, "another's").unwrap();
+        fs::create_dir(&path).unwrap();
+        write_whole(&path, b"content").unwrap_err();
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
+        assert_eq!(fs::read_to_string(other).unwrap(), "another's");
+    }
 
     #[test]
     fn what_a_disk_cant_read_is_lost_and_what_a_share_does_not_give_is_not() {

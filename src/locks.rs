@@ -212,7 +212,7 @@ fn open_or_make(path: &Path, mode: u32) -> std::io::Result<File> {
 }
 
 /// Whether the file system does not support locks at all (some network and FUSE ones).
-fn knows_no_locks(error: &std::io::Error) -> bool {
+pub(crate) fn knows_no_locks(error: &std::io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     errno.is_some_and(|errno| matches!(errno, Errno::NOLCK | Errno::OPNOTSUPP | Errno::NOSYS))
 }

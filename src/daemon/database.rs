@@ -2,10 +2,17 @@
 //! not much of it: it is for advice.
 
 use std::{
-    fs::{self, File},
-    io::Read as _,
+    ffi::{CStr, CString, OsStr},
+    fs::File,
+    io::{self, Read as _},
+    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
     path::Path,
 };
+
+use rustix::fs::{AtFlags, Dir, Mode, OFlags};
+
+use super::tree::read::open_file;
+use crate::files::FOLDER;
 
 /// Where databases have their folder in a volume: at its top, or in one of these.
 const FOLDERS: [&str; 6] = ["", "data", "pgdata", "mysql", "db", "redis"];
@@ -26,37 +33,55 @@ const OPENED: usize = 20;
 
 /// Which database has its files in this folder, if any: a value of the label `convoy-backups.dump`.
 pub(super) fn database_in(folder: &Path) -> Option<&'static str> {
-    let folders = || FOLDERS.iter().map(|name| folder.join(name));
-    let known = folders().find_map(|folder| {
-        let has = |(file, _): &&(&str, _)| fs::symlink_metadata(folder.join(file)).is_ok();
+    let top = rustix::fs::open(folder, FOLDER - OFlags::NOFOLLOW, Mode::empty()).ok()?;
+    // A container may put a link in the place of a folder or a file at any time.
+    let open = |name: &&str| {
+        let name = if name.is_empty() { "." } else { name };
+        rustix::fs::openat(&top, name, FOLDER, Mode::empty()).ok()
+    };
+    let folders: Vec<_> = FOLDERS.iter().filter_map(open).collect();
+    let known = folders.iter().find_map(|folder| {
+        let has = |(file, _): &&(&str, _)| {
+            rustix::fs::statat(folder, *file, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        };
         FILES.iter().find(has).map(|(_, database)| *database)
     });
-    known.or_else(|| folders().any(|folder| has_sqlite(&folder)).then_some("sqlite"))
+    known.or_else(|| folders.iter().any(has_sqlite).then_some("sqlite"))
 }
 
-fn has_sqlite(folder: &Path) -> bool {
-    let Ok(names) = fs::read_dir(folder) else { return false };
-    let is_named = |path: &Path| {
-        let ending = path.extension().and_then(|it| it.to_str());
-        ending.is_some_and(|ending| SQLITE.contains(&ending))
+fn has_sqlite(folder: &OwnedFd) -> bool {
+    let Ok(names) = Dir::read_from(folder) else { return false };
+    let is_named = |name: &CString| {
+        let ending = Path::new(OsStr::from_bytes(name.as_bytes())).extension();
+        ending.and_then(OsStr::to_str).is_some_and(|ending| SQLITE.contains(&ending))
     };
-    let paths = names.take(NAMES).filter_map(|entry| entry.ok().map(|entry| entry.path()));
-    paths.filter(|path| is_named(path)).take(OPENED).any(|path| is_sqlite(&path))
+    let names = names.take(NAMES).filter_map(|entry| Some(entry.ok()?.file_name().to_owned()));
+    names.filter(is_named).take(OPENED).any(|name| is_sqlite(folder, &name))
 }
 
-fn is_sqlite(path: &Path) -> bool {
-    // Another kind of file, such as a pipe, could be waited for.
-    if !fs::symlink_metadata(path).is_ok_and(|found| found.is_file()) {
-        return false;
-    }
+fn is_sqlite(folder: &OwnedFd, name: &CStr) -> bool {
     let mut header = [0; 16];
-    let read = File::open(path).and_then(|mut file| file.read_exact(&mut header));
+    let read = open_file(folder, name)
+        .map_err(io::Error::from)
+        .and_then(|file| File::from(file).read_exact(&mut header));
     read.is_ok() && header == *b"SQLite format 3\0"
 }
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, os::unix::fs::symlink};
+
     use super::*;
+
+    #[test]
+    fn links_in_a_volume_lead_to_no_database_outside() {
+        let (volume, outside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        fs::write(outside.path().join("app.db"), "SQLite format 3\0 and more").unwrap();
+        fs::write(outside.path().join("PG_VERSION"), "15").unwrap();
+        symlink(outside.path(), volume.path().join("data")).unwrap();
+        symlink(outside.path().join("app.db"), volume.path().join("app.db")).unwrap();
+        assert_eq!(database_in(volume.path()), None);
+    }
 
     #[test]
     fn a_database_is_known_by_its_files() {

@@ -343,6 +343,13 @@ fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved
             counted(counts.capped.get() as usize, "file has", "files have")
         );
     }
+    if counts.stripped.get() > 0 {
+        log::warn!(
+            "volume \"{}\": {} an extended attribute whose name is not UTF-8, which restic can't keep; it was left out",
+            run.volume,
+            counted(counts.stripped.get() as usize, "file has", "files have")
+        );
+    }
     let summary = Box::new(summary::of(run, started));
     Ok(Saved {
         tree: TreeId::from(Id::new(tree)),

@@ -2,6 +2,7 @@
 //! valid.
 
 mod back_up;
+mod collect;
 mod convoy_form;
 mod damage;
 mod destinations;

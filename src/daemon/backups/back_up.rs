@@ -8,6 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::SnapshotFile;
 
 use super::{
+    adopt::name_again,
     destination::DestinationRepository,
     prove::prove,
     record::{Record, StoredUrl},
@@ -157,6 +158,7 @@ impl DestinationRepository {
         let file = SnapshotFile { tags: record.tags(), time, ..file };
         let tree = file.tree;
         repository.save_snapshot(&file)?;
+        name_again(repository, &needs);
         self.written_here.add(&volume.id(), tree, begun);
         self.proven(record.backup.clone(), tree, needs);
         let bytes = file.summary.map(|summary| summary.total_bytes_processed);
@@ -198,7 +200,7 @@ impl DestinationRepository {
         now: Timestamp,
     ) -> Result<Option<Parent>> {
         let written = self.written_here.of(&volume.id());
-        let all = self.catalogue.all(repository)?;
+        let all = self.catalogue.readable(repository)?;
         let known = all.iter().filter_map(|backup| {
             let begun = *written.get(&backup.tree)?;
             Some(Parent { tree: backup.tree, begun })

@@ -2,11 +2,11 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, MutexGuard},
 };
 
 use rustic_core::{
-    FileType, Id, ReadBackend as _, RusticError, TreeId,
+    FileType, Id, ReadBackend as _, TreeId,
     repofile::{SnapshotFile, SnapshotId},
 };
 
@@ -14,7 +14,7 @@ use super::record::{Record, StoredUrl};
 use crate::{
     convoy::{Name, Origin},
     daemon::identity::Identity,
-    daemon::repository::{OpenRepository, guarded},
+    daemon::repository::{OpenRepository, SnapshotFiles, guarded},
     error::{Error, ErrorKind, Result},
     sync::lock,
 };
@@ -53,10 +53,14 @@ pub(super) struct Catalogue {
 #[derive(Default)]
 struct Known {
     files: Vec<SnapshotFile>,
+    /// Files that never were of this repository.
+    foreign: HashSet<Id>,
     /// The backups in `files`.
     backups: Arc<Vec<StoredBackup>>,
-    /// Whether every file in the last list could be read.
-    is_whole: bool,
+    /// Whether there was a list.
+    is_listed: bool,
+    /// The files in the last list that could not be read, and why.
+    unread: Vec<(Id, Error)>,
     /// Whether a backup was deleted since, which may change what is said of the others' origins.
     is_behind: bool,
 }
@@ -65,10 +69,16 @@ impl Known {
     /// Whether these are the files in a list.
     fn are_of(&self, ids: &[Id]) -> bool {
         let listed: HashSet<&Id> = ids.iter().collect();
-        self.is_whole
+        self.is_whole()
             && !self.is_behind
-            && listed.len() == self.files.len()
+            && listed.len() == self.files.len() + self.foreign.len()
             && self.files.iter().all(|file| listed.contains(&*file.id))
+            && self.foreign.iter().all(|id| listed.contains(id))
+    }
+
+    /// Whether every file in the last list could be read.
+    fn is_whole(&self) -> bool {
+        self.is_listed && self.unread.is_empty()
     }
 }
 
@@ -108,25 +118,56 @@ impl Catalogue {
     /// # Errors
     /// If one of the backups can't be read.
     pub(super) fn all(&self, repository: &OpenRepository) -> Result<Arc<Vec<StoredBackup>>> {
+        let known = self.listed(repository)?;
+        match known.unread.first() {
+            Some((_, error)) => Err(error.clone()),
+            None => Ok(known.backups.clone()),
+        }
+    }
+
+    /// The backups that can be read. Each file that can't be is warned of once.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub(super) fn readable(&self, repository: &OpenRepository) -> Result<Arc<Vec<StoredBackup>>> {
+        let known = self.listed(repository)?;
+        for (id, error) in &known.unread {
+            self.warn_of(repository, SnapshotId::from(*id), || {
+                format!("is damaged, other backups are not: {error}")
+            });
+        }
+        Ok(known.backups.clone())
+    }
+
+    /// What is there now. What was read before is not read again.
+    fn listed(&self, repository: &OpenRepository) -> Result<MutexGuard<'_, Known>> {
         let mut known = lock(&self.known);
         let backend = repository.backend();
         backend.take_failure();
-        let failed = |error: &RusticError| repository.failure("cannot list the backups", error);
-        let ids = backend.list(FileType::Snapshot).map_err(|error| failed(&error))?;
+        let list = || {
+            let ids = backend.list(FileType::Snapshot);
+            ids.map_err(|error| repository.failure("cannot list the backups", &error))
+        };
+        let ids = list()?;
         if known.are_of(&ids) {
-            return Ok(known.backups.clone());
+            return Ok(known);
         }
-        let files = std::mem::take(&mut *known).files;
-        // Another host may delete a backup after it was listed and before it is read. Then all are
-        // listed again.
-        let files = files_of(repository, &ids, files).or_else(|_| {
+        let Known { files, foreign, .. } = std::mem::take(&mut *known);
+        let mut now = files_of(repository, &ids, (files, foreign))?;
+        if !now.unread.is_empty() {
+            // Another host may delete a backup after it was listed and before it is read.
             backend.take_failure();
-            let ids = backend.list(FileType::Snapshot).map_err(|error| failed(&error))?;
-            files_of(repository, &ids, Vec::new())
-        })?;
-        let backups = Arc::new(self.backups_in(repository, &files));
-        *known = Known { files, backups: backups.clone(), is_whole: true, is_behind: false };
-        Ok(backups)
+            let still: HashSet<Id> = list()?.into_iter().collect();
+            now.unread.retain(|(id, _)| still.contains(id));
+        }
+        for id in &now.foreign {
+            self.warn_of(repository, SnapshotId::from(*id), || {
+                "was not written with the key of this repository, and is ignored".to_owned()
+            });
+        }
+        now.backups = Arc::new(self.backups_in(repository, &now.files));
+        *known = now;
+        Ok(known)
     }
 
     /// The backups among these files. A file whose tags can't be this program's is no backup: the
@@ -230,12 +271,13 @@ impl Catalogue {
         let known = {
             let known = lock(&self.known);
             let is_it = |found: &&StoredBackup| found.is(url);
-            known.is_whole.then(|| known.backups.iter().find(is_it).cloned()).flatten()
+            known.is_whole().then(|| known.backups.iter().find(is_it).cloned()).flatten()
         };
         known.map_or_else(|| self.find_in(repository, &self.all(repository)?, url), Ok)
     }
 
-    /// Whether a backup is in the repository now.
+    /// Whether a backup is in the repository now. The storage itself is asked: neither the list in
+    /// memory nor a copy on this host tells what another host has deleted.
     ///
     /// # Errors
     /// If that can't be read.
@@ -249,15 +291,8 @@ impl Catalogue {
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(false),
             Err(error) => return Err(error),
         };
-        let backend = repository.backend();
-        backend.take_failure();
-        match backend.read_full(FileType::Snapshot, &backup.id) {
-            Ok(_) => Ok(true),
-            Err(error) => match repository.failure("cannot read the backup's file", &error) {
-                missing if missing.kind == ErrorKind::Repository => Ok(false),
-                error => Err(error),
-            },
-        }
+        let size = repository.backend().size(FileType::Snapshot, &backup.id)?;
+        Ok(size.is_some_and(|size| size > 0))
     }
 
     fn find_in(
@@ -310,7 +345,7 @@ impl Catalogue {
     ) -> Result<Vec<Result<StoredBackup>>> {
         let (backups, unlisted) = match self.all(repository) {
             Ok(backups) => (backups, None),
-            Err(error) => (Arc::new(self.readable(repository)?), Some(error)),
+            Err(error) => (self.readable(repository)?, Some(error)),
         };
         // The file of a backup that is not found may be the one that can't be read.
         let find = |url| {
@@ -318,31 +353,6 @@ impl Catalogue {
             found.map_err(|absent| unlisted.clone().unwrap_or(absent))
         };
         Ok(urls.iter().map(find).collect())
-    }
-
-    /// The backups that can be read, with a warning for each that can't.
-    fn readable(&self, repository: &OpenRepository) -> Result<Vec<StoredBackup>> {
-        let backend = repository.backend();
-        let unlisted = |error: &RusticError| repository.failure("cannot list the backups", error);
-        let ids = backend.list(FileType::Snapshot).map_err(|error| unlisted(&error))?;
-        let plain = repository.plain()?;
-        let mut readable = Vec::new();
-        for id in ids {
-            let id = SnapshotId::from(id);
-            let path = file_of(repository, id);
-            let read = guarded("reading a backup's file", || {
-                plain
-                    .get_file::<SnapshotFile>(&id)
-                    .map_err(|error| repository.failure("cannot read the backup's file", &error))
-            });
-            match read {
-                Ok(file) => readable.push(SnapshotFile { id, ..file }),
-                Err(error) => log::warn!("\"{path}\" is damaged, other backups are not: {error}"),
-            }
-        }
-        let backups = self.backups_in(repository, &readable);
-        *lock(&self.known) = Known { files: readable, ..Known::default() };
-        Ok(backups)
     }
 
     /// The bytes in the files of the backup with this tree, if they were counted.
@@ -353,22 +363,35 @@ impl Catalogue {
     }
 }
 
-/// The files of snapshots, in the order of these ids. Those that are `known` are not read again.
+/// The files of snapshots, in the order of these ids. Those that are known, as files or as foreign, are
+/// not read again.
 fn files_of(
     repository: &OpenRepository,
     ids: &[Id],
-    known: Vec<SnapshotFile>,
-) -> Result<Vec<SnapshotFile>> {
+    (files, foreign): (Vec<SnapshotFile>, HashSet<Id>),
+) -> Result<Known> {
     let mut files: HashMap<Id, SnapshotFile> =
-        known.into_iter().map(|file| (*file.id, file)).collect();
-    let new: Vec<Id> = ids.iter().filter(|id| !files.contains_key(id)).copied().collect();
-    let read = guarded("listing backups", || repository.snapshot_files(&new));
-    let read = read.map_err(|error| repository.backend().take_failure().unwrap_or(error))?;
+        files.into_iter().map(|file| (*file.id, file)).collect();
+    let is_new = |id: &&Id| !files.contains_key(*id) && !foreign.contains(*id);
+    let new: Vec<Id> = ids.iter().filter(is_new).copied().collect();
+    let SnapshotFiles { read, unread, foreign: also_foreign } =
+        guarded("listing backups", || repository.snapshot_files(&new))?;
     files.extend(read.into_iter().map(|file| (*file.id, file)));
-    Ok(ids.iter().filter_map(|id| files.remove(id)).collect())
+    let foreign = ids.iter().filter(|id| foreign.contains(*id)).copied();
+    Ok(Known {
+        foreign: foreign.chain(also_foreign).collect(),
+        files: ids.iter().filter_map(|id| files.remove(id)).collect(),
+        unread,
+        is_listed: true,
+        ..Known::default()
+    })
 }
 
 /// The file of a backup, as people find it.
 fn file_of(repository: &OpenRepository, id: SnapshotId) -> String {
     format!("{}/snapshots/{}", repository.backend().location(), id.to_hex().as_str())
 }
+
+#[cfg(test)]
+#[path = "catalogue_tests.rs"]
+mod tests;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use jiff::Span;
 use rustic_core::{FileType, PruneOptions, WriteBackend as _};
 
 use super::{destination::DestinationRepository, marks, record::StoredUrl};
@@ -9,11 +10,16 @@ use crate::{
     clock::{Clock as _, SystemClock},
     convoy::refusal::required_is_missing,
     daemon::repository::{OpenRepository, guarded},
-    error::Result,
+    error::{ErrorKind, Result},
 };
 
 /// Space is freed at most this often.
 const PRUNE_INTERVAL: Duration = Duration::from_hours(24);
+/// A younger pack is neither marked nor packed anew: it may be of a backup that is being made and is
+/// not to be seen yet.
+const KEEP_PACK_HOURS: i32 = 24;
+/// So often is giving back space begun anew because another host has made a backup meanwhile.
+const TRIES: usize = 3;
 /// The name of the mark whose age tells when space was last freed.
 const PRUNED: &str = "convoy-backups.pruned";
 
@@ -57,12 +63,18 @@ fn prune(repository: &OpenRepository) -> Result<()> {
         return Ok(());
     }
     repository.forget_index();
+    let now = SystemClock.now();
     let mut options = PruneOptions::default();
-    options.keep_delete = marks::wait(repository, SystemClock.now())?;
-    let plain = repository.plain()?;
-    plain
-        .prune_plan(&options)
-        .and_then(|plan| plain.prune(&options, plan))
-        .map_err(|error| repository.failure("cannot give back space", &error))?;
+    options.keep_pack = Span::new().hours(KEEP_PACK_HOURS);
+    options.keep_delete = marks::wait(repository, now)?;
+    let mut tries = 0..TRIES;
+    loop {
+        match repository.collect(&options, now) {
+            Err(error) if error.kind == ErrorKind::Busy && tries.next().is_some() => {
+                log::debug!("giving back space begins anew: {error}");
+            }
+            done => break done?,
+        }
+    }
     repository.backend().mark(PRUNED)
 }

@@ -28,7 +28,7 @@ use rustix::{
     process::Resource,
 };
 
-use crate::files::FOLDER;
+use crate::{daemon::tree::read::open_file, files::FOLDER};
 
 /// What was changed so lately may change again at any time.
 const HOT: SignedDuration = SignedDuration::from_hours(1);
@@ -296,8 +296,7 @@ fn copy(
     seen: &Stat,
     copied: Timestamp,
 ) -> io::Result<Option<CopiedFile>> {
-    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-    let Ok(from) = rustix::fs::openat(folder, name, flags, Mode::empty()) else { return Ok(None) };
+    let Ok(from) = open_file(folder, name) else { return Ok(None) };
     // What is written after this look is told by the next one.
     let stat = rustix::fs::fstat(&from)?;
     if (stat.st_dev, stat.st_ino) != (seen.st_dev, seen.st_ino) {

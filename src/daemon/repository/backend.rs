@@ -159,6 +159,23 @@ impl Backend {
         self.storage.read_stretch(id, offset, length)
     }
 
+    /// A file's size in bytes at the storage now; `None` if the file is missing.
+    ///
+    /// # Errors
+    /// If the storage can't tell.
+    pub(crate) fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
+        self.storage.size(kind, id)
+    }
+
+    /// How long ago a file was written, by the storage's clock. `None` if the file is missing, or if
+    /// that time is still to come.
+    ///
+    /// # Errors
+    /// If the storage can't tell.
+    pub(super) fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        self.storage.age(kind, id)
+    }
+
     /// Whether each read waits for an answer over the network.
     pub(crate) fn is_far(&self) -> bool {
         self.storage.is_far()
@@ -287,7 +304,7 @@ impl Backend {
     }
 
     /// As [`Backend::kept`], with the failure as an error of rustic.
-    fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
+    pub(super) fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
         self.kept(done)
             .map_err(|error| RusticError::with_source(RusticKind::Backend, what.to_owned(), error))
     }

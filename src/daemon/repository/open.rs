@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{
     BlobId, ConfigOptions, Credentials, DataId, FileType, Id, IndexedFullStatus, KeyOptions,
-    OpenStatus, Repository, RepositoryBackends, RepositoryOptions, RusticError, WriteBackend as _,
+    OpenStatus, Repository, RepositoryBackends, RepositoryOptions, RusticError, WriteBackend,
     repofile::{BlobType, Chunker, ConfigFile, MasterKey, PackId, SnapshotFile, SnapshotId},
 };
 
@@ -65,13 +65,8 @@ impl OpenRepository {
     /// # Errors
     /// [`ErrorKind::Repository`] if the password is wrong, or if the repository is damaged.
     pub(crate) fn open(backend: Backend, password: &str) -> Result<Self> {
-        match master_key(&backend, password) {
-            Some(key) => Self::open_with_key(backend, key),
-            None => {
-                backend.take_failure();
-                Self::open_as(backend, &Credentials::password(password))
-            }
-        }
+        let key = guarded("reading the key files", || master_key(&backend, password))?;
+        Self::open_with_key(backend, key)
     }
 
     /// Opens the repository with its key, which costs nothing.
@@ -80,19 +75,13 @@ impl OpenRepository {
     /// [`ErrorKind::Repository`] if the key belongs to another repository, or if the repository is
     /// damaged.
     pub(crate) fn open_with_key(backend: Backend, key: MasterKey) -> Result<Self> {
-        Self::open_as(backend, &Credentials::Masterkey(key))
-    }
-
-    fn open_as(backend: Backend, credentials: &Credentials) -> Result<Self> {
         let backend = Arc::new(backend);
-        let (key, config) =
-            guarded("opening the repository", || match library(&backend)?.open(credentials) {
-                Ok(open) => Ok((open.key(), open.config().clone())),
-                Err(error) if error.is_incorrect_password() => {
-                    Err(wrong_password(&backend.location()))
-                }
-                Err(error) => Err(failure(&backend, "cannot open the repository", &error)),
-            })?;
+        let config = guarded("opening the repository", || {
+            library(&backend)?
+                .open(&Credentials::Masterkey(key.clone()))
+                .map(|open| open.config().clone())
+                .map_err(|error| failure(&backend, "cannot open the repository", &error))
+        })?;
         Ok(Self::with(backend, key, config))
     }
 
@@ -158,7 +147,15 @@ impl OpenRepository {
     /// # Errors
     /// If the repository can't be read.
     pub(crate) fn plain(&self) -> Result<Repository<OpenStatus>> {
-        library(&self.backend)?
+        self.plain_over(self.backend.clone())
+    }
+
+    /// As [`OpenRepository::plain`], over files that are seen in another way.
+    pub(super) fn plain_over(
+        &self,
+        files: Arc<dyn WriteBackend>,
+    ) -> Result<Repository<OpenStatus>> {
+        library_over(&self.backend, files)?
             .open(&Credentials::Masterkey(self.key.clone()))
             .map_err(|error| failure(&self.backend, "cannot open the repository", &error))
     }
@@ -298,16 +295,14 @@ fn rustic_size<T: std::str::FromStr + Default>(bytes: u64) -> T {
 }
 
 fn library(backend: &Arc<Backend>) -> Result<Repository<()>> {
-    let options = RepositoryOptions::default().no_cache(true);
-    let backends = RepositoryBackends::new(backend.clone(), None);
-    Repository::new(&options, &backends)
-        .map_err(|error| failure(backend, "cannot open the repository", &error))
+    library_over(backend, backend.clone())
 }
 
-fn wrong_password(location: &str) -> Error {
-    let message = format!("the password does not open the repository at \"{location}\"");
-    Error::new(ErrorKind::Repository, message)
-        .with_hint("set BKUP_REPOSITORY_PASSWORD to the password that the repository was made with")
+fn library_over(backend: &Backend, files: Arc<dyn WriteBackend>) -> Result<Repository<()>> {
+    let options = RepositoryOptions::default().no_cache(true);
+    let backends = RepositoryBackends::new(files, None);
+    Repository::new(&options, &backends)
+        .map_err(|error| failure(backend, "cannot open the repository", &error))
 }
 
 /// This crate's error for rustic's. If the backend failed, its error comes first.

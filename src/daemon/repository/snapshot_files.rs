@@ -13,7 +13,10 @@ use rustic_core::{
     repofile::{SnapshotFile, SnapshotId},
 };
 
-use super::{cipher::Coder, open::OpenRepository};
+use super::{
+    cipher::{Coder, hash},
+    open::OpenRepository,
+};
 use crate::{
     daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
@@ -23,18 +26,35 @@ use crate::{
 /// How many are read at a time.
 const READERS: usize = 4;
 
+/// What files of snapshots are.
+#[derive(Debug, Default)]
+pub(crate) struct SnapshotFiles {
+    pub(crate) read: Vec<SnapshotFile>,
+    /// Gone or damaged, and why they can't be read.
+    pub(crate) unread: Vec<(Id, Error)>,
+    /// What fits its name and was not sealed with the repository's key: it never was a snapshot of this
+    /// repository, while a damaged file does not fit its name.
+    pub(crate) foreign: Vec<Id>,
+}
+
 impl OpenRepository {
     /// The files of these snapshots, in any order.
     ///
     /// # Errors
-    /// If one can't be read. [`ErrorKind::Repository`] if it is gone or damaged.
-    pub(crate) fn snapshot_files(&self, ids: &[Id]) -> Result<Vec<SnapshotFile>> {
-        let (next, found) = (AtomicUsize::new(0), Mutex::new(Vec::with_capacity(ids.len())));
+    /// If the storage fails.
+    pub(crate) fn snapshot_files(&self, ids: &[Id]) -> Result<SnapshotFiles> {
+        let (next, found) = (AtomicUsize::new(0), Mutex::new(SnapshotFiles::default()));
         let read = || -> Result<()> {
             let coder = self.coder()?;
             while let Some(id) = ids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let file = self.snapshot_file(&coder, id)?;
-                lock(&found).push(file);
+                match self.snapshot_file(&coder, id) {
+                    Ok(Some(file)) => lock(&found).read.push(file),
+                    Ok(None) => lock(&found).foreign.push(*id),
+                    Err(error) if error.kind == ErrorKind::Repository => {
+                        lock(&found).unread.push((*id, error));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             Ok(())
         };
@@ -54,7 +74,8 @@ impl OpenRepository {
         Ok(found.into_inner().unwrap_or_default())
     }
 
-    fn snapshot_file(&self, coder: &Coder, id: &Id) -> Result<SnapshotFile> {
+    /// A snapshot's file; `None` if it never was one of this repository.
+    fn snapshot_file(&self, coder: &Coder, id: &Id) -> Result<Option<SnapshotFile>> {
         let sealed = self.backend().read_file(FileType::Snapshot, id)?;
         let unreadable = |why: String| {
             let (place, name) = (self.backend().location(), id.to_hex());
@@ -62,11 +83,16 @@ impl OpenRepository {
             Error::new(ErrorKind::Repository, message)
                 .with_hint("\"restic check\" tells how far the damage goes")
         };
-        let text = coder.open_file(sealed.into()).map_err(|error| unreadable(error.message))?;
+        let fits_its_name = Id::new(hash(&sealed)) == *id;
+        let text = match coder.open_file(sealed.into()) {
+            Ok(text) => text,
+            Err(_) if fits_its_name => return Ok(None),
+            Err(error) => return Err(unreadable(error.message)),
+        };
         let file: SnapshotFile = serde_json::from_slice(&text)
             .map_err(|error| unreadable(format!("it is no snapshot: {error}")))?;
         let id = SnapshotId::from(*id);
         // As the library does.
-        Ok(SnapshotFile { id, original: file.original.or(Some(id)), ..file })
+        Ok(Some(SnapshotFile { id, original: file.original.or(Some(id)), ..file }))
     }
 }

@@ -25,12 +25,20 @@ use crate::{
     progress::Piece,
     scope,
     sync::lock,
+    units::format_size,
 };
 
 /// So much is read ahead of the point up to which a cut was looked for.
 const STEP: usize = 256 << 10;
 /// How many buffers are kept for the next chunks.
 const BUFFERS: usize = 8;
+/// A hole that is longer than this is cut into chunks of `LARGE_ZEROS`, so that a file of many
+/// terabytes without content has no millions of chunks. All are in bytes.
+const LARGE_HOLE: u64 = 64 << 30;
+const LARGE_ZEROS: usize = 16 << 20;
+/// The most chunks of holes that a file may have. Each takes a hundred bytes of memory here, and more in
+/// a restore.
+const MOST_OF_HOLES: u64 = 1 << 20;
 
 /// Why a file has no content.
 pub(super) enum Unread {
@@ -131,8 +139,9 @@ pub(super) struct ContentReader<'a> {
     chunks: Chunks,
     piece: &'a dyn Piece,
     cancelled: &'a (dyn Fn() -> bool + Sync),
-    /// The name of the longest chunk of zeros.
+    /// The name of the longest chunk of zeros, and of one for a large hole.
     zeros: OnceLock<Hash>,
+    large_zeros: OnceLock<Hash>,
     buffers: Mutex<Vec<Buffer>>,
 }
 
@@ -143,8 +152,8 @@ impl<'a> ContentReader<'a> {
         piece: &'a dyn Piece,
         cancelled: &'a (dyn Fn() -> bool + Sync),
     ) -> Self {
-        let (zeros, buffers) = (OnceLock::new(), Mutex::default());
-        Self { blobs, chunks, piece, cancelled, zeros, buffers }
+        let (zeros, large_zeros) = (OnceLock::new(), OnceLock::new());
+        Self { blobs, chunks, piece, cancelled, zeros, large_zeros, buffers: Mutex::default() }
     }
 
     /// Whether the run goes on.
@@ -215,14 +224,18 @@ impl<'a> ContentReader<'a> {
         Ok(())
     }
 
-    /// The name of the longest chunk of zeros.
-    fn zeros(&self, coder: &mut Coder) -> Result<Hash> {
-        if let Some(id) = self.zeros.get() {
-            return Ok(*id);
+    /// The name and the length of a chunk of zeros for the start of a hole that has so many bytes.
+    fn zeros(&self, coder: &mut Coder, hole: u64) -> Result<(Hash, u64)> {
+        let longest = self.chunks.longest();
+        let (name, length) = match hole > LARGE_HOLE && longest < LARGE_ZEROS {
+            true => (&self.large_zeros, LARGE_ZEROS),
+            false => (&self.zeros, longest),
+        };
+        if let Some(id) = name.get() {
+            return Ok((*id, length as u64));
         }
-        let zeros = vec![0; self.chunks.longest()];
-        let id = self.blobs.keep(coder, BlobType::Data, &zeros)?;
-        Ok(*self.zeros.get_or_init(|| id))
+        let id = self.blobs.keep(coder, BlobType::Data, &vec![0; length])?;
+        Ok((*name.get_or_init(|| id), length as u64))
     }
 
     fn buffer(&self) -> Buffer {
@@ -268,12 +281,18 @@ impl<'a, T> LargeFileReader<'a, T> {
 
     fn run(mut self, coder: &mut Coder) -> Result<Content, Unread> {
         let longest = self.reader.chunks.longest() as u64;
+        let mut of_holes = 0;
         while self.start < self.size {
             self.reader.goes_on(self.queue)?;
             if self.holes.is_hole(self.start..self.start + longest) {
-                self.chunked.add(self.reader.zeros(coder)?);
+                of_holes += 1;
+                if of_holes > MOST_OF_HOLES {
+                    return Err(Unread::File(self.too_large()));
+                }
+                let (zeros, length) = self.reader.zeros(coder, self.holes.left(self.start))?;
+                self.chunked.add(zeros);
                 self.data.filled = 0;
-                self.passed(longest);
+                self.passed(length);
                 continue;
             }
             let length = self.next_chunk()?;
@@ -287,6 +306,13 @@ impl<'a, T> LargeFileReader<'a, T> {
         self.reader.recycle(mem::take(&mut self.data));
         self.wait(coder)?;
         Ok(Content { chunks: mem::take(&mut *lock(&self.chunked.chunks)), bytes: self.start })
+    }
+
+    fn too_large(&self) -> io::Error {
+        io::Error::other(format!(
+            "it has {}, and nearly all of that are holes, which is too much to keep; make it smaller with \"truncate\"",
+            format_size(self.size)
+        ))
     }
 
     fn passed(&mut self, bytes: u64) {

@@ -9,7 +9,7 @@ use std::{
     },
 };
 
-use crate::{convoy::MomentRecord, sync::lock};
+use crate::{convoy::MomentRecord, daemon::tree::read::MetadataNotes, sync::lock};
 
 /// So many paths are kept of files that changed while they were read.
 const NAMED: usize = 10;
@@ -57,6 +57,8 @@ pub(super) struct Counts {
     pub(super) bytes_of_folders: Counter,
     /// Files and folders with a time that can't be kept.
     pub(super) capped: Counter,
+    /// Files and folders with an extended attribute that can't be kept.
+    pub(super) stripped: Counter,
     changed: Mutex<Told>,
 }
 
@@ -68,6 +70,12 @@ struct Told {
 }
 
 impl Counts {
+    /// Counts a file or a folder whose metadata can't be kept as it is.
+    pub(super) fn note(&self, notes: MetadataNotes) {
+        self.capped.add(notes.is_capped.into());
+        self.stripped.add(notes.is_stripped.into());
+    }
+
     /// A file or a folder that changed or went missing while it was read, or is of another moment than
     /// others.
     pub(super) fn changed(&self, path: PathBuf) {

@@ -11,7 +11,7 @@ use std::{
 use jiff::Timestamp;
 use rustic_core::repofile::{Metadata, NodeType};
 use rustix::{
-    fs::{AtFlags, FileType, OFlags, Stat},
+    fs::{AtFlags, FileType, Stat},
     io::Errno,
 };
 
@@ -27,7 +27,7 @@ use crate::{
     daemon::{
         moment::{CopiedFile, TICK, changed_at},
         repository::{Coder, Hash},
-        tree::read::{MetadataReader, kind_of, open_at},
+        tree::read::{MetadataReader, kind_of, open_file},
     },
     error::Result,
 };
@@ -77,9 +77,7 @@ impl<'a> Entries<'a> {
                 read => break read,
             }
         };
-        if std::mem::take(&mut metadata.capped) {
-            self.run.counts.capped.add(1);
-        }
+        self.run.counts.note(metadata.take_notes());
         match read {
             Ok(folder) => Ok(folder),
             Err(Unread::Run(error)) => Err(error),
@@ -252,9 +250,8 @@ impl<'a> Entries<'a> {
     }
 
     fn open(&self, name: &CStr) -> Result<File, Unread> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        match open_at(self.folder, name, flags) {
-            // It is a symbolic link or a socket by now.
+        match open_file(self.folder, name) {
+            // It is no file by now.
             Err(error @ (Errno::LOOP | Errno::NXIO)) => Err(Unread::Replaced(error.into())),
             opened => Ok(opened?.into()),
         }

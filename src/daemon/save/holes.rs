@@ -25,6 +25,11 @@ impl<'a> Holes<'a> {
         Self { file, size, sparse: used < size, hole: 0..0 }
     }
 
+    /// How many bytes the hole that was found last has from here on.
+    pub(super) fn left(&self, start: u64) -> u64 {
+        self.hole.end.saturating_sub(start)
+    }
+
     /// Whether there is nothing but a hole in this range.
     pub(super) fn is_hole(&mut self, range: Range<u64>) -> bool {
         if !self.sparse || range.end > self.size {

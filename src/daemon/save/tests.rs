@@ -663,6 +663,55 @@ fn holes_are_not_read_and_come_back() {
     assert!(scene.content(saved.tree, "odd") == fs::read(scene.path("odd")).unwrap());
 }
 
+#[test]
+fn a_file_of_many_terabytes_of_holes_takes_little_memory_or_is_refused() {
+    let scene = Scene::new();
+    // Where files may be as long as that.
+    let Ok(volume) = tempfile::tempdir_in("/dev/shm") else { return };
+    let file = File::create(volume.path().join("sparse")).unwrap();
+    let size = |length: u64| file.set_len(length).is_ok();
+    let save =
+        || save(&scene.repository, scene.source(volume.path(), None), &NoProgress, &|| false);
+    if !size(1 << 40) {
+        eprintln!("this file system can't have such files");
+        return;
+    }
+    file.write_all_at(b"island", 1 << 39).unwrap();
+    let saved = save().unwrap();
+    let node = scene.node(saved.tree, "sparse");
+    assert!((saved.bytes, node.meta.size) == (1 << 40, 1 << 40));
+    let chunks = node.content.unwrap();
+    assert!(chunks.len() < 100_000, "{}", chunks.len());
+    let indexed = scene.repository.indexed().unwrap();
+    let length = |chunk| u64::from(indexed.get_index_entry(chunk).unwrap().data_length());
+    assert_eq!(chunks.iter().map(length).sum::<u64>(), 1 << 40);
+    if size(1 << 60) {
+        let error = save().unwrap_err();
+        assert!(error.message.contains("\"sparse\": it has 1048576 TiB"), "{error}");
+    }
+}
+
+#[test]
+fn an_attribute_whose_name_is_no_text_is_left_out_and_the_rest_is_kept() {
+    let scene = Scene::new();
+    scene.write("dir/f", b"f");
+    for below in ["", "dir", "dir/f"] {
+        let path = scene.path(below);
+        let set = |name: &[u8]| xattr::set(&path, OsStr::from_bytes(name), b"value");
+        if set(b"user.\xff").is_err() {
+            eprintln!("this file system has no such attributes");
+            return;
+        }
+        set(b"user.plain").unwrap();
+    }
+    let saved = scene.save(None);
+    for below in ["", "dir", "dir/f"] {
+        let kept = scene.node(saved.tree, below).meta.extended_attributes;
+        let kept = serde_json::to_value(kept).unwrap();
+        assert_eq!(kept, serde_json::json!([{ "name": "user.plain", "value": "dmFsdWU=" }]));
+    }
+}
+
 /// Counts bytes.
 #[derive(Debug, Default)]
 struct Passed(AtomicU64);

@@ -223,7 +223,7 @@ impl<'a> Worker<'a> {
         above: Option<(Arc<UnfinishedFolder>, u32)>,
         (mut unfinished, listing): (UnfinishedFolder, Listing),
     ) -> Result<()> {
-        self.note_capped();
+        self.run.counts.note(self.metadata.take_notes());
         unfinished.above = above;
         let unfinished = Arc::new(unfinished);
         if listing.len() == 0 {
@@ -346,12 +346,6 @@ impl<'a> Worker<'a> {
         *lock(&self.run.tree) = Some(top);
         self.run.queue.close();
         Ok(())
-    }
-
-    fn note_capped(&mut self) {
-        if std::mem::take(&mut self.metadata.capped) {
-            self.run.counts.capped.add(1);
-        }
     }
 }
 

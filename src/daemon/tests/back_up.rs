@@ -87,3 +87,18 @@ fn cancelled_run() -> Option<Scope> {
     ended.cancel();
     Some(Scope { run: "run-1".into(), lines: None, ended })
 }
+
+#[tokio::test]
+async fn a_damaged_file_of_a_backup_stops_no_other_backup() {
+    let (scene, url) = Scene::with_backup().await;
+    let snapshots = scene.path("backups/repository/snapshots");
+    // What was another backup's once, and what another program put there.
+    for name in ["0", "f"] {
+        fs::write(snapshots.join(name.repeat(64)), "rotten").unwrap();
+    }
+    let second = scene.back_up("vol1", "snap2").await;
+    for url in [&url, &second] {
+        scene.daemon().backup(url).await.unwrap();
+    }
+    scene.restore("vol2", &second).await.unwrap();
+}

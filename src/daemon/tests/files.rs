@@ -203,3 +203,15 @@ fn what_only_a_privileged_process_can_restore_is_left_out() {
         assert_eq!((other.uid(), other.mode() & 0o7777), (0, 0o755), "it would run as root");
     }
 }
+
+#[tokio::test]
+async fn a_backup_that_lists_a_name_twice_is_restored() {
+    let (scene, url) = Scene::with_backup().await;
+    // As version 0.1.0 kept a folder of XFS that was changed while it was listed.
+    let twice = scene.forge_entries(&url, |nodes| {
+        *nodes = nodes.iter().flat_map(|node| [node.clone(), node.clone()]).collect();
+    });
+    scene.restore("vol2", &twice).await.unwrap();
+    let files = |volume: &str| describe(&scene.path("root/volumes").join(volume));
+    assert_eq!(files("vol2"), files("vol1"));
+}

@@ -145,6 +145,20 @@ impl Scene {
     /// Adds a backup that looks like the one with this URL, but newer, and in which the file `file`
     /// has the content of the file `other`.
     pub(super) fn forge_content(&self, url: &BackupUrl, file: &str, other: &str) -> BackupUrl {
+        self.forge_entries(url, |nodes| {
+            let at = |name: &str| nodes.iter().position(|node| node["name"] == name).unwrap();
+            let (file, other) = (at(file), at(other));
+            nodes[file]["content"] = nodes[other]["content"].clone();
+        })
+    }
+
+    /// Adds a backup that looks like the one with this URL, but newer, and in which the entries of the
+    /// volume's folder are changed.
+    pub(super) fn forge_entries(
+        &self,
+        url: &BackupUrl,
+        change: impl FnOnce(&mut Vec<serde_json::Value>),
+    ) -> BackupUrl {
         let backend = Backend::in_folder(&self.path("backups/repository"), "host1");
         let opened = OpenRepository::open(backend, "secret").unwrap();
         let name = format!("backup={}", url.backup());
@@ -155,10 +169,7 @@ impl Scene {
         let mut top = tree(&own.tree);
         let id = top["nodes"][0]["subtree"].as_str().unwrap().parse().unwrap();
         let mut volume = tree(&id);
-        let nodes = volume["nodes"].as_array_mut().unwrap();
-        let at = |name: &str| nodes.iter().position(|node| node["name"] == name).unwrap();
-        let (file, other) = (at(file), at(other));
-        nodes[file]["content"] = nodes[other]["content"].clone();
+        change(volume["nodes"].as_array_mut().unwrap());
         let kept = keep_trees(&opened, &[volume.to_string()]).unwrap();
         top["nodes"][0]["subtree"] = kept[0].to_hex().as_str().into();
         let kept = keep_trees(&opened, &[top.to_string()]).unwrap();

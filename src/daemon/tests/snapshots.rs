@@ -1,19 +1,14 @@
 //! Snapshots are whole or missing, and space is freed.
 
 use std::{
-    ffi::OsStr,
     fs,
-    os::unix::{
-        ffi::OsStrExt as _,
-        fs::{MetadataExt as _, PermissionsExt as _},
-    },
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _},
     sync::Arc,
 };
 
 use rustic_core::{FileType as RepositoryFile, Id};
-use rustix::fs::XattrFlags;
 
-use super::scene::{Scene, name, noise, options, set_times};
+use super::scene::{Scene, name, noise, options, set_times, without_privileges};
 use crate::{
     convoy::{Changes, Daemon as _, Destination, NewVolume},
     daemon::{BuiltinDaemon, BuiltinOptions, MomentCommands},
@@ -42,26 +37,22 @@ async fn snapshots_that_wait_for_their_turn_hold_no_moment() {
     }
 }
 
-#[tokio::test]
-async fn a_file_that_cannot_be_read_fails_the_snapshot_by_name() {
-    let scene = Scene::new();
-    let files = scene.volume("vol1").await;
-    fs::create_dir(files.join("dir")).unwrap();
-    fs::write(files.join("dir/bad"), "x").unwrap();
-    if rustix::process::geteuid().is_root() {
-        // Root can read everything. But an attribute whose name is not text can't be kept.
-        let path = files.join("dir/bad");
-        rustix::fs::setxattr(&path, OsStr::from_bytes(b"user.\xff"), b"v", XattrFlags::empty())
-            .unwrap();
-    } else {
+#[test]
+fn a_file_that_cannot_be_read_fails_the_snapshot_by_name() {
+    without_privileges(async {
+        let scene = Scene::new();
+        let files = scene.volume("vol1").await;
+        fs::create_dir(files.join("dir")).unwrap();
+        fs::write(files.join("dir/bad"), "x").unwrap();
         fs::set_permissions(files.join("dir/bad"), fs::Permissions::from_mode(0o0)).unwrap();
-    }
-    let error = scene.daemon().create_snapshot(&name("vol1"), &name("snap1")).await.unwrap_err();
-    assert!(error.message.contains("\"dir/bad\": "), "{error}");
-    assert!(scene.daemon().snapshot(&name("snap1")).await.is_err());
-    assert_eq!(fs::read_dir(scene.path("root/repository/snapshots")).unwrap().count(), 0);
-    fs::remove_file(files.join("dir/bad")).unwrap();
-    scene.snapshot("vol1", "snap1").await;
+        let error =
+            scene.daemon().create_snapshot(&name("vol1"), &name("snap1")).await.unwrap_err();
+        assert!(error.message.contains("\"dir/bad\": "), "{error}");
+        assert!(scene.daemon().snapshot(&name("snap1")).await.is_err());
+        assert_eq!(fs::read_dir(scene.path("root/repository/snapshots")).unwrap().count(), 0);
+        fs::remove_file(files.join("dir/bad")).unwrap();
+        scene.snapshot("vol1", "snap1").await;
+    });
 }
 
 #[tokio::test]

@@ -190,6 +190,10 @@ impl Storage for Bucket {
         Ok(sizes)
     }
 
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        self.objects.written_ago(&file_name(kind, id))
+    }
+
     fn has_files(&self) -> Result<bool> {
         for folder in ["snapshots", "index", "data"] {
             let mut any = false;

@@ -23,7 +23,7 @@ use rustic_core::{FileType, Id};
 use super::{Storage, file_name};
 use crate::{
     error::{Error, ErrorKind, Result},
-    files::{age, is_lost, real_path, rename_to_new, sync_folder, write_error, write_whole},
+    files::{age, is_lost, real_path, rename_to_new, sync_folder, write_error},
     mount_table::{MountPoint, holding, mounts},
     sync::lock,
 };
@@ -42,7 +42,7 @@ pub(crate) struct Folder {
     host: String,
     drawn: String,
     serial: AtomicU64,
-    /// Folders with renames that are not synced yet.
+    /// Folders with renames, or with removals that others rely on, that are not synced yet.
     unsynced: Mutex<BTreeSet<PathBuf>>,
     /// Held while folders are synced.
     syncing: Mutex<()>,
@@ -124,7 +124,8 @@ impl Folder {
             return sync_folder(&folder);
         }
         // An index or a snapshot must not be visible before its packs are on disk, including their
-        // names.
+        // names; nor an index that lacks what only a removed snapshot needed, while a power cut could
+        // bring that back.
         if kind != FileType::Pack {
             self.sync_folders()?;
         }
@@ -140,7 +141,7 @@ impl Folder {
         if kind == FileType::Pack { Ok(()) } else { self.sync_folders() }
     }
 
-    /// Syncs the folders of all renames so far. If that fails, the next call tries again.
+    /// Syncs the folders of all renames and removals so far. If that fails, the next call tries again.
     fn sync_folders(&self) -> io::Result<()> {
         // Who finds nothing to sync must wait for whoever is syncing it.
         let _syncing = lock(&self.syncing);
@@ -179,8 +180,8 @@ impl Folder {
         Ok(file)
     }
 
-    /// The files of the repository in one of its folders. One with another name does not belong to
-    /// it. restic ignores it too.
+    /// The files of the repository in one of its folders. What has another name, or is no file, does not
+    /// belong to it. restic ignores another name, too.
     fn entries(folder: &Path) -> io::Result<Vec<(Id, fs::DirEntry)>> {
         let entries = match fs::read_dir(folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -188,7 +189,9 @@ impl Folder {
         };
         let named = |entry: fs::DirEntry| {
             let id = entry.file_name().to_str().filter(|name| name.len() == 64)?.parse().ok()?;
-            Some((id, entry))
+            // Who opens a pipe waits for another to do so.
+            let is_file = |kind: fs::FileType| kind.is_file() || kind.is_symlink();
+            entry.file_type().map_or(true, is_file).then_some((id, entry))
         };
         entries.filter_map(|entry| entry.map(named).transpose()).collect()
     }
@@ -297,18 +300,34 @@ impl Storage for Folder {
     fn remove(&self, kind: FileType, id: &Id) -> Result<()> {
         lock(&self.packs).retain(|(open, _)| open != id);
         let path = self.file(kind, id);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(Error::io(format!("cannot remove \"{}\"", path.display()), &error))
-            }
-            _ => Ok(()),
+        let failed =
+            |error: &io::Error| Error::io(format!("cannot remove \"{}\"", path.display()), error);
+        if kind == FileType::Pack {
+            // The index files that named it must not come back.
+            self.sync_folders().map_err(|error| failed(&error))?;
         }
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
+            // No one relies on it that a pack without an index stays away.
+            _ if kind == FileType::Pack => {}
+            _ => lock(&self.unsynced).extend(path.parent().map(Path::to_owned)),
+        }
+        Ok(())
     }
 
     fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
         let path = self.file(kind, id);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
+        }
+    }
+
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        let path = self.file(kind, id);
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(written) => Ok(written.elapsed().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
         }
@@ -349,11 +368,12 @@ impl Storage for Folder {
 
     fn remove_leftovers(&self, age: Duration) -> usize {
         let Ok(entries) = fs::read_dir(self.path.join(TEMPORARY)) else { return 0 };
-        let mine = format!("{}-", self.host);
         let old = |entry: &fs::DirEntry| {
             let modified = entry.metadata().and_then(|metadata| metadata.modified());
-            entry.file_name().to_string_lossy().starts_with(&mine)
-                && modified.is_ok_and(|time| crate::files::age(time) >= age)
+            // The names of hosts may have hyphens.
+            let name = entry.file_name();
+            let host = name.to_str().and_then(|name| name.rsplitn(3, '-').nth(2));
+            host == Some(&self.host) && modified.is_ok_and(|time| crate::files::age(time) >= age)
         };
         entries
             .flatten()
@@ -371,77 +391,12 @@ impl Storage for Folder {
     }
 
     fn mark(&self, name: &str) -> Result<()> {
+        // Under a temporary name that no other mark and no other host has.
         let path = self.path.join(name);
-        write_whole(&path, b"").map_err(|error| write_error(&path, &error))
+        self.try_write(FileType::Snapshot, &path, &[]).map_err(|error| write_error(&path, &error))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn folder_at(path: &Path) -> Folder {
-        let folder = Folder::new(path, "host1");
-        folder.make().unwrap();
-        folder
-    }
-
-    #[test]
-    fn an_index_is_not_seen_before_its_packs_are_on_disk() {
-        let scratch = tempfile::tempdir().unwrap();
-        let folder = folder_at(scratch.path());
-        let pack_folder = scratch.path().join("data/ab");
-        lock(&folder.unsynced).insert(pack_folder.clone());
-        let (id, content) = (Id::random(), [Bytes::from_static(b"index")]);
-        // The folder does not exist, so syncing it fails.
-        folder.write(FileType::Index, &id, &content).unwrap_err();
-        assert!(!folder.file(FileType::Index, &id).exists());
-        folder.write(FileType::Index, &id, &content).expect_err("what failed once is tried again");
-        fs::create_dir(pack_folder).unwrap();
-        folder.write(FileType::Index, &id, &content).unwrap();
-        assert!(folder.file(FileType::Index, &id).exists() && lock(&folder.unsynced).is_empty());
-        assert_eq!(fs::read_dir(scratch.path().join(TEMPORARY)).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn what_another_process_has_half_written_is_neither_in_the_way_nor_removed() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (folder, other) = (folder_at(scratch.path()), Folder::new(scratch.path(), "host1"));
-        let mine = |serial: u64| {
-            scratch.path().join(TEMPORARY).join(format!("host1-{}-{serial}", folder.drawn))
-        };
-        let of_process = format!("host1-{}-0", std::process::id());
-        fs::write(scratch.path().join(TEMPORARY).join(of_process), "").unwrap();
-        fs::write(mine(0), "of another, by a miracle").unwrap();
-        other.write(FileType::Index, &Id::random(), &[]).unwrap();
-        folder.write(FileType::Index, &Id::random(), &[]).unwrap_err();
-        assert!(mine(0).exists());
-        assert_eq!(folder.remove_leftovers(Duration::ZERO), 2, "both are of this host");
-        folder.write(FileType::Index, &Id::random(), &[]).unwrap();
-    }
-
-    #[test]
-    fn a_repository_without_a_folder_for_unfinished_files_gets_one() {
-        let scratch = tempfile::tempdir().unwrap();
-        let folder = folder_at(scratch.path());
-        fs::remove_dir(scratch.path().join(TEMPORARY)).unwrap();
-        // A share that is not mounted has no repository, and is not filled.
-        folder.write(FileType::Index, &Id::random(), &[]).unwrap_err();
-        assert!(!scratch.path().join(TEMPORARY).exists());
-        fs::write(scratch.path().join("config"), "").unwrap();
-        folder.write(FileType::Index, &Id::random(), &[]).unwrap();
-        assert_eq!(fs::read_dir(scratch.path().join(TEMPORARY)).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_file_that_is_gone_is_a_matter_of_the_repository() {
-        let scratch = tempfile::tempdir().unwrap();
-        let folder = folder_at(scratch.path());
-        let error = folder.read_part(FileType::Pack, &Id::random(), 0, 1).unwrap_err();
-        assert_eq!(error.kind, ErrorKind::Repository);
-        // A folder in place of a file can't be read, and reading again does not help.
-        let id = Id::random();
-        fs::create_dir(folder.file(FileType::Index, &id)).unwrap();
-        assert_eq!(folder.read(FileType::Index, &id).unwrap_err().kind, ErrorKind::Io);
-    }
-}
+#[path = "folder_tests.rs"]
+mod tests;

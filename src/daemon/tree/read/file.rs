@@ -9,11 +9,11 @@ use std::{
     sync::Arc,
 };
 
-use rustix::fs::{FileType, OFlags};
+use rustix::io::Errno;
 
 use super::{
     failures::ReadFailures,
-    open::{open_at, path_in_volume},
+    open::{open_file, path_in_volume},
 };
 
 /// A listed file. It is opened when its turn comes, and not at all if it is unchanged.
@@ -37,13 +37,12 @@ impl ListedFile {
     }
 
     fn open_file(&self) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let file = open_at(&self.folder, &self.name, flags)?;
-        let stat = rustix::fs::fstat(&file)?;
-        if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
-            return Err(io::Error::other("it was replaced by something that is no file"));
+        match open_file(&self.folder, &self.name) {
+            Err(Errno::NXIO) => {
+                Err(io::Error::other("it was replaced by something that is no file"))
+            }
+            opened => Ok(opened?.into()),
         }
-        Ok(file.into())
     }
 }
 

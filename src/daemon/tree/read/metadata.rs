@@ -34,16 +34,29 @@ pub(in crate::daemon) struct MetadataReader {
     /// The folder with this process's open files. Attributes can't be read relative to a folder's
     /// handle, so they are read through a path here.
     pub(super) descriptors: &'static str,
-    /// Whether a time was so far away that it was replaced by the nearest one that can be kept.
-    pub(in crate::daemon) capped: bool,
+    notes: MetadataNotes,
     /// The buffer for listing attributes, used again for each file.
     buffer: Vec<u8>,
+}
+
+/// What can't be kept as it is of a file.
+#[derive(Debug, Default, Clone, Copy)]
+pub(in crate::daemon) struct MetadataNotes {
+    /// A time was so far away that it was replaced by the nearest one that can be kept.
+    pub(in crate::daemon) is_capped: bool,
+    /// An extended attribute was left out: restic's form has names in UTF-8 alone.
+    pub(in crate::daemon) is_stripped: bool,
 }
 
 impl MetadataReader {
     pub(in crate::daemon) fn new() -> Self {
         let descriptors = "/proc/self/fd";
-        Self { descriptors, capped: false, buffer: Vec::new() }
+        Self { descriptors, notes: MetadataNotes::default(), buffer: Vec::new() }
+    }
+
+    /// What was noted since the last call.
+    pub(in crate::daemon) fn take_notes(&mut self) -> MetadataNotes {
+        std::mem::take(&mut self.notes)
     }
 
     /// The metadata of `name` in a folder. `stat` is the result of its `stat` call.
@@ -65,7 +78,10 @@ impl MetadataReader {
     ) -> io::Result<Metadata> {
         let mut found = Vec::new();
         for (name, value) in attributes {
-            found.push((text_of(name.to_bytes())?.to_owned(), base64(value)));
+            match name.to_str() {
+                Ok(name) => found.push((name.to_owned(), base64(value))),
+                Err(_) => self.notes.is_stripped = true,
+            }
         }
         self.with_values(stat, json(found))
     }
@@ -110,7 +126,7 @@ impl MetadataReader {
 
     fn time(&mut self, seconds: i64, nanoseconds: impl TryInto<i32>) -> Option<Timestamp> {
         let kept = seconds.clamp(EARLIEST, LATEST);
-        self.capped |= kept != seconds;
+        self.notes.is_capped |= kept != seconds;
         Timestamp::new(kept, nanoseconds.try_into().unwrap_or(0)).ok()
     }
 
@@ -144,7 +160,10 @@ impl MetadataReader {
         let names = self.buffer[..length].to_vec();
         let mut found = Vec::new();
         for name in names.split(|byte| *byte == 0).filter(|name| !name.is_empty()) {
-            let text = text_of(name)?;
+            let Ok(text) = std::str::from_utf8(name) else {
+                self.notes.is_stripped = true;
+                continue;
+            };
             let length = match rustix::fs::lgetxattr(path, text, &mut self.buffer[..]) {
                 // The attribute was removed after it was listed.
                 Err(Errno::NODATA) => continue,
@@ -154,11 +173,6 @@ impl MetadataReader {
         }
         Ok(json(found))
     }
-}
-
-fn text_of(name: &[u8]) -> io::Result<&str> {
-    let wrong = |_| io::Error::other("the name of an extended attribute is not UTF-8");
-    std::str::from_utf8(name).map_err(wrong)
 }
 
 /// Attributes in restic's form. Their values are base64.

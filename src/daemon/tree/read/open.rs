@@ -2,12 +2,12 @@
 
 use std::{
     ffi::CStr,
-    os::fd::{AsFd, OwnedFd},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
     path::Path,
 };
 
 use rustix::{
-    fs::{Mode, OFlags},
+    fs::{FileType, Mode, OFlags},
     io::Errno,
 };
 
@@ -22,6 +22,40 @@ pub(in crate::daemon) fn open_at(
         Err(Errno::PERM) => rustix::fs::openat(folder, name, flags, Mode::empty()),
         other => other,
     }
+}
+
+/// Opens a file for reading without changing the access time, as [`open_at`]. What is no regular file
+/// is not opened, also if it takes the file's place just now: opening a device can do things, and
+/// opening a pipe lets another program go on.
+///
+/// # Errors
+/// [`Errno::NXIO`] if it is no regular file.
+pub(in crate::daemon) fn open_file(folder: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
+    let folder = folder.as_fd();
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // That opens nothing yet, and only names what is there.
+    let named = rustix::fs::openat(folder, name, flags, Mode::empty())?;
+    is_file(&named)?;
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let number = format!("/proc/self/fd/{}", named.as_raw_fd());
+    let open = |flags| rustix::fs::open(&number, flags, Mode::empty());
+    let opened = match open(flags | OFlags::NOATIME) {
+        Err(Errno::PERM) => open(flags),
+        opened => opened,
+    };
+    match opened {
+        // Without /proc, and not because the file is gone: it has a handle.
+        Err(Errno::NOENT) => {
+            let file = open_at(folder, name, flags | OFlags::NOFOLLOW)?;
+            is_file(&file).map(|()| file)
+        }
+        opened => opened,
+    }
+}
+
+fn is_file(file: &OwnedFd) -> Result<(), Errno> {
+    let kind = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
+    if kind == FileType::RegularFile { Ok(()) } else { Err(Errno::NXIO) }
 }
 
 /// Converts `/<volume>/a/b` to the path in the volume, `a/b`, which an operator knows.

@@ -7,9 +7,15 @@ use std::{
     sync::Arc,
 };
 
+use rustix::{
+    fs::{CWD, FileType, Mode, inotify, mknodat},
+    io::Errno,
+};
+
 use super::{
     ReadFailures,
     metadata::base64,
+    open::open_file,
     walk::{Entry, Walk},
 };
 
@@ -44,6 +50,24 @@ fn a_file_that_was_replaced_by_a_folder_is_a_failure() {
     fs::create_dir(folder.path().join("f")).unwrap();
     assert!(found.open.unwrap().open().is_none());
     assert!(failures.error("vol1").unwrap().message.contains("\"f\": it was replaced"));
+}
+
+#[test]
+fn a_pipe_or_a_device_in_the_place_of_a_file_is_never_opened() {
+    let folder = tempfile::tempdir().unwrap();
+    let (pipe, file) = (folder.path().join("pipe"), folder.path().join("file"));
+    mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR, 0).unwrap();
+    fs::write(&file, "f").unwrap();
+    let watch = inotify::init(inotify::CreateFlags::NONBLOCK).unwrap();
+    for path in [&pipe, &file] {
+        inotify::add_watch(&watch, path, inotify::WatchFlags::OPEN).unwrap();
+    }
+    let opened = || rustix::io::read(&watch, &mut [0; 1024]);
+    let handle = fs::File::open(folder.path()).unwrap();
+    assert_eq!(open_file(&handle, c"pipe").unwrap_err(), Errno::NXIO);
+    assert_eq!(opened().unwrap_err(), Errno::AGAIN);
+    open_file(&handle, c"file").unwrap();
+    opened().expect("the watch sees what is opened");
 }
 
 #[test]

@@ -68,6 +68,8 @@ impl Walk {
             }
         }
         names.sort_unstable_by(|a, b| b.cmp(a));
+        // A folder that changes meanwhile may list a name twice.
+        names.dedup();
         self.levels.push(WalkedFolder { handle, shown: shown.to_owned(), names });
         Ok(())
     }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustic_core::{
-    TreeId,
+    DataId, TreeId,
     repofile::{BlobType, Metadata, Node, NodeType},
 };
 use rustix::fs::{AtFlags, Mode};
@@ -44,6 +44,8 @@ struct UnfilledFolder {
     folder: Arc<TreeFolder>,
     meta: Metadata,
     entries: FolderEntries,
+    /// The name of the last entry.
+    last: Option<CString>,
 }
 
 /// What the walk reads from.
@@ -125,7 +127,7 @@ impl<'a> Walk<'a> {
     /// Puts a folder on top of the stack.
     fn push(&mut self, folder: Arc<TreeFolder>, meta: Metadata, subtree: &TreeId) -> Result<()> {
         let entries = self.entries(subtree, &folder)?;
-        self.levels.push(UnfilledFolder { folder, meta, entries });
+        self.levels.push(UnfilledFolder { folder, meta, entries, last: None });
         if self.source.ahead {
             let levels = self.levels.iter().rev();
             let next = levels.flat_map(|level| level.entries.known()).take(LOOKED_AHEAD);
@@ -136,9 +138,16 @@ impl<'a> Walk<'a> {
 
     /// Restores one entry of the folder on top of the stack.
     fn restore(&mut self, node: Node) -> Result<()> {
-        let Some(level) = self.levels.last() else { return Ok(()) };
+        let Some(level) = self.levels.last_mut() else { return Ok(()) };
         let folder = Arc::clone(&level.folder);
         let name = checked_name(&node, &folder)?;
+        // Version 0.1.0 kept what a folder listed twice as two entries. Names are sorted.
+        if level.last.as_ref() == Some(&name) {
+            let path = folder.path_of(&name);
+            log::warn!("the backup has \"{}\" twice; the first one is restored", path.display());
+            return Ok(());
+        }
+        level.last = Some(name.clone());
         let identity = identity(&node);
         if let Some(first) = identity.and_then(|identity| self.firsts.find(&identity)) {
             return self.link(first, &folder, &name);
@@ -196,27 +205,29 @@ impl<'a> Walk<'a> {
     /// to it.
     fn file(&mut self, at: (Arc<TreeFolder>, CString), node: Node, has_names: bool) -> Result<()> {
         let content = node.content.unwrap_or_default();
-        let (mut located, mut size) = (Vec::with_capacity(content.len()), 0);
-        for piece in &content {
+        let index = self.source.index;
+        let find = |piece: &DataId| {
             let hex = piece.to_hex();
             let found = HexHash::parse(hex.as_str())
-                .and_then(|id| Some((id.0, self.source.index.find(BlobType::Data, &id.0)?)));
-            let (id, location) =
-                found.ok_or_else(|| missing(hex.as_str(), &at.0.path_of(&at.1)))?;
-            located.push((id, location, size));
-            size += u64::from(location.content_length());
-        }
-        let mut file = RestoredFile::new(at, node.meta, size, located.len());
+                .and_then(|id| Some((id.0, index.find(BlobType::Data, &id.0)?)));
+            found.ok_or_else(|| missing(hex.as_str(), &at.0.path_of(&at.1)))
+        };
+        // Twice, because a file that is nearly all holes may have a million pieces.
+        let lengths = content.iter().map(|piece| Ok(u64::from(find(piece)?.1.content_length())));
+        let size = lengths.sum::<Result<u64>>()?;
+        let mut file = RestoredFile::new(at.clone(), node.meta, size, content.len());
         if has_names {
             file.make(self.writer.folders)?;
         }
         let file = Arc::new(file);
-        if located.is_empty() {
+        if content.is_empty() {
             self.window.add_empty(Arc::clone(&file));
         }
-        let is_large = located.len() > 1;
-        for (number, piece) in located.into_iter().enumerate() {
-            self.window.add(&file, piece, is_large && number == 0);
+        let (is_large, mut start) = (content.len() > 1, 0);
+        for (number, piece) in content.iter().enumerate() {
+            let (id, location) = find(piece)?;
+            self.window.add(&file, (id, location, start), is_large && number == 0);
+            start += u64::from(location.content_length());
             if self.window.is_full() {
                 self.hand_out(false);
             }
