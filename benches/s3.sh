@@ -19,8 +19,8 @@ volume=data/daemon/volumes/vol1
 "$binary" create --volume vol1 --size 1G --quiet
 for number in $(seq 4000); do head -c 25000 /dev/urandom > "$volume/$number"; done
 head -c 200000000 /dev/urandom > "$volume/large"
-# Seconds and KB of each run.
-measure() { /usr/bin/time -a -o "$1.runs" -f "%e %M" "${@:2}" > /dev/null; }
+# Seconds and KiB of each run. What was written before it is on the disk: nobody pays for another's.
+measure() { sync; /usr/bin/time -a -o "$1.runs" -f "%e %M" "${@:2}" > /dev/null; }
 theirs() { restic -r "s3:$endpoint/bucket1/theirs-$run" -q "$@"; }
 export -f theirs
 for run in $(seq "${RUNS:-5}"); do
@@ -32,15 +32,19 @@ for run in $(seq "${RUNS:-5}"); do
   measure restic-unchanged bash -c "theirs backup $volume"
   measure ours-backups "$binary" backups --quiet
   url=$("$binary" backups --json | jq -r '.[0].BackupURL')
-  sync
   measure ours-restore "$binary" restore --quiet --volume "restored-$run" --backupurl "$url"
-  sync
   measure restic-restore bash -c "theirs restore latest --target restored-$run && sync -f restored-$run"
   diff -r "$volume" "data/daemon/volumes/restored-$run"
   # moto has all objects in memory.
   curl -s -o answer -X POST "$endpoint/moto-api/reset"
   curl -s -o answer -X PUT "$endpoint/bucket1" -H "Authorization: AWS4-HMAC-SHA256 Credential=a/20260101/us-east-1/s3/aws4_request"
 done
-for what in *.runs; do
-  sort -n "$what" | awk -v what="${what%.runs}" '{ s[NR] = $1; if ($2 > most) most = $2 } END { printf "%s: %s s (median of %d), at most %d KB\n", what, s[int((NR + 1) / 2)], NR, most }'
+median() { sort -n "$1.runs" | awk '{ all[NR] = $1 } END { print all[int((NR + 1) / 2)] }'; }
+most() { sort -k 2 -n "$1.runs" | awk 'END { printf "%.0f MB", $2 * 1024 / 1e6 }'; }
+echo "| what | convoy-backups | restic | ratio | memory (ours, restic's) |"
+echo "|---|---|---|---|---|"
+for what in first unchanged restore; do
+  ours=$(median ours-$what) theirs=$(median restic-$what)
+  echo "| $what | $ours s | $theirs s | $(awk -v ours="$ours" -v theirs="$theirs" 'BEGIN { printf "%.2f", ours / theirs }') | $(most ours-$what), $(most restic-$what) |"
 done
+echo "| \`backups\` | $(median ours-backups) s | | | $(most ours-backups) |"

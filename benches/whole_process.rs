@@ -3,9 +3,10 @@
 //!
 //! `cargo bench` prints the tables of docs/performance.md. It needs `restic`, `tar` and `gzip`,
 //! about 6 GB a run in the system's temporary folder (`TMPDIR`), and ten minutes. `RUNS` sets how
-//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script`, `files` or `many`.
-//! `SIZE` is that of the volume of `files`: `1g` (20,000 files), `10g` (200,000; 40 GB), or `million` empty
-//! files. `borg` is measured as well where it is installed.
+//! often each thing is done (5), `ONLY` which part: `list`, `runs`, `script`, `files`, `many` or `hole`.
+//! `SIZE` is that of the volume of `files`: `1g` (20,000 files), `10g` (200,000; 30 GB), `million` empty
+//! files, or `onefolder`, as many in one folder. `borg` is measured as well where it is installed.
+//! `BINARY` is the program that is measured, if not the one that cargo has built for it.
 
 use std::{
     fs,
@@ -24,10 +25,13 @@ use wait4::Wait4;
 
 #[path = "whole_process/files.rs"]
 mod files;
+#[path = "whole_process/hole.rs"]
+mod hole;
 #[path = "whole_process/many.rs"]
 mod many;
+#[path = "whole_process/room.rs"]
+mod room;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_convoy-backups");
 /// One process: how long it took and the most memory it had.
 #[derive(Clone, Copy)]
 struct Measured {
@@ -48,6 +52,7 @@ fn main() {
         ("script", script),
         ("files", files::files),
         ("many", many::many),
+        ("hole", hole::hole),
     ] {
         if only.is_empty() || only == name {
             let folder = folder.path().join(name);
@@ -96,7 +101,8 @@ fn mib(measured: Measured) -> String {
 }
 
 fn program(folder: &Path) -> Command {
-    let mut command = Command::new(PROGRAM);
+    let built = env!("CARGO_BIN_EXE_convoy-backups");
+    let mut command = Command::new(std::env::var_os("BINARY").unwrap_or_else(|| built.into()));
     command
         .env("BKUP_DATA_DIR", folder.join("data"))
         .env("BKUP_CONVOY", format!("builtin:{}", folder.join("daemon").display()))

@@ -133,7 +133,7 @@ forward! {
     Write create_volume(volume: &NewVolume) -> Volume;
     Write mount_volume(name: &Name, mount_point: Option<&str>) -> Mount;
     Write unmount_volume(name: &Name) -> ();
-    Write delete_volume(name: &Name, reference_only: bool) -> ();
+    Write delete_volume(name: &Name, id: Option<&str>, reference_only: bool) -> ();
     Write create_snapshot(volume: &Name, name: &Name) -> Snapshot;
     Read snapshot(name: &Name) -> Snapshot;
     Write delete_snapshot(name: &Name) -> ();

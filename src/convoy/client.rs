@@ -34,7 +34,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
-    Name, NewVolume, Quiesced, REQUIRED, Snapshot, Volume, identity, route,
+    Name, NewVolume, Quiesced, REQUIRED, Snapshot, VOLUME_ID, Volume, identity, route,
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -295,10 +295,18 @@ impl Daemon for Client {
         self.nothing(self.post("/volumes/umount", body, self.deadlines().quick_write)).await
     }
 
-    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+    async fn delete_volume(
+        &self,
+        name: &Name,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()> {
         let mut body = json!({ "VolumeName": name.as_str() });
         if reference_only {
             body["ReferenceOnly"] = true.into();
+        }
+        if let Some(id) = id {
+            body[VOLUME_ID] = id.into();
         }
         self.nothing(self.delete("/volumes/", body)).await
     }

@@ -77,8 +77,15 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// `POST /volumes/umount`.
     async fn unmount_volume(&self, name: &Name) -> Result<()>;
 
-    /// `DELETE /volumes/`. With `reference_only`, the daemon forgets the volume and the data stays.
-    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()>;
+    /// `DELETE /volumes/`. With `reference_only`, the daemon forgets the volume and the data stays. With
+    /// `id`, only the volume that has it, as far as the daemon gives volumes ids: another may have the
+    /// name since it was looked at.
+    async fn delete_volume(
+        &self,
+        name: &Name,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()>;
 
     /// `POST /snapshots/create`.
     async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot>;

@@ -374,7 +374,12 @@ impl Daemon for DryRun {
         Ok(())
     }
 
-    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+    async fn delete_volume(
+        &self,
+        name: &Name,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()> {
         let volume = match self.volume(name).await {
             Err(error) if error.kind == ErrorKind::NotFound && !reference_only => {
                 let mut forgotten = self.forgotten_volumes().await?.unwrap_or_default();
@@ -382,6 +387,9 @@ impl Daemon for DryRun {
             }
             volume => volume?,
         };
+        if volume.id().zip(id).is_some_and(|(has, id)| has != id) {
+            return Err(refusal::is_another_volume(name.as_str()));
+        }
         if !volume.mount_point.is_empty() {
             return Err(refusal::still_mounted(name.as_str()));
         }
@@ -541,7 +549,7 @@ mod tests {
         assert!(dry.backup(&url).await.is_err());
         dry.delete_snapshot(&name("snap1")).await.unwrap();
         assert!(dry.snapshot(&name("snap1")).await.is_err());
-        dry.delete_volume(&name("vol1"), false).await.unwrap();
+        dry.delete_volume(&name("vol1"), None, false).await.unwrap();
         assert!(dry.volumes().await.unwrap().is_empty());
         dry.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
         assert_eq!(dry.volumes().await.unwrap().len(), 1);
@@ -564,7 +572,7 @@ mod tests {
         let dry =
             DryRun::new(Arc::new(MemoryDaemon::with_volumes(&["vol1"])), Arc::new(SystemClock));
         assert!(dry.create_volume(&NewVolume::named(name("vol1"))).await.is_err());
-        assert!(dry.delete_volume(&name("nope"), false).await.is_err());
+        assert!(dry.delete_volume(&name("nope"), None, false).await.is_err());
         assert!(dry.delete_snapshot(&name("nope")).await.is_err());
         assert_eq!(dry.plan(), []);
     }

@@ -491,7 +491,7 @@ impl Plugin for MemoryDaemon {
     }
 
     async fn remove_for_docker(&self, name: &Name) -> Result<()> {
-        self.delete_volume(name, true).await
+        self.delete_volume(name, None, true).await
     }
 }
 
@@ -629,9 +629,17 @@ impl Daemon for MemoryDaemon {
         self.call("run_in_container", &format!("{container} {command}"), act, || ())
     }
 
-    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+    async fn delete_volume(
+        &self,
+        name: &Name,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()> {
         let act = |state: &mut State| {
-            state.volume(name.as_str())?;
+            let there = state.volume(name.as_str())?;
+            if there.id().zip(id).is_some_and(|(has, id)| has != id) {
+                return Err(super::refusal::is_another_volume(name.as_str()));
+            }
             let volume = state.volumes.remove(name.as_str());
             let left = volume.and_then(|volume| volume.snapshots);
             // Convoy's EBS driver asks Amazon to delete the volume. Its snapshots stay there.

@@ -110,6 +110,12 @@ pub(crate) fn no_backup(volume: &str, backup: &str) -> Error {
     ))
 }
 
+/// A volume was to be deleted that was looked at before. Convoy has no words for that.
+pub(crate) fn is_another_volume(name: &str) -> Error {
+    refused(format!("volume {name} was made anew since it was looked at, so it was not deleted"))
+        .with_hint("look again at what it is now")
+}
+
 /// Why nothing is deleted while this backup is not there. Convoy has no words for that.
 pub(crate) fn required_is_missing(required: &BackupUrl) -> Error {
     Error::guard(format!("nothing is deleted without the backup \"{required}\", which is gone"))

@@ -11,8 +11,9 @@
 //!
 //! Backups of several hosts run side by side (a shared `flock` on
 //! `repository/convoy-backups.lock`), and a deletion runs alone. S3 and some file systems have no
-//! locks. Two rules still hold there. Nothing is removed before it was unused for 23 hours. Each
-//! new backup is checked, and completed if needed, before it becomes visible.
+//! locks. Some rules still hold there. Nothing is removed before it was unused for 23 hours. Each
+//! new backup is checked, and completed if needed, before it becomes visible; then what another host
+//! has marked for deletion meanwhile is named again ([`adopt`]).
 //!
 //! From the lowest file up: what a backup's tags say ([`record`]), which backups a repository has
 //! ([`catalogue`]), what of them could not be read ([`damage`]), which of them this daemon wrote
@@ -21,6 +22,7 @@
 //! operations [`inspect`], [`create`], [`restore`] and [`delete`] use these; [`marks`] says how long
 //! deleted data waits. [`destinations`] finds the repository of a destination.
 
+mod adopt;
 mod back_up;
 mod catalogue;
 mod create;

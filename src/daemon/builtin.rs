@@ -218,10 +218,15 @@ impl Daemon for BuiltinDaemon {
         .await
     }
 
-    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
-        let name = name.to_string();
+    async fn delete_volume(
+        &self,
+        name: &Name,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()> {
+        let (name, id) = (name.to_string(), id.map(str::to_owned));
         self.run("deleting the volume", move |operations| {
-            operations.delete_volume(&name, reference_only)
+            operations.delete_volume(&name, id.as_deref(), reference_only)
         })
         .await
     }

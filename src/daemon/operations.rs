@@ -41,8 +41,8 @@ use crate::{
     convoy::{
         AsItIs, BackupUrl, Changes, Destination, Mount, Name, NewVolume, Snapshot, Volume,
         refusal::{
-            folder_stays, makes_no_volumes, name_of_a_folder, no_snapshot, no_volume, refused,
-            volume_not_found,
+            folder_stays, is_another_volume, makes_no_volumes, name_of_a_folder, no_snapshot,
+            no_volume, refused, volume_not_found,
         },
     },
     engine::is_anonymous_name,
@@ -325,8 +325,19 @@ impl Operations {
         Ok(Mount { mount_point: driver.path(&name).display().to_string(), name })
     }
 
-    pub(super) fn delete_volume(&self, name: &str, reference_only: bool) -> Result<()> {
-        self.volumes.exclusively(name, || self.delete(name, reference_only))
+    pub(super) fn delete_volume(
+        &self,
+        name: &str,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()> {
+        self.volumes.exclusively(name, || {
+            let has = self.volumes.find_even_forgotten(name).map(|volume| volume.id());
+            if has.zip(id).is_some_and(|(has, id)| has != id) {
+                return Err(is_another_volume(name));
+            }
+            self.delete(name, reference_only)
+        })
     }
 
     /// As [`Operations::delete_volume`], while no other call works on the volume's files.

@@ -323,7 +323,7 @@ async fn a_first_look_with_the_clock_in_the_future_does_not_make_a_volume_old() 
 async fn a_volume_that_only_looks_saw_is_not_missed() {
     let host = Host::new(&["vol1", "vol2"], "", &[]);
     assert_eq!(host.report().await.volumes.len(), 2);
-    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), false).await.unwrap();
+    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), None, false).await.unwrap();
     let report = host.report().await;
     assert_eq!((report.ok, report.volumes.len()), (true, 1), "{report:?}");
 }
@@ -404,7 +404,7 @@ async fn a_volume_that_was_made_again_under_its_name_is_judged_by_its_own_backup
     host.set(day(1));
     // Docker or Convoy does that, past this program.
     let name = Name::volume("vol1").unwrap();
-    host.daemon.delete_volume(&name, false).await.unwrap();
+    host.daemon.delete_volume(&name, None, false).await.unwrap();
     host.make("vol1");
     let new = host.volume(day(1)).await;
     assert_eq!((new.verdict.state, new.last_backup.is_none()), (State::Awaited, true));
@@ -422,7 +422,7 @@ async fn a_volume_that_is_gone_is_missed_until_a_person_says_that_it_was_meant()
     host.run(&format!("convoy::volumes(); {}{}", back_up("vol1"), back_up("vol3"))).await;
     // Docker or Convoy does that, past this program.
     for gone in ["vol1", "vol2"] {
-        host.daemon.delete_volume(&Name::volume(gone).unwrap(), false).await.unwrap();
+        host.daemon.delete_volume(&Name::volume(gone).unwrap(), None, false).await.unwrap();
     }
     let missed = async |now| {
         host.set(now);
@@ -445,7 +445,7 @@ async fn a_volume_whose_removal_nobody_saw_the_end_of_is_not_missed() {
     host.back_up().await;
     let daemon = host.daemon.identity();
     host.store.removal_begins(&daemon, "vol1", "run-that-was-killed", day(0)).unwrap();
-    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), false).await.unwrap();
+    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), None, false).await.unwrap();
     host.set(day(1));
     let removed = host.report().await;
     assert!(removed.ok && removed.volumes.is_empty(), "{removed:?}");
@@ -473,7 +473,7 @@ async fn a_volume_that_a_removal_left_and_that_is_lost_later_is_missed() {
         }
         let waits_in_vain = !seen_by_a_look && run.is_none();
         host.set(day(if waits_in_vain { 2 } else { 0 }));
-        host.daemon.delete_volume(&Name::volume("vol1").unwrap(), false).await.unwrap();
+        host.daemon.delete_volume(&Name::volume("vol1").unwrap(), None, false).await.unwrap();
         for _ in 0..2 {
             let missed = host.report().await;
             assert!(missed.volumes.iter().any(|volume| volume.gone), "{run:?}: {missed:?}");
@@ -491,7 +491,7 @@ async fn a_look_while_a_volume_is_removed_does_not_take_it_for_one_that_stays() 
     let soon = day(0) + jiff::SignedDuration::from_mins(1);
     host.store.removal_begins(&daemon, "vol1", "run-that-was-killed", soon).unwrap();
     assert!(host.report().await.ok);
-    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), false).await.unwrap();
+    host.daemon.delete_volume(&Name::volume("vol1").unwrap(), None, false).await.unwrap();
     host.set(soon);
     assert!(host.report().await.ok);
 }

@@ -110,7 +110,9 @@ pub(super) async fn call(client: &Client, request: &Request) -> Result<Value> {
             value(serde_json::to_value(client.mount_volume(&name("VolumeName")?, None).await?))
         }
         ("POST", "/v1/volumes/umount") => to(client.unmount_volume(&name("VolumeName")?).await),
-        ("DELETE", "/v1/volumes/") => to(client.delete_volume(&name("VolumeName")?, false).await),
+        ("DELETE", "/v1/volumes/") => {
+            to(client.delete_volume(&name("VolumeName")?, None, false).await)
+        }
         ("POST", "/v1/snapshots/create") => value(serde_json::to_value(
             client.create_snapshot(&name("VolumeName")?, &name("Name")?).await?,
         )),
@@ -294,7 +296,7 @@ async fn what_a_new_volume_shall_be_is_all_sent() {
         ..NewVolume::named(Name::volume("vol1").unwrap())
     };
     client.create_volume(&volume).await.unwrap_err();
-    client.delete_volume(&volume.name, true).await.unwrap_err();
+    client.delete_volume(&volume.name, None, true).await.unwrap_err();
     client.mount_volume(&volume.name, Some("/mnt/here")).await.unwrap_err();
     let bodies: Vec<_> = daemon.requests().into_iter().map(|request| request.body).collect();
     assert_eq!(

@@ -39,7 +39,7 @@ impl Guards {
             self.changed_since(&volume, &kept).await?;
         }
         self.may_delete(&what, Some(name.as_str()))?;
-        match self.ask_to_remove(name, false).await {
+        match self.ask_to_remove(name, volume.id(), false).await {
             Err(error) if error.kind == ErrorKind::Timeout => {
                 match self.volume_even_forgotten(name).await {
                     Err(gone) if gone.kind == ErrorKind::NotFound => Ok(()),
@@ -120,7 +120,7 @@ impl Guards {
         self.may_write("make the daemon forget a volume")?;
         self.declared(Deletable::Everything, "make the daemon forget a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;
-        self.ask_to_remove(name, true)
+        self.ask_to_remove(name, None, true)
             .await
             .map_err(|error| explain_missing_volume(error, name))?;
         log::info!("made the daemon forget the volume \"{name}\", its files stay");
@@ -130,12 +130,17 @@ impl Guards {
 
     /// Asks the daemon to delete a volume, or only to forget it. A removal that goes on after the
     /// run has ended is on record.
-    async fn ask_to_remove(&self, volume: &Name, reference_only: bool) -> Result<()> {
+    async fn ask_to_remove(
+        &self,
+        volume: &Name,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()> {
         let daemon = self.daemon.identity();
         if let Some(record) = &self.deletions {
             record.asks_to_remove(&daemon, volume.as_str());
         }
-        let answer = self.daemon.delete_volume(volume, reference_only).await;
+        let answer = self.daemon.delete_volume(volume, id, reference_only).await;
         let is_no = |error: &Error| {
             !matches!(error.kind, ErrorKind::Timeout | ErrorKind::Unreachable)
                 && !error.ends_the_run()

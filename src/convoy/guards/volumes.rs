@@ -297,7 +297,7 @@ impl Guards {
         if self.daemon.volume(name).await.is_err() {
             return error;
         }
-        match self.daemon.delete_volume(name, false).await {
+        match self.daemon.delete_volume(name, None, false).await {
             Ok(()) => {
                 error.context(format_args!("the restore failed, and the unfinished volume \"{name}\" was deleted"))
             }

@@ -10,7 +10,7 @@ use super::{go_json, request::Fields};
 use crate::{
     convoy::{
         Answered, AsItIs, Backup, BackupUrl, Daemon, Destination, Name, NewVolume, REQUIRED,
-        Snapshot, Volume,
+        Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, Result},
 };
@@ -58,7 +58,8 @@ pub(super) async fn unmount_volume(daemon: &dyn Daemon, fields: &Fields) -> Resu
 
 pub(super) async fn delete_volume(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let name = name(fields.text("VolumeName")?)?;
-    nothing(daemon.delete_volume(&name, fields.flag("ReferenceOnly")?).await)
+    let (id, reference_only) = (fields.some_text(VOLUME_ID)?, fields.flag("ReferenceOnly")?);
+    nothing(daemon.delete_volume(&name, id, reference_only).await)
 }
 
 pub(super) async fn create_snapshot(

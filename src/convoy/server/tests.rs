@@ -216,7 +216,7 @@ async fn the_client_and_the_server_understand_each_other() {
     client.delete_backup(&url, &[]).await.unwrap();
     assert_eq!(client.delete_backup(&url, &[]).await.unwrap_err().kind, ErrorKind::NotFound);
     client.delete_snapshot(&Name::snapshot("snap1").unwrap()).await.unwrap();
-    client.delete_volume(&vol1, false).await.unwrap();
+    client.delete_volume(&vol1, None, false).await.unwrap();
     assert_eq!(client.volume(&vol1).await.unwrap_err().kind, ErrorKind::NotFound);
     assert_eq!(client.unmount_volume(&vol1).await.unwrap_err().kind, ErrorKind::NotFound);
 }
@@ -300,6 +300,8 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
         assert_eq!(client.capabilities().await.unwrap(), expected);
     }
     assert_eq!(*daemon.seen.lock().unwrap(), ["capabilities"; 2], "asked each time");
+    client.delete_volume(&Name::volume("vol1").unwrap(), Some("id1"), false).await.unwrap();
+    assert_eq!(daemon.seen.lock().unwrap()[2..], ["delete vol1 false", "if it is id1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -503,7 +505,7 @@ impl Plugin for Recorder {
         self.unmount_volume(name).await
     }
     async fn remove_for_docker(&self, name: &Name) -> Result<()> {
-        self.delete_volume(name, true).await
+        self.delete_volume(name, None, true).await
     }
 }
 
@@ -588,8 +590,15 @@ impl Daemon for Recorder {
     async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
         Err(Error::new(ErrorKind::Daemon, format!("no {command} in {container}")))
     }
-    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+    async fn delete_volume(
+        &self,
+        name: &Name,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()> {
         self.seen.lock().unwrap().push(format!("delete {name} {reference_only}"));
+        let is_it = |id: &str| self.seen.lock().unwrap().push(format!("if it is {id}"));
+        id.into_iter().for_each(is_it);
         Ok(())
     }
     async fn create_snapshot(&self, _volume: &Name, _name: &Name) -> Result<Snapshot> {

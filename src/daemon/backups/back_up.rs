@@ -8,6 +8,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use rustic_core::repofile::SnapshotFile;
 
 use super::{
+    adopt::name_again,
     destination::DestinationRepository,
     prove::prove,
     record::{Record, StoredUrl},
@@ -171,6 +172,7 @@ impl DestinationRepository {
         let file = SnapshotFile { tags: record.tags(), time, ..file };
         let tree = file.tree;
         repository.save_snapshot(&file)?;
+        name_again(repository, &needs);
         self.written_here.add(&volume.id(), tree, begun);
         self.proven(record.backup.clone(), tree, needs);
         let bytes = file.summary.map(|summary| summary.total_bytes_processed);

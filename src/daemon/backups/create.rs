@@ -3,7 +3,9 @@
 use jiff::Timestamp;
 use rustic_core::Id;
 
-use super::{back_up::Written, destination::DestinationRepository, record::Record};
+use super::{
+    adopt::name_again, back_up::Written, destination::DestinationRepository, record::Record,
+};
 use crate::{
     convoy::{Extent, MomentRecord, Name},
     daemon::{
@@ -45,6 +47,7 @@ impl DestinationRepository {
         })?;
         let Written { file, needs, .. } = written;
         repository.save_snapshot(&file)?;
+        name_again(repository, &needs);
         self.written_here.add(&volume.id(), file.tree, state.created);
         self.proven(record.backup.clone(), file.tree, needs);
         Ok(record.backup)

@@ -11,7 +11,7 @@ use zstd::{bulk::Compressor, zstd_safe::compress_bound};
 /// The levels that are tried beside the repository's.
 const QUICK: [i32; 2] = [-1, 1];
 /// All levels are tried with one of so many blobs.
-const TRIED: u32 = 32;
+const TRIED: u32 = 64;
 /// Smaller blobs tell little of the next ones.
 const SMALLEST_TRIED: usize = 4 << 10;
 /// A higher level pays if it saves at least so many of a hundred bytes.
@@ -68,11 +68,14 @@ impl Packing {
             |compressor: &mut Compressor<'_>| compressor.compress_to_buffer(sample, &mut *scratch);
         // The lowest level sees repetitions only, so the one after it tells whether anything helps.
         let second = 1.min(self.compressors.len() - 1);
-        if size(&mut self.compressors[second])? * 100 > sample.len() * (100 - COMPRESSIBLE) {
+        let of_second = size(&mut self.compressors[second])?;
+        if of_second * 100 > sample.len() * (100 - COMPRESSIBLE) {
             self.until_tried = TRIED_AGAIN;
             return Ok(());
         }
-        let sizes: Vec<_> = self.compressors.iter_mut().map(size).collect::<io::Result<_>>()?;
+        let levels = self.compressors.iter_mut().enumerate();
+        let sizes = levels.map(|(at, it)| if at == second { Ok(of_second) } else { size(it) });
+        let sizes: Vec<_> = sizes.collect::<io::Result<_>>()?;
         let best = sizes.iter().min().copied().unwrap_or_default();
         let is_good = |size: &usize| size * (100 - PAYS) <= best * 100;
         self.chosen = sizes.iter().position(is_good).unwrap_or(self.chosen);

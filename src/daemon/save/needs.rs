@@ -65,6 +65,16 @@ impl Needs {
         self.blobs += earlier.blobs;
     }
 
+    /// Whether an index file, with its size in bytes, was there at the beginning or was written by the run.
+    pub(in crate::daemon) fn has_index_file(&self, file: &(Id, u32)) -> bool {
+        self.index_files.contains(file)
+    }
+
+    /// Whether this pack is relied on.
+    pub(in crate::daemon) fn has_pack(&self, pack: &Id) -> bool {
+        self.packs.contains_key(pack)
+    }
+
     /// Whether all of it is there. If not, a proof tells what is missing.
     ///
     /// # Errors

@@ -23,14 +23,14 @@ fn destination(scene: &Scene) -> OpenRepository {
 fn marked(scene: &Scene) -> usize {
     let plain = destination(scene).plain().unwrap();
     let files = plain.stream_files::<IndexFile>().unwrap();
-    files.into_iter().map(|file| file.unwrap().1.packs_to_delete.len()).sum()
+    files.map(|file| file.unwrap().1.packs_to_delete.len()).sum()
 }
 
 /// Writes the destination's index anew, in which all packs have this date.
 fn date_packs(scene: &Scene, time: Timestamp) {
     let repository = destination(scene);
     let plain = repository.plain().unwrap();
-    let files: Vec<_> = plain.stream_files::<IndexFile>().unwrap().into_iter().collect();
+    let files: Vec<_> = plain.stream_files::<IndexFile>().unwrap().collect();
     for file in files {
         let (old, mut index) = file.unwrap();
         index.packs.iter_mut().for_each(|pack| pack.time = Some(time));

@@ -27,7 +27,11 @@ async fn refusals_are_in_convoys_words() {
             "Cannot find driver nosuch",
         ),
         (daemon.volume(&name("nope")).await.unwrap_err(), 404, "Volume not found."),
-        (daemon.delete_volume(&name("nope"), false).await.unwrap_err(), 404, "Volume not found."),
+        (
+            daemon.delete_volume(&name("nope"), None, false).await.unwrap_err(),
+            404,
+            "Volume not found.",
+        ),
         (
             daemon.mount_volume(&name("nope"), None).await.unwrap_err(),
             400,

@@ -101,7 +101,7 @@ async fn one_damaged_file_does_not_stand_in_the_way_of_intact_backups() {
         scene.daemon().delete_backup(&url, &[]).await.unwrap_err();
         scene.daemon().backup(&url).await.unwrap();
         scene.restore("vol2", &url).await.unwrap();
-        scene.daemon().delete_volume(&name("vol2"), false).await.unwrap();
+        scene.daemon().delete_volume(&name("vol2"), None, false).await.unwrap();
         let error = scene.restore("vol2", &lost).await.unwrap_err();
         assert_eq!(error.kind, ErrorKind::Repository, "it may be in the damaged file: {error}");
         scene

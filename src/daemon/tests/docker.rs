@@ -298,7 +298,7 @@ async fn a_volume_that_was_made_anew_since_it_was_looked_at_is_not_removed() {
     fs::rename(&files, scene.path("former")).unwrap();
     fs::create_dir(&files).unwrap();
     fs::write(files.join("new"), "precious").unwrap();
-    let error = scene.daemon().delete_volume(&name("shop_db"), false).await.unwrap_err();
+    let error = scene.daemon().delete_volume(&name("shop_db"), None, false).await.unwrap_err();
     assert!(error.message.contains("not known to be the volume"), "{error}");
     assert!(engine.with(|contents| contents.volumes.contains_key("shop_db")));
     assert_eq!(fs::read_to_string(files.join("new")).unwrap(), "precious");
@@ -348,12 +348,12 @@ async fn a_volume_of_docker_is_removed_by_docker_and_never_while_a_container_has
     let (scene, engine, _) = with_engine();
     scene.snapshot("shop_db", "snap1").await;
     engine.container("shop-db-1", "exited", &json!({}), &["shop_db"]);
-    let error = scene.daemon().delete_volume(&name("shop_db"), false).await.unwrap_err();
+    let error = scene.daemon().delete_volume(&name("shop_db"), None, false).await.unwrap_err();
     assert!(error.message.contains("volume is in use"), "{error}");
-    let error = scene.daemon().delete_volume(&name("shop_db"), true).await.unwrap_err();
+    let error = scene.daemon().delete_volume(&name("shop_db"), None, true).await.unwrap_err();
     assert!(error.message.contains("one of Docker's"), "{error}");
     engine.with(|contents| contents.containers.clear());
-    scene.daemon().delete_volume(&name("shop_db"), false).await.unwrap();
+    scene.daemon().delete_volume(&name("shop_db"), None, false).await.unwrap();
     assert!(listed(&scene).await.is_empty());
     let made = NewVolume { driver: Some("docker".into()), ..NewVolume::named(name("shop_db")) };
     scene.daemon().create_volume(&made).await.unwrap();
@@ -465,7 +465,7 @@ async fn a_volume_of_docker_that_is_not_there_any_more_can_be_forgotten() {
     let nowhere = DockerOptions { use_of: EngineUse::IfThere, ..DockerOptions::default() };
     open_with(&mut scene, nowhere, Arc::new(SystemClock));
     assert_eq!(listed(&scene).await, ["shop_db"], "nothing says that it is gone");
-    scene.daemon().delete_volume(&name("shop_db"), true).await.unwrap();
+    scene.daemon().delete_volume(&name("shop_db"), None, true).await.unwrap();
     assert!(listed(&scene).await.is_empty() && files.join("file").exists());
 }
 
@@ -518,7 +518,7 @@ async fn a_folder_of_the_host_is_a_volume_where_its_containers_label_says_so() {
     scene.restore("beside", &url).await.unwrap();
     let restored = scene.path("root/volumes/beside/file");
     assert_eq!(fs::read_to_string(restored).unwrap(), "precious");
-    scene.daemon().delete_volume(&name(bind), false).await.unwrap_err();
+    scene.daemon().delete_volume(&name(bind), None, false).await.unwrap_err();
     assert!(site.join("file").exists(), "a folder of the host stays");
 
     // A project that is taken down has no containers, and keeps its folder; so it is while Docker is away.
@@ -701,7 +701,7 @@ async fn a_volume_that_the_engine_does_not_know_is_not_forgotten_while_its_folde
     scene.snapshot("shop_db", "snap1").await;
     assert_eq!(listed(&scene).await, ["shop_db"]);
     engine.with(|contents| contents.volumes.clear());
-    let error = scene.daemon().delete_volume(&name("shop_db"), false).await.unwrap_err();
+    let error = scene.daemon().delete_volume(&name("shop_db"), None, false).await.unwrap_err();
     assert!(error.message.contains("its folder is there"), "{error}");
     assert!(files.exists() && scene.daemon().snapshot(&name("snap1")).await.is_ok());
 }

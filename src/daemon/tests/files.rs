@@ -129,7 +129,7 @@ async fn folders_and_hard_links_far_below_come_back_whatever_their_paths_length(
     let top = fs::metadata(restored.join("zz")).unwrap();
     assert_eq!((inode("a"), inode("b"), top.nlink()), (top.ino(), top.ino(), 3));
     assert_eq!(fs::read_to_string(restored.join("zz")).unwrap(), "content");
-    scene.daemon().delete_volume(&name("vol2"), false).await.unwrap();
+    scene.daemon().delete_volume(&name("vol2"), None, false).await.unwrap();
     assert!(!restored.exists());
 }
 

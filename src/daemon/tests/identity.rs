@@ -142,7 +142,7 @@ async fn copies_that_were_made_under_0_1_0_leave_the_backups_of_that_time_alone_
 async fn a_volume_that_gets_a_removed_volumes_name_is_another_one_of_the_same_root() {
     let (mut scene, url) = Scene::with_backup().await;
     let before = scene.daemon().volume(&name("vol1")).await.unwrap();
-    scene.daemon().delete_volume(&name("vol1"), false).await.unwrap();
+    scene.daemon().delete_volume(&name("vol1"), None, false).await.unwrap();
     scene.volume("vol1").await;
     let again = scene.daemon().volume(&name("vol1")).await.unwrap();
     assert_ne!(before.id(), again.id());

@@ -189,7 +189,7 @@ async fn a_volume_whose_state_cannot_be_removed_keeps_its_files() {
     let state = scene.path("root/state/vol1.json");
     fs::remove_file(&state).unwrap();
     fs::create_dir(&state).unwrap();
-    let error = scene.daemon().delete_volume(&name("vol1"), false).await.unwrap_err();
+    let error = scene.daemon().delete_volume(&name("vol1"), None, false).await.unwrap_err();
     assert!(error.message.contains("vol1.json"), "{error}");
     assert_eq!(fs::read_to_string(files.join("a")).unwrap(), "precious");
     scene.daemon().volume(&name("vol1")).await.unwrap();
@@ -204,7 +204,7 @@ async fn a_volume_whose_state_cannot_be_removed_keeps_its_files() {
 #[tokio::test]
 async fn a_failed_restore_onto_a_forgotten_name_leaves_its_snapshots() {
     let (mut scene, url) = Scene::with_backup().await;
-    scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
+    scene.daemon().delete_volume(&name("vol1"), None, true).await.unwrap();
     fs::remove_dir_all(scene.path("root/volumes/vol1")).unwrap();
     for pack in scene.packs("backups/repository") {
         fs::write(pack, "rubbish").unwrap();
@@ -232,7 +232,7 @@ async fn a_failed_restore_onto_a_forgotten_name_leaves_its_snapshots() {
 async fn what_is_left_of_a_forgotten_volume_is_forgotten_too() {
     let mut scene = Scene::new();
     let files = scene.volume("vol1").await;
-    scene.daemon().delete_volume(&name("vol1"), true).await.unwrap();
+    scene.daemon().delete_volume(&name("vol1"), None, true).await.unwrap();
     scene.restart(|_| fs::remove_dir(files).unwrap());
     assert!(!scene.path("root/state/vol1.json").exists());
 }

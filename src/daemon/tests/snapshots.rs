@@ -93,7 +93,7 @@ async fn space_of_deleted_snapshots_comes_back() {
     assert!(scene.bytes("root/repository") < before + 10_000);
     scene.check("root/repository");
     scene.snapshot("vol1", "snap3").await;
-    scene.daemon().delete_volume(&name("vol1"), false).await.unwrap();
+    scene.daemon().delete_volume(&name("vol1"), None, false).await.unwrap();
     assert!(scene.bytes("root/repository") < 10_000);
     scene.restore("vol1", &url).await.unwrap();
 }

@@ -58,7 +58,7 @@ const QUEUE_LENGTH: usize = 16;
 /// The most threads that read and write content. Each has a stretch in memory.
 const MOST_THREADS: usize = 8;
 /// How many threads read content where each read waits for the network. Each has a pack in memory.
-const FAR_THREADS: usize = 4;
+const FAR_THREADS: usize = 3;
 /// How many threads read trees ahead there.
 const TREE_THREADS: usize = 4;
 

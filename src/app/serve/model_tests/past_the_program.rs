@@ -26,7 +26,7 @@ impl World {
             self.model.volumes[number].is_missed = true;
             let own = self.hosts[host].own();
             let name = Name::volume(name).unwrap();
-            self.runtime.block_on(own.delete_volume(&name, false)).unwrap();
+            self.runtime.block_on(own.delete_volume(&name, None, false)).unwrap();
         }
     }
 

@@ -189,11 +189,16 @@ impl Daemon for SharedConvoy {
         self.answers()?.run_in_container(container, command).await
     }
 
-    async fn delete_volume(&self, name: &Name, reference_only: bool) -> Result<()> {
+    async fn delete_volume(
+        &self,
+        name: &Name,
+        id: Option<&str>,
+        reference_only: bool,
+    ) -> Result<()> {
         if self.fails_to_remove.swap(false, Ordering::Relaxed) {
             return Err(Error::new(ErrorKind::Unreachable, "the daemon went away"));
         }
-        self.answers()?.delete_volume(name, reference_only).await
+        self.answers()?.delete_volume(name, id, reference_only).await
     }
 
     async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {

@@ -275,7 +275,7 @@ async fn guard_10_a_volume_that_was_made_anew_is_not_compared_with_the_former_on
 #[tokio::test]
 async fn guard_10_a_backup_that_the_list_knows_as_another_volumes_is_not_compared() {
     let (bench, full) = emptied().await;
-    bench.daemon.delete_volume(&name("vol1"), false).await.unwrap();
+    bench.daemon.delete_volume(&name("vol1"), None, false).await.unwrap();
     bench.daemon.create_volume(&NewVolume::named(name("vol1"))).await.unwrap();
     // A clock that was set back: the former volume's backup looks newer than the volume.
     let known = KnownBackup {
