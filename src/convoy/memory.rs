@@ -624,7 +624,11 @@ impl Daemon for MemoryDaemon {
 
     async fn run_in_container(&self, container: &str, command: &str) -> Result<()> {
         let act = |_: &mut State| {
-            if container == "db" { Ok(()) } else { Err(super::refusal::no_container(container)) }
+            if container == "db" {
+                Ok(())
+            } else {
+                Err(refused(format!("there is no container {container}")))
+            }
         };
         self.call("run_in_container", &format!("{container} {command}"), act, || ())
     }

@@ -24,11 +24,6 @@ pub(crate) fn no_volume(name: &str) -> Error {
     missing(format!("volume {name} doesn't exist"))
 }
 
-pub(crate) fn no_container(name: &str) -> Error {
-    refused(format!("there is no container \"{name}\""))
-        .with_hint("the names are those of docker ps --all")
-}
-
 pub(crate) fn no_snapshot(name: &str) -> Error {
     missing(format!("cannot find volume for snapshot {name}"))
 }

@@ -68,6 +68,7 @@ mod mounted;
 mod mounted_before;
 mod operations;
 mod options;
+mod read_together;
 mod reading;
 mod recovery;
 mod repository;

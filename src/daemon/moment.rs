@@ -9,12 +9,12 @@
 //! read:
 //!
 //! ```text
-//! let still = moments.still(&place);
-//! let beginning = moments.begin(&place)?;
+//! let still = moments.still([&place, ..]);
+//! let beginning = moments.begin(&place);
 //! still.hold()?;                           (unless the moment is live)
 //! let moment = beginning.take()?;
-//! still.release()?;
-//! (read moment.files(), if it is live between still.hold() and still.release())
+//! still.end()?;
+//! (read moment.files(); a live one between still.hold() and still.release())
 //! moment.end()?;
 //! ```
 
@@ -88,7 +88,8 @@ use holds::{AGAIN, Holds, with_its_hint};
 use notes::{Note, Notes};
 pub(in crate::daemon) use place::{Kind, Place};
 pub(in crate::daemon) use plan::Offer;
-pub(in crate::daemon) use quiet::Quiet;
+use quiet::Quiet;
+pub(in crate::daemon) use quiet::Quiets;
 pub(in crate::daemon) use reflink::{CopiedFile, Copies, HotFolder, TICK, changed_at};
 pub(in crate::daemon) use still::{Still, Stood};
 pub(in crate::daemon) use told::Told;
@@ -225,6 +226,14 @@ impl Moments {
                 .with_hint("BKUP_DOCKER names its socket; docs/docker.md")
         };
         self.holds.containers.as_ref().ok_or_else(no_engine)?.run_named(container, command)
+    }
+
+    /// Runs the commands before, and holds what writes to these places for a client.
+    ///
+    /// # Errors
+    /// If it can't be held, a command fails, or the run ends first.
+    pub(in crate::daemon) fn quiesce(&self, places: Vec<Place>) -> Result<Quiet> {
+        quiet::quiesce(self.holds.clone(), places)
     }
 
     /// Whether a place is held for a client.

@@ -23,7 +23,7 @@ use super::{
     },
     format, found,
     identity::{Identity, new_id},
-    moment::Moments,
+    moment::{Moments, Quiets},
     mounted::{Mounted, User},
     mounted_before,
     options::BuiltinOptions,
@@ -49,15 +49,15 @@ use crate::{
     error::{Error, Result},
 };
 
-use quiesced::HeldForClients;
 pub(super) use view::View;
 
 /// The parts of the daemon.
 pub(super) struct Operations {
     root: Root,
     drivers: Drivers,
-    moments: Arc<Moments>,
-    held_for_clients: HeldForClients,
+    moments: Moments,
+    /// What is held for clients.
+    quiets: Quiets,
     clock: Arc<dyn Clock>,
     volumes: Volumes,
     local: LocalRepository,
@@ -93,7 +93,7 @@ impl Operations {
         let local = LocalRepository::new(root.clone(), access.clone());
         let disk = OnDisk { root: &root, driver: &drivers.vfs, state: &state };
         let moments = Moments::new(&root, options.moment, options.clock.clone());
-        let moments = Arc::new(moments.holding(options.hold));
+        let moments = moments.holding(options.hold);
         let mut sentences = moments.undo_left();
         sentences.extend(remove_left(&root.spool()));
         sentences.extend(recovery::clean(disk, &mut volumes, &local, &access.host));
@@ -109,7 +109,7 @@ impl Operations {
             looking: Mutex::default(),
             drivers,
             moments,
-            held_for_clients: HeldForClients::default(),
+            quiets: Quiets::default(),
             clock: options.clock,
             volumes: Volumes::new(state, volumes),
             local,

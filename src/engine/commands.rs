@@ -9,7 +9,6 @@ use std::{
 
 use super::{Container, EngineVolume, Written, model::ContainerMount};
 use crate::{
-    convoy::refusal::no_container,
     error::{Error, ErrorKind, Result},
     units::parse_duration,
 };
@@ -186,7 +185,11 @@ pub(crate) fn named_command(
     command: &str,
 ) -> Result<(Commands, String)> {
     let found = containers.iter().find(|it| it.name() == container);
-    let found = found.ok_or_else(|| no_container(container))?;
+    let missing = || {
+        Error::new(ErrorKind::Daemon, format!("there is no container \"{container}\""))
+            .with_hint("the names are those of docker ps --all")
+    };
+    let found = found.ok_or_else(missing)?;
     let labels = Labels { of: found.name(), all: &found.labels };
     let label = format!("{EXEC_LABEL}{command}");
     let missing = || {

@@ -20,6 +20,7 @@ use jiff::Timestamp;
 
 use super::{
     holds::{Holds, end_all, ends, with_its_hint},
+    lent::AnyHeld,
     notes::Note,
     place::{Place, names},
     turns::Turn,
@@ -163,7 +164,8 @@ impl Holds {
         turn: Option<Arc<Turn>>,
     ) -> Result<Option<Hold>, NotHeld> {
         if let Some(lent) = self.lent.to(places) {
-            return Ok(lent);
+            let held = lent.and_then(|held| held.downcast::<Held>().ok());
+            return Ok(held.map(|held| Hold { held, lent: Some(Timestamp::now()) }));
         }
         let Some(writers) = self.writers_of_all(places) else { return Ok(None) };
         let volume = names(places);
@@ -393,9 +395,9 @@ impl Hold {
             .map_err(|error| no_thread("cannot start a thread to watch over a hold", &error))
     }
 
-    /// The same, for a reading inside of it: it does not release anything.
-    pub(super) fn lend(&self) -> Self {
-        Self { held: Arc::clone(&self.held), lent: Some(Timestamp::now()) }
+    /// The same, for readings inside of it ([`super::lent`]): they do not release anything.
+    pub(super) fn lend(&self) -> AnyHeld {
+        Arc::clone(&self.held) as _
     }
 
     /// What stands still.

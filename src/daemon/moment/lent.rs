@@ -1,12 +1,15 @@
 //! Holds for a client ([`super::quiet`]), which readings inside of them use: they would wait for each
 //! other else.
 
-use std::sync::{
-    Mutex,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    any::Any,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
-use super::{hold::Hold, place::Place};
+use super::place::Place;
 use crate::sync::lock;
 
 /// The holds for clients.
@@ -20,9 +23,11 @@ pub(super) struct Lent {
 struct Entry {
     number: u64,
     volumes: Vec<String>,
-    /// `None` where nothing had to be held.
-    hold: Option<Hold>,
+    held: Option<AnyHeld>,
 }
+
+/// What is held ([`super::hold`] knows what that is); `None` where nothing had to be.
+pub(super) type AnyHeld = Arc<dyn Any + Send + Sync>;
 
 /// Lends a hold until it is dropped.
 pub(super) struct Lending<'a> {
@@ -32,19 +37,19 @@ pub(super) struct Lending<'a> {
 
 impl Lent {
     /// Lends a hold of these places, or that nothing of them had to be held.
-    pub(super) fn lend(&self, places: &[&Place], hold: Option<Hold>) -> Lending<'_> {
+    pub(super) fn lend(&self, places: &[&Place], held: Option<AnyHeld>) -> Lending<'_> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let volumes = places.iter().map(|place| place.volume.clone()).collect();
-        lock(&self.holds).push(Entry { number, volumes, hold });
+        lock(&self.holds).push(Entry { number, volumes, held });
         Lending { lent: self, number }
     }
 
     /// What a hold that lasts has to give a reading of these places; `None` if none is of all of them.
-    pub(super) fn to(&self, places: &[&Place]) -> Option<Option<Hold>> {
+    pub(super) fn to(&self, places: &[&Place]) -> Option<Option<AnyHeld>> {
         let holds = lock(&self.holds);
         let has = |entry: &&Entry| places.iter().all(|place| entry.volumes.contains(&place.volume));
         let entry = holds.iter().find(has).filter(|_| !places.is_empty())?;
-        Some(entry.hold.as_ref().map(Hold::lend))
+        Some(entry.held.clone())
     }
 }
 

@@ -1,16 +1,41 @@
 //! A hold for a client: what writes to places stands still until the client says so, or the limit passes.
 
 use std::{
-    sync::{Arc, mpsc},
+    collections::HashMap,
+    sync::{Mutex, mpsc},
     thread,
 };
 
-use super::{Moments, Place};
+use rustic_core::Id;
+
+use super::{
+    holds::{Holds, with_its_hint},
+    place::Place,
+    still::Still,
+};
 use crate::{
     blocking::no_thread,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     scope,
+    sync::lock,
 };
+
+/// The holds of clients, by their ids.
+#[derive(Debug, Default)]
+pub(in crate::daemon) struct Quiets(Mutex<HashMap<String, Quiet>>);
+
+impl Quiets {
+    /// Keeps a hold until [`Quiets::take`]. The result is its id.
+    pub(in crate::daemon) fn keep(&self, quiet: Quiet) -> String {
+        let id = Id::random().to_hex().as_str()[..16].to_owned();
+        lock(&self.0).insert(id.clone(), quiet);
+        id
+    }
+
+    pub(in crate::daemon) fn take(&self, id: &str) -> Option<Quiet> {
+        lock(&self.0).remove(id)
+    }
+}
 
 /// What writes to places, held still. It goes on when this is dropped, or with [`Quiet::end`], which says
 /// whether that went well.
@@ -21,52 +46,50 @@ pub(in crate::daemon) struct Quiet {
     end: mpsc::Sender<mpsc::Sender<Result<()>>>,
 }
 
-impl Moments {
-    /// Runs the commands before, and holds what writes to these places. Readings of them use the hold
-    /// until it ends.
-    ///
-    /// # Errors
-    /// If it can't be held, a command fails, or the run ends first.
-    pub(in crate::daemon) fn quiesce(self: &Arc<Self>, places: Vec<Place>) -> Result<Quiet> {
-        let (moments, scope) = (Arc::clone(self), scope::current());
-        let (begun, begins) = mpsc::channel();
-        let (end, ends) = mpsc::channel();
-        let hold = move || scope::within(scope, || moments.hold_until(&places, &begun, &ends));
-        let started = thread::Builder::new().name("quiet".into()).spawn(hold);
-        started.map_err(|error| no_thread("cannot start a thread that holds", &error))?;
-        let lost = || Err(Error::internal("the thread that holds has ended"));
-        let containers = begins.recv().unwrap_or_else(|_| lost())?;
-        Ok(Quiet { containers, end })
-    }
+/// Runs the commands before, and holds what writes to these places. Readings of them use the hold until it
+/// ends.
+///
+/// # Errors
+/// If it can't be held, a command fails, or the run ends first.
+pub(super) fn quiesce(holds: Holds, places: Vec<Place>) -> Result<Quiet> {
+    let scope = scope::current();
+    let (begun, begins) = mpsc::channel();
+    let (end, ends) = mpsc::channel();
+    let hold = move || scope::within(scope, || hold_until(&holds, &places, &begun, &ends));
+    let started = thread::Builder::new().name("quiet".into()).spawn(hold);
+    started.map_err(|error| no_thread("cannot start a thread that holds", &error))?;
+    let lost = || Err(Error::internal("the thread that holds has ended"));
+    let containers = begins.recv().unwrap_or_else(|_| lost())?;
+    Ok(Quiet { containers, end })
+}
 
-    fn hold_until(
-        &self,
-        places: &[Place],
-        begun: &mpsc::Sender<Result<Vec<String>>>,
-        ends: &mpsc::Receiver<mpsc::Sender<Result<()>>>,
-    ) {
-        let still = self.still(places);
-        let lending = match still.lend() {
-            Ok((lending, containers)) => {
-                if begun.send(Ok(containers)).is_err() {
-                    return;
-                }
-                lending
-            }
-            Err(error) => {
-                _ = begun.send(Err(error));
+fn hold_until(
+    holds: &Holds,
+    places: &[Place],
+    begun: &mpsc::Sender<Result<Vec<String>>>,
+    ends: &mpsc::Receiver<mpsc::Sender<Result<()>>>,
+) {
+    let still = Still::new(holds, places.iter().collect());
+    let lending = match still.lend() {
+        Ok((lending, containers)) => {
+            if begun.send(Ok(containers)).is_err() {
                 return;
             }
-        };
-        let answer = ends.recv_timeout(still.hold_limit());
-        drop(lending);
-        let ended = still.end();
-        match answer {
-            Ok(answer) => _ = answer.send(ended),
-            Err(_) => {
-                if let Err(error) = ended {
-                    log::error!("{error}");
-                }
+            lending
+        }
+        Err(error) => {
+            _ = begun.send(Err(error));
+            return;
+        }
+    };
+    let answer = ends.recv_timeout(still.hold_limit());
+    drop(lending);
+    let ended = still.end();
+    match answer {
+        Ok(answer) => _ = answer.send(ended),
+        Err(_) => {
+            if let Err(error) = ended {
+                log::error!("{}", with_its_hint(&error));
             }
         }
     }
@@ -85,7 +108,7 @@ impl Quiet {
     pub(in crate::daemon) fn end(self) -> Result<()> {
         let over = || {
             let message = "what was held went on before it was told to, because its time was over";
-            Err(Error::new(crate::error::ErrorKind::Timeout, message)
+            Err(Error::new(ErrorKind::Timeout, message)
                 .with_hint("do less while it is held, or raise BKUP_DOCKER_HOLD_MAX"))
         };
         let (answer, answers) = mpsc::channel();

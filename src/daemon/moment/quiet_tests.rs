@@ -1,14 +1,13 @@
 //! Holds for clients, and what is read inside of them.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 
 use super::{containers_scene::Scene, *};
 use crate::engine::HoldPolicy;
 
-fn quiesced(moments: Moments, scene: &Scene) -> (Arc<Moments>, Result<Quiet>) {
-    let moments = Arc::new(moments);
+fn quiesced(moments: Moments, scene: &Scene) -> (Moments, Result<Quiet>) {
     let quiet = moments.quiesce(vec![scene.place.clone()]);
     (moments, quiet)
 }

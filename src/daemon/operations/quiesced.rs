@@ -1,23 +1,13 @@
 //! What writes to volumes, held still for a client, and commands in containers that labels name.
 
-use std::{collections::HashMap, sync::Mutex};
-
-use rustic_core::Id;
-
 use super::Operations;
 use crate::{
     convoy::{
         Name, Quiesced,
         refusal::{no_volume, refused},
     },
-    daemon::moment::Quiet,
     error::{Error, Result},
-    sync::lock,
 };
-
-/// The holds of clients, by their ids.
-#[derive(Debug, Default)]
-pub(super) struct HeldForClients(Mutex<HashMap<String, Quiet>>);
 
 impl Operations {
     /// Holds what writes to these volumes until [`Operations::let_go_on`], or the limit has passed.
@@ -45,10 +35,8 @@ impl Operations {
             return Err(Error::configuration(message).with_hint("name it alone"));
         }
         let quiet = self.moments.quiesce(places)?;
-        let id = Id::random().to_hex().as_str()[..16].to_owned();
         let containers = quiet.containers().to_vec();
-        lock(&self.held_for_clients.0).insert(id.clone(), quiet);
-        Ok(Quiesced { id, containers })
+        Ok(Quiesced { id: self.quiets.keep(quiet), containers })
     }
 
     /// Lets what was held go on.
@@ -56,7 +44,7 @@ impl Operations {
     /// # Errors
     /// If that fails, or it went on before.
     pub(in crate::daemon) fn let_go_on(&self, id: &str) -> Result<()> {
-        let quiet = lock(&self.held_for_clients.0).remove(id);
+        let quiet = self.quiets.take(id);
         let unknown = || refused("nothing is held for this id; it may have gone on already");
         quiet.ok_or_else(unknown)?.end()
     }
