@@ -74,9 +74,9 @@ impl<'a> Reader<'a> {
             let prepared = work.prepare(index, &taken.reading)?;
             Ok((taken, prepared))
         });
-        let (live, unheld): (Numbered<_>, Numbered<_>) =
+        let (live, mut unheld): (Numbered<_>, Numbered<_>) =
             live.into_iter().partition(|(_, (_, prepared))| work.needs(prepared).is_some());
-        let live = settle(live, &others, still, work, results);
+        let live = settle((live, &mut unheld), &others, still, work, results);
         let (read, taken) = self.read_held((live, others), still, work, results);
         let stood = still.stood();
         for (index, (taken, (made, is_held))) in read {
@@ -142,15 +142,14 @@ impl<'a> Reader<'a> {
 const ROUNDS: usize = 4;
 
 /// Reads live volumes again until what changes in all of them can be read in one hold, and runs the commands
-/// before. Those that are too slow for that fail.
+/// before. Those that are too slow for that fail, or are read `alone`.
 fn settle<'a, W: Work>(
-    mut live: Numbered<(Taken<'a>, W::Prepared)>,
+    (mut live, alone): (Live<'a, W>, &mut Live<'a, W>),
     others: &[(usize, Opened<'a>)],
     still: &Still<'a>,
     work: &W,
     results: &mut Results<Read<W>>,
 ) -> Numbered<(Taken<'a>, W::Prepared)> {
-    type Live<'a, W> = Numbered<(Taken<'a>, <W as Work>::Prepared)>;
     let again = |live: Live<'a, W>, results: &mut Results<Read<W>>| {
         each(live, results, |(index, (taken, prepared))| {
             let prepared = work.prepare_again(index, &taken.reading, prepared)?;
@@ -169,11 +168,17 @@ fn settle<'a, W: Work>(
             break;
         }
     }
-    while live.len() > 1 && all_need(&live) > limit {
+    while !live.is_empty() && all_need(&live) > limit {
         let slowest = live.iter().enumerate().max_by_key(|(_, (_, (_, prepared)))| needs(prepared));
         let Some(slowest) = slowest.map(|(at, _)| at) else { break };
-        let (index, (taken, _)) = live.remove(slowest);
-        results[index] = Some(Err(too_slow(&taken.volume.name, limit, still.limit_setting())));
+        let (index, (taken, prepared)) = live.remove(slowest);
+        let error = too_slow(&taken.volume.name, limit, still.limit_setting());
+        if still.reads_unheld() {
+            log::warn!("{}; it is read after them", error.message);
+            alone.push((index, (taken, prepared)));
+        } else {
+            results[index] = Some(Err(error));
+        }
     }
     let volumes = live.iter().map(|(_, (taken, _))| taken.volume.name.as_str());
     let moments = others.iter().map(|(_, opened)| opened.volume.name.as_str());
@@ -196,6 +201,9 @@ fn too_slow(volume: &str, limit: Duration, setting: &str) -> Error {
         "raise {setting}, back it up without the others (backup --volume), or move it to a file system with moments (docs/moments.md)"
     ))
 }
+
+/// Volumes that are read as they are.
+type Live<'a, W> = Numbered<(Taken<'a>, <W as Work>::Prepared)>;
 
 /// What was made of a volume, and whether what writes to it was held meanwhile; its moment is not ended.
 type ReadHeld<'a, W> = (Taken<'a>, (<W as Work>::Made, bool));

@@ -116,7 +116,8 @@ impl<'a> Reader<'a> {
         // Also where it became a live one, which is read without a hold first.
         still.end()?;
         let mut prepared = work.prepare(index, &taken.reading)?;
-        if taken.reading.is_live() && still.is_wanted() && still.begin()? {
+        let is_to_hold = taken.reading.is_live() && work.needs(&prepared).is_some();
+        if is_to_hold && still.is_wanted() && still.begin()? {
             prepared = work.prepare_again(index, &taken.reading, prepared)?;
         }
         self.finish(index, (taken, prepared), still, work)

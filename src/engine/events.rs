@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Deserialize;
 
 use super::{Engine, HOLD_LABEL, failure};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 
 /// How long the engine may take to tell its events.
 const TOLD_WITHIN: std::time::Duration = std::time::Duration::from_secs(20);
@@ -75,11 +75,15 @@ impl Told {
 }
 
 impl Engine {
-    /// What was started, let go on or mounted in this stretch of time, which is over.
+    /// What was started, let go on or mounted in this stretch of time, which is over; and whether the
+    /// engine may have lost some of it.
     ///
     /// # Errors
-    /// If the engine can't be reached, does not tell, or may have lost some.
-    pub(crate) fn events(&self, (since, until): (Timestamp, Timestamp)) -> Result<Vec<Event>> {
+    /// If the engine can't be reached, or does not tell.
+    pub(crate) fn events(
+        &self,
+        (since, until): (Timestamp, Timestamp),
+    ) -> Result<(Vec<Event>, bool)> {
         let second = |time: Timestamp| {
             format!("{}.{:09}", time.as_second(), time.subsec_nanosecond().max(0))
         };
@@ -92,11 +96,8 @@ impl Engine {
         let told: Vec<Told> = told.collect::<Result<_, _>>().map_err(|error| {
             failure::no_sense(&self.socket, &error.to_string()).with_request("GET /events")
         })?;
-        if told.len() >= KEPT {
-            let message = format!("Docker keeps its last {KEPT} events, and there were as many");
-            return Err(Error::new(ErrorKind::Io, message).with_request("GET /events"));
-        }
+        let may_lack = told.len() >= KEPT;
         let meanwhile = told.into_iter().filter(|told| told.time <= until.as_nanosecond());
-        Ok(meanwhile.filter_map(Told::event).collect())
+        Ok((meanwhile.filter_map(Told::event).collect(), may_lack))
     }
 }

@@ -69,6 +69,17 @@ serve_sqlite() {
     done | sqlite3 "$base" | while read -r _; do touch /ready; sleep 0.005; done
 }
 
+# The same lines into two volumes, first into the one.
+serve_pair() {
+    local line=0
+    while :; do
+        line=$((line + 1))
+        echo "$line" >>/one/lines
+        echo "$line" >>/two/lines
+        [ $((line % 50)) -gt 0 ] || { touch /ready; sleep 0.01; }
+    done
+}
+
 run() { # NAME DOCKER'S ARGUMENTS.. -- FUNCTION ARGUMENTS..
     local name=$1 options=()
     shift
@@ -168,6 +179,21 @@ for name, all in sorted(held.items()):
 PYTHON
 }
 
+# Restores both, and compares how far each got.
+try_pair() { # WHAT MADE THE BACKUPS
+    local volume lines=()
+    for volume in pair_one pair_two; do
+        ours restore --volume back --backupurl "$(newest_url "$volume")"
+        lines+=("$(wc -l <"$(docker volume inspect --format '{{.Mountpoint}}' back)/lines")")
+        ours remove --volume back --all
+    done
+    echo "   $1: ${lines[0]} lines, and ${lines[1]}"
+    case $((lines[0] - lines[1])) in
+        0 | 1) ;;
+        *) fail "$1: the two are not of one moment" ;;
+    esac
+}
+
 # Kills the program while a container is paused, and looks what the next start does.
 try_kills() {
     local left=$kills tries=0 program event held=(notes shop-db-1 uploader)
@@ -232,6 +258,31 @@ name=$("$binary" volumes --json | python3 -c 'import json, sys; print(*(there["N
 echo "   $name"
 ours restore --volume "$name" --backupurl "$(newest_url "$name")"
 unset BKUP_DOCKER_BINDS
+
+step "two volumes that are written to together are of one moment"
+docker volume create --label com.docker.compose.project=pair pair_one >/dev/null
+docker volume create --label com.docker.compose.project=pair pair_two >/dev/null
+run pair-1 --label com.docker.compose.project=pair --label 'convoy-backups.exec.mark=echo marked >/one/mark' \
+    -v pair_one:/one -v pair_two:/two -- serve_pair
+wait_until "both are written to" docker exec pair-1 test -e /ready
+docker ps --all --format '{{.ID}}' | sort >"$WORK/containers"
+started >"$WORK/started"
+mkdir "$WORK/scripts"
+cat >"$WORK/scripts/pair.rhai" <<'RHAI'
+fn main(args) {
+    docker::exec("pair-1", "mark");
+    docker::quiesced(["pair_one", "pair_two"], || {
+        convoy::back_up("pair_one");
+        convoy::back_up("pair_two");
+    })
+}
+RHAI
+for command in "backup --project pair" "--scripts-dir $WORK/scripts pair" "backup --project pair"; do
+    # shellcheck disable=SC2086 # words of a command
+    ours $command
+    all_run "after $command"
+    try_pair "$command"
+done
 
 step "the program is killed in the middle of $kills holds"
 try_kills

@@ -72,6 +72,8 @@ fn prune(repository: &OpenRepository) -> Result<()> {
         match repository.collect(&options, now) {
             Err(error) if error.kind == ErrorKind::Busy && tries.next().is_some() => {
                 log::debug!("giving back space begins anew: {error}");
+                // Another host writes: what was marked just now is not removed at once.
+                options.keep_delete = PruneOptions::default().keep_delete;
             }
             done => break done?,
         }

@@ -12,10 +12,11 @@ use crate::{
 };
 
 impl DestinationRepository {
-    /// The backups at the destination, of one volume or of all.
+    /// The backups at the destination, of one volume or of all. A file that is damaged is named, and hides
+    /// no other.
     ///
     /// # Errors
-    /// If a backup's file can't be read. For a volume without backups, Convoy's error.
+    /// If the storage fails. For a volume without backups, Convoy's error.
     pub(in crate::daemon) fn list(
         &self,
         destination: &Destination,
@@ -23,7 +24,7 @@ impl DestinationRepository {
         zone: &TimeZone,
     ) -> Result<Vec<Backup>> {
         let all = match self.existing()? {
-            Some(repository) => self.catalogue.all(&repository)?,
+            Some(repository) => self.catalogue.readable(&repository)?,
             None => Arc::default(),
         };
         let listed: Vec<_> = all

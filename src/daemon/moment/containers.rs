@@ -269,11 +269,14 @@ impl Writers for ContainerHolds {
             return standing.is_broken(format!("container \"{}\" was started", new.name));
         }
         match engine.events(time) {
-            Ok(events) => {
-                if let Some(why) = wrote_meanwhile(&events, held, places, &writing) {
-                    standing.is_broken(why);
-                }
-            }
+            Ok((events, may_lack)) => match wrote_meanwhile(&events, held, places, &writing) {
+                Some(why) => standing.is_broken(why),
+                None if may_lack => log::warn!(
+                    "volume {}: more happened in Docker than it keeps, so a container that ran only while others stood still would not be seen",
+                    names(places)
+                ),
+                None => {}
+            },
             Err(error) => log::info!(
                 "volume {}: Docker does not tell its events, so a container that ran only while others stood still would not be seen: {error}",
                 names(places)

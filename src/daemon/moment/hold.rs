@@ -165,6 +165,9 @@ impl Holds {
     ) -> Result<Option<Hold>, NotHeld> {
         if let Some(lent) = self.lent.to(places) {
             let held = lent.and_then(|held| held.downcast::<Held>().ok());
+            if let Some(over) = held.as_ref().filter(|held| lock(&held.went_on).is_some()) {
+                return Err(over.over().into());
+            }
             return Ok(held.map(|held| Hold { held, lent: Some(Timestamp::now()) }));
         }
         let Some(writers) = self.writers_of_all(places) else { return Ok(None) };
@@ -442,6 +445,12 @@ impl Hold {
         }
         if was_over {
             return Err(self.held.over());
+        }
+        if self.lent.is_some() && lock(&self.held.went_on).is_some() {
+            let message = format!(
+                "what writes to volume \"{volume}\" was held for a script, and went on while the volume was read, so the copy was thrown away"
+            );
+            return Err(Error::new(ErrorKind::Io, message).with_hint("try again"));
         }
         let (stands, went_on) = (lock(&self.held.stands).clone(), *lock(&self.held.went_on));
         if let Some((note, since)) = stands {

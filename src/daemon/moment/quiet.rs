@@ -4,12 +4,13 @@ use std::{
     collections::HashMap,
     sync::{Mutex, mpsc},
     thread,
+    time::{Duration, Instant},
 };
 
 use rustic_core::Id;
 
 use super::{
-    holds::{Holds, with_its_hint},
+    holds::{Holds, ends as programs_end, with_its_hint},
     place::Place,
     still::Still,
 };
@@ -19,6 +20,9 @@ use crate::{
     scope,
     sync::lock,
 };
+
+/// How often is looked whether a hold is to end.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// The holds of clients, by their ids.
 #[derive(Debug, Default)]
@@ -82,7 +86,15 @@ fn hold_until(
             return;
         }
     };
-    let answer = ends.recv_timeout(still.hold_limit());
+    let until = Instant::now() + still.hold_limit();
+    let answer = loop {
+        let answer = ends.recv_timeout(LOOK.min(until.saturating_duration_since(Instant::now())));
+        let is_over = still.is_over() || programs_end() || scope::is_ended();
+        let waits = matches!(answer, Err(mpsc::RecvTimeoutError::Timeout));
+        if !waits || is_over || Instant::now() >= until {
+            break answer;
+        }
+    };
     drop(lending);
     let ended = still.end();
     match answer {

@@ -54,9 +54,23 @@ fn a_clients_hold_ends_with_its_limit_and_where_it_goes_away() {
     assert!(quiet.and_then(Quiet::end).is_err());
     let (moments, quiet) = quiesced(scene.moments(), &scene);
     drop(quiet.unwrap());
+    while moments.is_quiet(&scene.place) {
+        std::thread::yield_now();
+    }
     // It waits for the turn of the one that ends.
     let still = moments.still([&scene.place]);
     assert!(still.hold().unwrap());
     still.end().unwrap();
     assert_eq!(scene.engine.state("one"), "running");
+}
+
+#[test]
+fn what_is_read_in_a_clients_hold_that_ends_meanwhile_is_of_no_use() {
+    let scene = Scene::with_one();
+    let (moments, quiet) = quiesced(scene.moments(), &scene);
+    let still = moments.still([&scene.place]);
+    assert!(still.hold().unwrap());
+    quiet.unwrap().end().unwrap();
+    let error = still.release().unwrap_err();
+    assert!(error.message.contains("went on while the volume was read"), "{error}");
 }

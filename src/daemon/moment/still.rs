@@ -83,6 +83,11 @@ impl<'a> Still<'a> {
 
     /// Holds what writes to these volumes only, from now on. What failed before is no matter any more.
     pub(in crate::daemon) fn limit_to<'n>(&self, volumes: impl IntoIterator<Item = &'n str>) {
+        // What a volume that failed has left is not the next one's.
+        if let Err(error) = self.release_now() {
+            log::error!("{}", with_its_hint(&error));
+        }
+        lock(&self.stood).take();
         *lock(&self.only) = Some(volumes.into_iter().map(str::to_owned).collect());
         *lock(&self.failed) = None;
     }

@@ -314,6 +314,11 @@ impl Coder {
         self.seal_header(&packed[..=used])
     }
 
+    /// Whether this key has sealed a file, whatever is in it.
+    pub(crate) fn has_sealed(&self, file: &[u8]) -> bool {
+        self.cipher.open(&mut file.to_vec()).is_ok()
+    }
+
     /// The content of a file of the repository: an index or a snapshot.
     ///
     /// # Errors

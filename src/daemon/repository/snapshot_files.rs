@@ -84,11 +84,10 @@ impl OpenRepository {
                 .with_hint("\"restic check\" tells how far the damage goes")
         };
         let fits_its_name = Id::new(hash(&sealed)) == *id;
-        let text = match coder.open_file(sealed.into()) {
-            Ok(text) => text,
-            Err(_) if fits_its_name => return Ok(None),
-            Err(error) => return Err(unreadable(error.message)),
-        };
+        if fits_its_name && !coder.has_sealed(&sealed) {
+            return Ok(None);
+        }
+        let text = coder.open_file(sealed.into()).map_err(|error| unreadable(error.message))?;
         let file: SnapshotFile = serde_json::from_slice(&text)
             .map_err(|error| unreadable(format!("it is no snapshot: {error}")))?;
         let id = SnapshotId::from(*id);

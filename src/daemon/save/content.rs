@@ -34,7 +34,7 @@ const STEP: usize = 256 << 10;
 const BUFFERS: usize = 8;
 /// A hole that is longer than this is cut into chunks of `LARGE_ZEROS`, so that a file of many
 /// terabytes without content has no millions of chunks. All are in bytes.
-const LARGE_HOLE: u64 = 64 << 30;
+const LARGE_HOLE: u64 = 64 << 20;
 const LARGE_ZEROS: usize = 16 << 20;
 /// The most chunks of holes that a file may have. Each takes a hundred bytes of memory here, and more in
 /// a restore.
@@ -310,8 +310,9 @@ impl<'a, T> LargeFileReader<'a, T> {
 
     fn too_large(&self) -> io::Error {
         io::Error::other(format!(
-            "it has {}, and nearly all of that are holes, which is too much to keep; make it smaller with \"truncate\"",
-            format_size(self.size)
+            "it has {}, and more of that are holes than a backup can keep ({MOST_OF_HOLES} pieces of up to {})",
+            format_size(self.size),
+            format_size(LARGE_ZEROS as u64)
         ))
     }
 

@@ -100,5 +100,8 @@ async fn a_damaged_file_of_a_backup_stops_no_other_backup() {
     for url in [&url, &second] {
         scene.daemon().backup(url).await.unwrap();
     }
+    // The guards ask for it before each backup.
+    let listed = scene.daemon().backups(&url.destination(), None).await.unwrap();
+    assert_eq!(listed.len(), 2);
     scene.restore("vol2", &second).await.unwrap();
 }
