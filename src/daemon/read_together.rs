@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::{
     moment::{Place, Still, Stood},
-    reading::{Opened, Read, Reader, Taken, ToRead, Work},
+    reading::{Opened, Read, Reader, Taken, ToRead, Work, unread},
 };
 use crate::error::{Error, ErrorKind, Result};
 
@@ -43,7 +43,6 @@ impl Reader<'_> {
         for (index, opened) in opened {
             results[index] = Some(self.read_alone((index, opened), &still, work));
         }
-        let unread = || Err(Error::internal("a volume was not read"));
         results.into_iter().map(|result| result.unwrap_or_else(unread)).collect()
     }
 }

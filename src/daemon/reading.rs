@@ -27,6 +27,11 @@ pub(super) struct ToRead<'a> {
     pub(super) is_dump_only: bool,
 }
 
+/// In place of a result that is missing.
+pub(super) fn unread<T>() -> Result<T> {
+    Err(Error::internal("a volume was not read"))
+}
+
 /// What is done with volumes that are read, by their index.
 pub(super) trait Work {
     type Prepared;
@@ -190,6 +195,8 @@ impl<'a> Opened<'a> {
             moment.kind().as_str(),
             moment.took().as_millis()
         );
+        // What became a live one is read later.
+        let was_held = was_held && moment.kind() != Kind::Live;
         let reading = VolumeReading { moment, mounts, still, is_dump_only, was_held };
         Ok(Taken { volume, place, seen, reading })
     }

@@ -19,7 +19,7 @@ use crate::{
     daemon::{
         dump::Dumps,
         moment::Stood,
-        reading::{Reader, ToRead, VolumeReading, Work},
+        reading::{Reader, ToRead, VolumeReading, Work, unread},
         repository::{Gathering, OpenRepository, guarded},
         save::{self, Changed, Needs, Parent, Source},
         state::VolumeState,
@@ -91,7 +91,6 @@ impl DestinationRepository {
                 made.insert(&of.snapshot, backed_up);
             }
         }
-        let unread = || Err(Error::internal("a volume was not read"));
         Ok(volumes.iter().map(|of| made.remove(&of.snapshot).unwrap_or_else(unread)).collect())
     }
 
@@ -111,7 +110,6 @@ impl DestinationRepository {
                         of.volume.name
                     );
                 }
-                let unread = || Err(Error::internal("a volume was not read"));
                 let again = self.read(repository, &[of], true, reader, now).pop();
                 again.unwrap_or_else(unread).and_then(prove)
             }
@@ -143,7 +141,6 @@ impl DestinationRepository {
         let names = to_read.iter().map(|of| of.volume).collect();
         let work = Saving { at: self, repository, volumes: names, dumps, is_again, begun };
         let mut read = reader.read_together(&to_read, &work).into_iter();
-        let unread = || Err(Error::internal("a volume was not read"));
         let result = |dumps: &Result<Dumps>| match dumps {
             Err(error) => Err(error.clone()),
             Ok(_) => {

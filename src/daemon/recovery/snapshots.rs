@@ -10,7 +10,7 @@ use rustic_core::repofile::{SnapshotFile, SnapshotId};
 use super::super::{
     dump::Dumps,
     moment::Stood,
-    reading::{Reader, ToRead, VolumeReading, Work},
+    reading::{Reader, ToRead, VolumeReading, Work, unread},
     repository::Gathering,
     root::Root,
     save::Source,
@@ -51,7 +51,6 @@ pub(in crate::daemon) fn create(
             time,
             dumps: &dumps,
         };
-        let unread = || Err(Error::internal("the volume was not read"));
         let (snapshot, stood) =
             reader.read_together(&[to_read], &taking).pop().unwrap_or_else(unread)?;
         let (stood, containers) = Stood::told(stood);
