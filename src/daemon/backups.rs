@@ -19,8 +19,8 @@
 //! ([`catalogue`]), what of them could not be read ([`damage`]), which of them this daemon wrote
 //! ([`written`]), the proof that a backup is whole
 //! ([`prove`]), and the repository of one destination with its locks ([`destination`]). The
-//! operations [`inspect`], [`create`], [`restore`] and [`delete`] use these; [`marks`] says how long
-//! deleted data waits. [`destinations`] finds the repository of a destination.
+//! operations [`inspect`], [`create`], [`restore`], [`delete`] and [`give_back`] use these.
+//! [`destinations`] finds the repository of a destination.
 
 mod adopt;
 mod back_up;
@@ -30,9 +30,9 @@ mod damage;
 mod delete;
 mod destination;
 mod destinations;
+mod give_back;
 mod inspect;
 mod lock_file;
-mod marks;
 mod prove;
 mod record;
 mod restore;

@@ -2,14 +2,13 @@
 //! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
 //! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`], [`snapshot_files`],
-//! [`folder_entries`]), and giving back space ([`collect`]).
+//! [`folder_entries`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
 mod access;
 mod backend;
 mod cipher;
-mod collect;
 mod folder_entries;
 mod index;
 mod key_file;
@@ -25,11 +24,11 @@ pub(super) use access::{Access, tags};
 pub(super) use backend::Backend;
 pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
 pub(super) use folder_entries::FolderEntries;
-pub(super) use index::{HexHash, Index, Location};
+pub(super) use index::{HexHash, Index, Location, pack_size};
 pub(super) use open::{Gathering, Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
 pub(super) use snapshot_files::SnapshotFiles;
 pub(super) use spool::{SpoolPlace, remove_left};
 #[cfg(test)]
-pub(super) use storage::Folder;
-pub(super) use storage::{Bucket, Cached};
+pub(super) use storage::{Act, Folder, Memory};
+pub(super) use storage::{Bucket, Cached, Listed};

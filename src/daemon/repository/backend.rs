@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{
     BytesList, ErrorKind as RusticKind, FileType, Id, ReadBackend, RusticError, RusticResult,
     WriteBackend,
@@ -22,7 +23,7 @@ use rustic_core::{
 
 use super::{
     spool::{Spool, SpoolPlace},
-    storage::{Folder, Storage},
+    storage::{Folder, Listed, Storage},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -61,7 +62,7 @@ impl Backend {
     }
 
     /// [`Backend::new`], with a storage that others may have as well.
-    pub(super) fn on(storage: Arc<dyn Storage>) -> Self {
+    pub(crate) fn on(storage: Arc<dyn Storage>) -> Self {
         Self {
             storage,
             spool: Mutex::default(),
@@ -138,6 +139,27 @@ impl Backend {
         self.kept(self.storage.list(kind))
     }
 
+    /// All files of a kind, with the times at which they were written by the storage's clock.
+    pub(crate) fn files_with_times(&self, kind: FileType) -> Result<Vec<Listed>> {
+        self.kept(self.storage.list_written(kind))
+    }
+
+    /// The time by the storage's clock.
+    ///
+    /// # Errors
+    /// If the storage can't be written.
+    pub(crate) fn now(&self) -> Result<Timestamp> {
+        self.kept(self.storage.now())
+    }
+
+    /// Removes a file. A missing file is not an error.
+    ///
+    /// # Errors
+    /// If it can't be removed.
+    pub(crate) fn remove_file(&self, kind: FileType, id: &Id) -> Result<()> {
+        self.kept(self.storage.remove(kind, id))
+    }
+
     /// A whole file.
     pub(crate) fn read_file(&self, kind: FileType, id: &Id) -> Result<Bytes> {
         self.kept(self.storage.read(kind, id))
@@ -165,15 +187,6 @@ impl Backend {
     /// If the storage can't tell.
     pub(crate) fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
         self.storage.size(kind, id)
-    }
-
-    /// How long ago a file was written, by the storage's clock. `None` if the file is missing, or if
-    /// that time is still to come.
-    ///
-    /// # Errors
-    /// If the storage can't tell.
-    pub(super) fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
-        self.storage.age(kind, id)
     }
 
     /// Whether each read waits for an answer over the network.
@@ -304,7 +317,7 @@ impl Backend {
     }
 
     /// As [`Backend::kept`], with the failure as an error of rustic.
-    pub(super) fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
+    fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
         self.kept(done)
             .map_err(|error| RusticError::with_source(RusticKind::Backend, what.to_owned(), error))
     }

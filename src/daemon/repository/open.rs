@@ -10,7 +10,7 @@ use std::{
 use bytes::Bytes;
 use rustic_core::{
     BlobId, ConfigOptions, Credentials, DataId, FileType, Id, IndexedFullStatus, KeyOptions,
-    OpenStatus, Repository, RepositoryBackends, RepositoryOptions, RusticError, WriteBackend,
+    OpenStatus, Repository, RepositoryBackends, RepositoryOptions, RusticError, WriteBackend as _,
     repofile::{BlobType, Chunker, ConfigFile, MasterKey, PackId, SnapshotFile, SnapshotId},
 };
 
@@ -163,15 +163,7 @@ impl OpenRepository {
     /// # Errors
     /// If the repository can't be read.
     pub(crate) fn plain(&self) -> Result<Repository<OpenStatus>> {
-        self.plain_over(self.backend.clone())
-    }
-
-    /// As [`OpenRepository::plain`], over files that are seen in another way.
-    pub(super) fn plain_over(
-        &self,
-        files: Arc<dyn WriteBackend>,
-    ) -> Result<Repository<OpenStatus>> {
-        library_over(&self.backend, files)?
+        library(&self.backend)?
             .open(&Credentials::Masterkey(self.key.clone()))
             .map_err(|error| failure(&self.backend, "cannot open the repository", &error))
     }
@@ -323,12 +315,8 @@ fn rustic_size<T: std::str::FromStr + Default>(bytes: u64) -> T {
 }
 
 fn library(backend: &Arc<Backend>) -> Result<Repository<()>> {
-    library_over(backend, backend.clone())
-}
-
-fn library_over(backend: &Backend, files: Arc<dyn WriteBackend>) -> Result<Repository<()>> {
     let options = RepositoryOptions::default().no_cache(true);
-    let backends = RepositoryBackends::new(files, None);
+    let backends = RepositoryBackends::new(backend.clone(), None);
     Repository::new(&options, &backends)
         .map_err(|error| failure(backend, "cannot open the repository", &error))
 }

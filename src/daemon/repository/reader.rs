@@ -57,15 +57,15 @@ impl<'a> BlobReader<'a> {
         }
     }
 
-    /// Whether a sealed tree can be opened, and is what was backed up.
-    pub(crate) fn is_tree(&mut self, sealed: &mut [u8], id: &Hash, at: &Location) -> bool {
+    /// Whether a sealed piece or tree can be opened, and is what was backed up.
+    pub(crate) fn is_whole(&mut self, sealed: &mut [u8], id: &Hash, at: &Location) -> bool {
         self.coder.hash_blob(sealed, at.raw_length).is_ok_and(|hash| hash == *id)
     }
 
     /// Whether a tree that lies there can be read, and is what was backed up.
     pub(crate) fn has_tree(&mut self, id: &Hash, at: &Location) -> bool {
         let sealed = self.repository.backend().read_tree(&at.pack, at.offset, at.length);
-        sealed.is_ok_and(|sealed| self.is_tree(&mut Vec::from(sealed), id, at))
+        sealed.is_ok_and(|sealed| self.is_whole(&mut Vec::from(sealed), id, at))
     }
 
     /// Reads the tree of a folder, and checks that it is what was backed up.

@@ -2,13 +2,14 @@
 
 use std::{collections::HashSet, os::unix::fs::MetadataExt as _};
 
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::{
     super::{
         backend::Backend,
         cipher::hash,
-        storage::{Folder, Storage},
+        storage::{Folder, Listed, Storage},
     },
     *,
 };
@@ -33,6 +34,12 @@ impl Storage for Gated {
     }
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
         self.folder.list(kind)
+    }
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
+        self.folder.list_written(kind)
+    }
+    fn now(&self) -> Result<Timestamp> {
+        self.folder.now()
     }
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
         self.folder.read(kind, id)
@@ -59,9 +66,6 @@ impl Storage for Gated {
     }
     fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
         self.folder.size(kind, id)
-    }
-    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
-        self.folder.age(kind, id)
     }
     fn has_files(&self) -> Result<bool> {
         self.folder.has_files()

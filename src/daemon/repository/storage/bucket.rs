@@ -16,21 +16,25 @@ use std::{
 
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{FileType, Id};
 
 use self::{
     content::read,
     windows::{WINDOW, Windows},
 };
-use super::{super::index::HexHash, Storage, file_name, not_what_was_written};
+use super::{super::index::HexHash, Listed, Storage, file_name, not_what_was_written};
 use crate::{
     daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
-    s3::{Objects, S3Options, age, size},
+    s3::{Objects, S3Options, age, size, time},
 };
 
 /// From this many packs on, listing all packs, 1,000 in an answer, is cheaper than asking for each.
 const MANY_PACKS: usize = 10;
+
+/// An object that is written to learn the service's time.
+const CLOCK: &str = "convoy-backups.clock";
 
 /// The place of a repository in a bucket.
 #[derive(Debug, Clone)]
@@ -100,6 +104,28 @@ impl Storage for Bucket {
             true
         })?;
         Ok(found)
+    }
+
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        self.walk(kind.dirname(), |id, object| {
+            let written = object.last_modified().and_then(time);
+            found.push(Listed { id, size: size(object), written });
+            true
+        })?;
+        Ok(found)
+    }
+
+    fn now(&self) -> Result<Timestamp> {
+        self.objects.put(CLOCK, Bytes::new(), None)?;
+        self.objects.written_at(CLOCK)?.ok_or_else(|| {
+            let place = self.objects.location();
+            Error::new(
+                ErrorKind::Protocol,
+                format!("\"{place}{CLOCK}\" was written, and has no time"),
+            )
+            .with_hint("the service has to give the times of objects: update it, or take another")
+        })
     }
 
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
@@ -188,10 +214,6 @@ impl Storage for Bucket {
             true
         })?;
         Ok(sizes)
-    }
-
-    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
-        self.objects.written_ago(&file_name(kind, id))
     }
 
     fn has_files(&self) -> Result<bool> {

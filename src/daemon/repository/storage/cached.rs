@@ -15,9 +15,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{FileType, Id};
 
-use super::{super::cipher::hash, Storage};
+use super::{super::cipher::hash, Listed, Storage};
 use crate::{error::Result, sync::lock};
 
 /// The largest file that is copied, in bytes.
@@ -122,6 +123,14 @@ impl<S: Storage> Storage for Cached<S> {
         self.storage.list(kind).inspect(|listed| self.sweep(kind, listed))
     }
 
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
+        self.storage.list_written(kind)
+    }
+
+    fn now(&self) -> Result<Timestamp> {
+        self.storage.now()
+    }
+
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
         if let Some(copy) = self.copy(kind, id) {
             return Ok(copy);
@@ -163,10 +172,6 @@ impl<S: Storage> Storage for Cached<S> {
 
     fn pack_sizes(&self, packs: &HashSet<Id>) -> Result<HashMap<Id, u64>> {
         self.storage.pack_sizes(packs)
-    }
-
-    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
-        self.storage.age(kind, id)
     }
 
     fn has_files(&self) -> Result<bool> {

@@ -18,9 +18,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{FileType, Id};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 
-use super::{Storage, file_name};
+use super::{Listed, Storage, file_name};
 use crate::{
     error::{Error, ErrorKind, Result},
     files::{age, is_lost, real_path, rename_to_new, sync_folder, write_error},
@@ -32,6 +34,12 @@ use crate::{
 const OPEN_PACKS: usize = 8;
 /// The folder for files that are being written.
 const TEMPORARY: &str = "tmp";
+
+/// The present, by the clock of the file system.
+const NOW: Timestamps = Timestamps {
+    last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+    last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+};
 
 /// A repository's folder.
 #[derive(Debug)]
@@ -196,10 +204,10 @@ impl Folder {
         entries.filter_map(|entry| entry.map(named).transpose()).collect()
     }
 
-    fn list_folder(folder: &Path, found: &mut Vec<(Id, u32)>) -> io::Result<()> {
+    fn list_folder(folder: &Path, found: &mut Vec<Listed>) -> io::Result<()> {
         for (id, entry) in Self::entries(folder)? {
             match entry.metadata() {
-                Ok(metadata) => found.push((id, u32::try_from(metadata.len()).unwrap_or(u32::MAX))),
+                Ok(metadata) => found.push(listed(id, &metadata)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             }
@@ -207,13 +215,11 @@ impl Folder {
         Ok(())
     }
 
-    fn try_list(&self, kind: FileType) -> io::Result<Vec<(Id, u32)>> {
+    fn try_list(&self, kind: FileType) -> io::Result<Vec<Listed>> {
         let mut found = Vec::new();
         match kind {
             FileType::Config => match fs::metadata(self.path.join("config")) {
-                Ok(metadata) => {
-                    found.push((Id::default(), u32::try_from(metadata.len()).unwrap_or(u32::MAX)))
-                }
+                Ok(metadata) => found.push(listed(Id::default(), &metadata)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error) => return Err(error),
             },
@@ -227,6 +233,11 @@ impl Folder {
         }
         Ok(found)
     }
+}
+
+fn listed(id: Id, metadata: &fs::Metadata) -> Listed {
+    let written = metadata.modified().ok().and_then(|time| time.try_into().ok());
+    Listed { id, size: metadata.len(), written }
 }
 
 /// Somebody else may have made a folder at the same time.
@@ -263,7 +274,29 @@ impl Storage for Folder {
     }
 
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
+        let short = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
+        Ok(self.list_written(kind)?.into_iter().map(|it| (it.id, short(it.size))).collect())
+    }
+
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
         self.try_list(kind).map_err(|error| read_error(&self.path.join(kind.dirname()), &error))
+    }
+
+    fn now(&self) -> Result<Timestamp> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let path = self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, self.drawn));
+        let written = || {
+            let made = File::options().write(true).create_new(true).mode(0o600).open(&path);
+            // A disk that is full has no room for a new file; touching one needs none.
+            let file =
+                made.or_else(|_| File::options().write(true).open(self.path.join("config")))?;
+            rustix::fs::futimens(&file, &NOW)?;
+            file.metadata()?.modified()
+        };
+        let time = written();
+        _ = fs::remove_file(&path);
+        let time = time.map_err(|error| write_error(&path, &error))?;
+        Timestamp::try_from(time).map_err(|error| Error::internal(error.to_string()))
     }
 
     fn names(&self, kind: FileType) -> Result<Vec<Id>> {
@@ -319,15 +352,6 @@ impl Storage for Folder {
         let path = self.file(kind, id);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
-        }
-    }
-
-    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
-        let path = self.file(kind, id);
-        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
-            Ok(written) => Ok(written.elapsed().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
         }
