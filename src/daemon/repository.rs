@@ -2,7 +2,7 @@
 //! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
 //! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`], [`snapshot_files`],
-//! [`folder_entries`]).
+//! [`folder_entries`]), and restic's own locks ([`restic_lock`], [`lock_content`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
@@ -12,10 +12,12 @@ mod cipher;
 mod folder_entries;
 mod index;
 mod key_file;
+mod lock_content;
 mod open;
 mod opened_blob;
 mod packing;
 mod reader;
+mod restic_lock;
 mod snapshot_files;
 mod spool;
 mod storage;
@@ -27,6 +29,7 @@ pub(super) use folder_entries::FolderEntries;
 pub(super) use index::{HexHash, Index, Location, pack_size};
 pub(super) use open::{Gathering, Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
+pub(super) use restic_lock::{Beside, ResticLock};
 pub(super) use snapshot_files::SnapshotFiles;
 pub(super) use spool::{SpoolPlace, remove_left};
 #[cfg(test)]

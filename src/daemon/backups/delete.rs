@@ -18,10 +18,9 @@ impl DestinationRepository {
         required: &[StoredUrl<'_>],
     ) -> Result<()> {
         self.refuse_roots()?;
-        let _gate = self.alone();
         let repository = self.existing()?.ok_or_else(|| url.missing())?;
+        let deleting = self.begin_deletion(&repository)?;
         let found = self.catalogue.find(&repository, url)?;
-        let _lock = self.lock_file(true)?;
         for required in required {
             if !self.catalogue.is_there(&repository, required)? {
                 return Err(required_is_missing(&required.whole()));
@@ -32,7 +31,7 @@ impl DestinationRepository {
             .remove(FileType::Snapshot, &found.id, false)
             .map_err(|error| repository.failure("cannot remove the backup", &error))?;
         self.catalogue.forget(found.id);
-        self.give_back_if_due(&repository);
+        self.give_back_if_due(&repository, &deleting);
         Ok(())
     }
 }

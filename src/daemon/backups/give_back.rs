@@ -1,15 +1,15 @@
 //! Giving back the space of deleted backups, and of what runs that failed have left.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use rustic_core::Id;
 
-use super::destination::DestinationRepository;
+use super::destination::{Deleting, DestinationRepository};
 use crate::{
     convoy::GivenBack,
     daemon::{
         collect::{Collected, Sharing, collect},
-        repository::{OpenRepository, guarded},
+        repository::{Beside, OpenRepository, guarded},
     },
     error::Result,
 };
@@ -29,19 +29,23 @@ impl DestinationRepository {
     /// if the repository can't be read or written.
     pub(in crate::daemon) fn give_back(&self) -> Result<GivenBack> {
         self.refuse_roots()?;
-        let _gate = self.alone();
         let Some(repository) = self.existing()? else { return Ok(GivenBack::default()) };
-        let lock = self.lock_file(true)?;
-        self.collect(&repository, lock.is_some()).map(|done| told(&repository, &done))
+        let deleting = self.begin_deletion(&repository)?;
+        let done = self.collect(&repository, &deleting, self.lock_wait())?;
+        Ok(told(&repository, &done))
     }
 
     /// Gives back space after a deletion, if nothing has done so for days. A failure is a warning.
-    pub(super) fn give_back_if_due(&self, repository: &OpenRepository) {
+    pub(super) fn give_back_if_due(
+        &self,
+        repository: &Arc<OpenRepository>,
+        deleting: &Deleting<'_>,
+    ) {
         let is_due = || -> Result<bool> {
             Ok(repository.backend().marked(DONE)?.is_none_or(|age| age >= INTERVAL))
         };
         let done = is_due().and_then(|is_due| match is_due {
-            true => self.collect(repository, false).map(drop),
+            true => self.collect(repository, deleting, Duration::ZERO).map(drop),
             false => Ok(()),
         });
         if let Err(error) = done {
@@ -49,8 +53,15 @@ impl DestinationRepository {
         }
     }
 
-    fn collect(&self, repository: &OpenRepository, is_locked: bool) -> Result<Collected> {
-        let sharing = Sharing { is_shared: true, is_locked };
+    /// Gives back space. restic is waited for at most this long.
+    fn collect(
+        &self,
+        repository: &Arc<OpenRepository>,
+        deleting: &Deleting<'_>,
+        wait: Duration,
+    ) -> Result<Collected> {
+        let _restic = self.restic_lock(repository, Beside::Nothing, wait)?;
+        let sharing = Sharing { is_shared: true, is_locked: deleting.is_alone() };
         let done = guarded("giving back space", || collect(repository, sharing))?;
         // Without room for it, space is given back again at the next deletion.
         if let Err(error) = repository.backend().mark(DONE) {

@@ -19,6 +19,7 @@ use super::{
     cipher::{Coder, Hash, hash},
     index::Index,
     key_file::{key_file, master_key},
+    lock_content::KnownLocks,
     spool::SpoolPlace,
 };
 use crate::{
@@ -59,6 +60,8 @@ pub(crate) struct OpenRepository {
     gathered_index: Mutex<Option<Arc<Index>>>,
     /// Pieces of files that are damaged.
     unread: Mutex<BTreeSet<DataId>>,
+    /// restic's locks, as they were read.
+    pub(super) locks: Arc<KnownLocks>,
 }
 
 /// Gathers what is written, until it is dropped.
@@ -146,7 +149,16 @@ impl OpenRepository {
     fn with(backend: Arc<Backend>, key: MasterKey, config: ConfigFile) -> Self {
         let (indexed, index, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
         let gathered_index = Mutex::default();
-        Self { backend, key, config, indexed, index, gathered_index, unread }
+        let locks = Arc::default();
+        Self { backend, key, config, indexed, index, gathered_index, unread, locks }
+    }
+
+    /// The same repository, opened again over another backend: what one of them does, its failures
+    /// and what it gathers are nothing to the other.
+    pub(crate) fn again(&self, backend: Backend) -> Self {
+        let again = Self::with(Arc::new(backend), self.key.clone(), self.config.clone());
+        let index = Mutex::new(Arc::clone(&lock(&self.index)));
+        Self { index, locks: Arc::clone(&self.locks), ..again }
     }
 
     /// The key that opens the repository without the password.

@@ -158,6 +158,22 @@ impl Storage for Memory {
         0
     }
 
+    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+        Ok(Vec::new())
+    }
+
+    fn read_lock(&self, _: &Id) -> Result<Option<Bytes>> {
+        Ok(None)
+    }
+
+    fn write_lock(&self, _: &Id, _: Bytes) -> Result<()> {
+        Ok(())
+    }
+
+    fn remove_lock(&self, _: &Id) -> Result<()> {
+        Ok(())
+    }
+
     fn marked(&self, _: &str) -> Result<Option<Duration>> {
         Ok(None)
     }
