@@ -9,7 +9,9 @@ use std::{
 
 use rustic_core::{TreeId, repofile::Chunker};
 
-use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written::WrittenHere};
+use super::{
+    catalogue::Catalogue, damage::Damage, lock_file::lock_file, looks::Looks, written::WrittenHere,
+};
 use crate::{
     convoy::{Name, refusal::refused},
     daemon::{
@@ -51,6 +53,7 @@ pub(in crate::daemon) struct DestinationRepository {
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    pub(super) looks: Looks,
     pub(super) written_here: WrittenHere,
     /// The backup that was made and proven last, until it is inspected.
     proven: Mutex<Vec<Proven>>,
@@ -71,6 +74,7 @@ const PROOF_COUNTS: Duration = Duration::from_mins(5);
 pub(super) struct Remembered {
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    pub(super) looks: Looks,
     pub(super) written_here: WrittenHere,
 }
 
@@ -94,11 +98,12 @@ impl DestinationRepository {
         (lock_timeout, spool): (Duration, SpoolPlace),
         remembered: Remembered,
     ) -> Self {
-        let Remembered { catalogue, damage, written_here } = remembered;
+        let Remembered { catalogue, damage, looks, written_here } = remembered;
         Self {
             location,
             root,
             damage,
+            looks,
             access,
             lock_timeout,
             spool,
@@ -200,6 +205,7 @@ impl DestinationRepository {
         let repository = self.existing_or_new()?;
         let lock = self.lock_file(false)?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
+        self.look_before(&repository);
         Ok(Writing { repository, _gate: gate, _one: one, _lock: lock })
     }
 

@@ -22,7 +22,7 @@ use self::{
     content::read,
     windows::{WINDOW, Windows},
 };
-use super::{super::index::HexHash, Storage, file_name, not_what_was_written};
+use super::{super::hex_hash::HexHash, Storage, file_name, not_what_was_written};
 use crate::{
     daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
@@ -127,7 +127,7 @@ impl Storage for Bucket {
                     self.objects.location()
                 );
                 return Err(Error::new(ErrorKind::Repository, message)
-                    .with_hint("the repository is damaged; \"restic check\" tells how far"));
+                    .with_hint("the repository has lost something: back up again, which stores what the volumes still have"));
             }
             if content.is_empty() && to - from == length as usize {
                 return Ok(window.slice(from..to));
