@@ -350,7 +350,7 @@ impl View<'_> {
         ]
     }
 
-    /// A table of backups. Where one is broken or in doubt, a last column says why.
+    /// A table of backups. Where one is broken, partial or in doubt, a last column says why.
     fn backups(&self, backups: &[Backup]) -> String {
         let mut rows: Vec<_> = backups.iter().map(|backup| self.backup(backup)).collect();
         if backups.iter().all(|backup| backup.broken().or(backup.doubt()).is_none()) {
@@ -358,7 +358,8 @@ impl View<'_> {
         }
         for (row, backup) in rows.iter_mut().zip(backups) {
             let why = backup.broken().map(|why| format!("broken: {why}"));
-            let why = why.or_else(|| backup.doubt().map(|why| format!("in doubt: {why}")));
+            let word = if backup.moment().lacks().is_some() { "partial" } else { "in doubt" };
+            let why = why.or_else(|| backup.doubt().map(|why| format!("{word}: {why}")));
             row.push(Cell::from(why.unwrap_or_default()).styled(Style::Red));
         }
         self.table(&[&BACKUP[..], &[Column::words("WHAT IS WRONG")]].concat(), rows)

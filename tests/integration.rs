@@ -28,6 +28,7 @@ mod logging;
 mod main_job;
 mod notify;
 mod owners;
+mod partial;
 mod places;
 mod plugin;
 mod progress;

@@ -60,6 +60,7 @@ struct State {
     inspects_descriptions_only: bool,
     /// So many files change while a backup is made.
     changing_files: u64,
+    unreadable_files: u64,
     /// Whether volumes can be backed up without a snapshot, as with the built-in daemon.
     backs_up_volumes: bool,
     /// Whether the daemon keeps backups and deletions apart itself, as the built-in daemon.
@@ -216,6 +217,11 @@ impl MemoryDaemon {
     /// From now on, so many files change while a backup is made.
     pub(crate) fn change_while_read(&self, files: u64) {
         self.lock().changing_files = files;
+    }
+
+    /// From now on, so many files can't be read.
+    pub(crate) fn can_not_read(&self, files: u64) {
+        self.lock().unreadable_files = files;
     }
 
     /// Backs up volumes without a snapshot that stays, and gives volumes ids, as the built-in daemon.
@@ -417,7 +423,11 @@ impl State {
         let id = volume.id().map(|id| (VOLUME_ID, id.to_owned()));
         let origin = id.as_ref().map(|_| (ORIGIN, Origin::Here.as_str().to_owned()));
         let fields = fields.into_iter().chain(id).chain(origin);
-        let moment = MomentRecord { changed_files: self.changing_files, ..MomentRecord::default() };
+        let moment = MomentRecord {
+            changed_files: self.changing_files,
+            lacking_files: self.unreadable_files,
+            ..MomentRecord::default()
+        };
         let fields = fields.chain(moment.fields());
         let fields = fields.chain(snapshot.extent().fields(BACKUP_SIZE));
         let backup = Backup::new(fields.map(|(key, value)| (key.to_owned(), value)).collect());

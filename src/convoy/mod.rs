@@ -48,7 +48,7 @@ pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{
     AsItIs, Changes, DriverInfo, Info, Mount, NewVolume, Quiesced, Snapshot, Volume,
 };
-pub(crate) use moment_record::{DumpRecord, MomentRecord};
+pub(crate) use moment_record::{DumpRecord, LackingFile, MomentRecord};
 pub(crate) use names::{Name, snapshot_time};
 pub(crate) use plugin::Plugin;
 pub(crate) use source_mounts::source_mounts;

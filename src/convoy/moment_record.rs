@@ -1,7 +1,7 @@
-//! Of what moment the files of a backup are, and which of them changed or went missing while they were
-//! read.
+//! Of what moment the files of a backup are, which of them changed or went missing while they were
+//! read, and which could not be read.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,6 +14,11 @@ pub(crate) const CHANGED_FILES: &str = "ChangedFiles";
 /// The field with the paths of some of them, as a JSON list.
 pub(crate) const CHANGED_PATHS: &str = "ChangedPaths";
 
+/// The field with the number of files and folders that a backup lacks because they could not be read.
+pub(crate) const LACKING_FILES: &str = "LackingFiles";
+/// The field with some of them, as a JSON list of [`LackingFile`].
+pub(crate) const LACKING: &str = "Lacking";
+
 /// The field that says for how long the programs that write to the volume were held still, in
 /// milliseconds.
 pub(crate) const HELD_MILLISECONDS: &str = "HeldMilliseconds";
@@ -23,6 +28,22 @@ pub(crate) const HELD_CONTAINERS: &str = "HeldContainers";
 
 /// The field with the dumps of databases that a backup has, as a JSON list of [`DumpRecord`].
 pub(crate) const DUMPS: &str = "Dumps";
+
+/// A file or a folder that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(crate) struct LackingFile {
+    /// In the volume.
+    pub(crate) path: String,
+    /// Why it could not be read, in words for people.
+    pub(crate) why: String,
+}
+
+impl fmt::Display for LackingFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\": {}", self.path, self.why)
+    }
+}
 
 /// A dump of a database that a backup has as a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,6 +68,10 @@ pub(crate) struct MomentRecord {
     pub(crate) changed_files: u64,
     /// The paths of the first of them, in the volume.
     pub(crate) changed_paths: Vec<String>,
+    /// The number of files and folders that could not be read, so that the backup is partial.
+    pub(crate) lacking_files: u64,
+    /// The first of them.
+    pub(crate) lacking: Vec<LackingFile>,
     /// How long the programs that write to the volume were held still, in milliseconds; `None` if
     /// they were not.
     pub(crate) stood: Option<u64>,
@@ -67,6 +92,14 @@ impl MomentRecord {
                 .unwrap_or_default(),
             changed_paths: paths
                 .and_then(|paths| serde_json::from_str(paths).ok())
+                .unwrap_or_default(),
+            lacking_files: fields
+                .get(LACKING_FILES)
+                .and_then(|count| count.parse().ok())
+                .unwrap_or_default(),
+            lacking: fields
+                .get(LACKING)
+                .and_then(|lacking| serde_json::from_str(lacking).ok())
                 .unwrap_or_default(),
             stood: fields.get(HELD_MILLISECONDS).and_then(|stood| stood.parse().ok()),
             containers: fields
@@ -95,6 +128,10 @@ impl MomentRecord {
             fields.push((CHANGED_FILES, self.changed_files.to_string()));
             fields.push((CHANGED_PATHS, json!(self.changed_paths).to_string()));
         }
+        if self.lacking_files > 0 {
+            fields.push((LACKING_FILES, self.lacking_files.to_string()));
+            fields.push((LACKING, json!(self.lacking).to_string()));
+        }
         fields
     }
 
@@ -102,6 +139,23 @@ impl MomentRecord {
     /// them is of one database, and there may be others.
     pub(crate) fn torn_files(&self) -> u64 {
         self.changed_files
+    }
+
+    /// What is said of files that could not be read, as what the backup is; `None` if there were none. Such
+    /// a backup is partial, and counts for nothing while there is a whole one.
+    pub(crate) fn lacks(&self) -> Option<String> {
+        let files = match self.lacking_files {
+            0 => return None,
+            1 => "1 file or folder that could not be read".to_owned(),
+            more => format!("{more} files or folders that could not be read"),
+        };
+        let named: Vec<_> = self.lacking.iter().map(ToString::to_string).collect();
+        let more = if self.lacking_files > named.len() as u64 { ", .." } else { "" };
+        let named = match named.as_slice() {
+            [] => String::new(),
+            named => format!(" ({}{more})", named.join(", ")),
+        };
+        Some(format!("it lacks {files}{named}"))
     }
 
     /// What is said of files that changed or went missing while they were read; `None` if there were
@@ -153,12 +207,19 @@ mod tests {
             bytes: 7,
         };
         let dumped = MomentRecord { dumps: vec![dump], ..torn.clone() };
-        for moment in [&still, &torn, &stood, &dumped, &MomentRecord::default()] {
+        let unread = LackingFile { path: "a".into(), why: "Permission denied".into() };
+        let partial =
+            MomentRecord { lacking_files: 12, lacking: vec![unread], ..MomentRecord::default() };
+        for moment in [&still, &torn, &stood, &dumped, &partial, &MomentRecord::default()] {
             let fields = moment.fields().into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();
             assert_eq!(MomentRecord::of(&fields), *moment);
         }
-        assert_eq!(still.warning(), None);
+        assert_eq!((still.warning(), still.lacks()), (None, None));
+        assert_eq!(
+            partial.lacks().unwrap(),
+            "it lacks 12 files or folders that could not be read (\"a\": Permission denied, ..)"
+        );
         assert_eq!(
             torn.warning().unwrap(),
             "3 files changed or went missing while they were read (\"db/main.sqlite\", \"a \"b\"\", ..); a database among them may not open"

@@ -17,7 +17,8 @@
 //!   that are not finished are kept as the text of their trees.
 //! - A file that is as it was in the parent is not read. A file that changed while it was read is
 //!   read again, a few times; what changed each time is told ([`Changed`]).
-//! - Every file that can't be read is recorded, and the run fails when all were tried. Files that
+//! - A file or folder that can't be read is left out and told: what is saved is partial. Where the
+//!   volume as a whole can't be read, or nothing of it, the run fails when all was tried. Files that
 //!   vanish between listing and reading are normal for a volume in use; they are counted. What a
 //!   moment had and is gone is told.
 //! - Mounts inside the folder are crossed, as `tar` does. Sockets are kept as empty names, as restic
@@ -64,6 +65,7 @@ mod worker;
 #[cfg(test)]
 use std::thread;
 use std::{
+    path::Path,
     sync::{Mutex, OnceLock},
     time::{Duration, Instant},
 };
@@ -76,6 +78,7 @@ use self::{
     chunks::Chunks,
     content::ContentReader,
     counts::Counts,
+    listing::Listing,
     pack_writer::PackWriter,
     parent::{ParentEntry, ParentFolder},
     queue::{Queue, workers},
@@ -191,7 +194,7 @@ impl Saved {
 /// or need not be, are progress of `piece`. Soon after `cancelled` returns true, the run ends.
 ///
 /// # Errors
-/// [`crate::error::ErrorKind::Io`] if a file can't be read: the error names up to ten.
+/// [`crate::error::ErrorKind::Io`] if the volume can't be read, or nothing of it: the error names up to ten files.
 /// [`crate::error::ErrorKind::Cancelled`], or why the repository can't be read or written.
 pub(in crate::daemon) fn save(
     repository: &OpenRepository,
@@ -277,9 +280,16 @@ fn save_as(
     let ended = work(&run, &writer, (source.files.folder, known), workers, &coder);
     repository.forget_index();
     ended?;
+    if run.failures.lacking().count > 0 {
+        // What was left out may be all that came after a disk or a share went away.
+        let is_there = run.folders.root(source.files.folder);
+        if let Err(error) = is_there.and_then(|volume| Listing::read(&volume.handle)) {
+            run.failures.fail_all(Path::new("."), &error);
+        }
+    }
     if let Some(look) = run.second_look.as_ref().filter(|_| reading.may_count) {
         let volume = (&run.folders, source.files.folder);
-        look.look(volume, &run.counts, || run.content.is_wanted())?;
+        look.look(volume, (&run.counts, &run.failures), || run.content.is_wanted())?;
     }
     saved(&run, &writer, started).map(|saved| Saved { is_held, ..saved })
 }
@@ -334,8 +344,12 @@ fn known_trees(
 
 /// What the run has saved, if everything could be read.
 fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved> {
-    if let Some(error) = run.failures.error(run.volume) {
+    if let Some(error) = run.failures.error_of_all(run.volume) {
         return Err(error);
+    }
+    let lacking = run.failures.lacking();
+    if lacking.count > 0 && run.counts.files.all() == 0 {
+        return run.failures.error(run.volume).map_or(Err(Error::internal("nothing failed")), Err);
     }
     let tree = lock(&run.tree).take();
     let tree = tree.ok_or_else(|| Error::internal("the volume was not read to its end"))?;
@@ -363,7 +377,7 @@ fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved
         bytes_read: counts.bytes_read.get(),
         bytes_added: summary.data_added_packed,
         vanished: run.failures.vanished(),
-        changed: counts.take_changed(),
+        changed: Changed { lacking, ..counts.take_changed() },
         is_held: false,
         read_for: run.read_for.get().copied().unwrap_or_default(),
         needs: Needs::of(run.index, run.blobs, writer),

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{driver::Vfs, mounted::Mounted, root::STOPS_0_1_0};
 use crate::{
-    convoy::{DOCKER_DRIVER, DumpRecord, Extent, MomentRecord, SourceMount},
+    convoy::{DOCKER_DRIVER, DumpRecord, Extent, LackingFile, MomentRecord, SourceMount},
     error::{Error, Result},
     files::{sync_folder, write_error, write_whole},
 };
@@ -171,6 +171,12 @@ pub(crate) struct SnapshotState {
     /// The paths of some of the files that changed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) changed_paths: Vec<String>,
+    /// The number of files and folders that could not be read.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) lacking_files: u64,
+    /// Some of them, and why.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) lacking: Vec<LackingFile>,
 }
 
 fn is_none(count: &u64) -> bool {
@@ -184,6 +190,8 @@ impl SnapshotState {
             kind: self.moment.clone(),
             changed_files: self.changed_files,
             changed_paths: self.changed_paths.clone(),
+            lacking_files: self.lacking_files,
+            lacking: self.lacking.clone(),
             stood: self.stood,
             containers: self.containers.clone(),
             dumps: self.dumps.clone(),

@@ -133,7 +133,12 @@ pub(super) fn backed_up(
             .is_ok_and(|url| Some(url.destination().key()) == destination.map(Destination::key))
     };
     let is_in_doubt = |url: &str| {
-        let is_it = |observation: &Observation| matches!(observation, Observation::BackupInDoubt { url: there, .. } if there == url);
+        let is_it = |observation: &Observation| {
+            matches!(
+                observation,
+                Observation::BackupInDoubt { url: there, .. } | Observation::BackupPartial { url: there, .. } if there == url
+            )
+        };
         observed.iter().any(is_it)
     };
     let made = observed.iter().filter_map(|observation| match observation {

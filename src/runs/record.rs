@@ -269,6 +269,15 @@ pub(crate) enum BadReason {
     BrokenInside,
     /// Its source may have been missing when it was made.
     Doubtful,
+    /// It lacks files that could not be read.
+    Partial,
+}
+
+impl BadReason {
+    /// Whether it can't be restored. Others can be, and lack data.
+    pub(crate) fn is_broken(self) -> bool {
+        matches!(self, Self::Broken | Self::BrokenInside)
+    }
 }
 
 /// A backup that was found good.
@@ -330,12 +339,12 @@ pub(crate) struct VolumeRecord {
 impl VolumeRecord {
     /// The newest backup that can't be restored, if no good one has newer data.
     pub(crate) fn newest_broken(&self) -> Option<&BadBackup> {
-        self.newest_bad(|bad| bad.reason != BadReason::Doubtful)
+        self.newest_bad(|bad| bad.reason.is_broken())
     }
 
-    /// The newest backup in doubt, if no good one has newer data.
+    /// The newest backup that is partial or in doubt, if no good one has newer data.
     pub(crate) fn newest_in_doubt(&self) -> Option<&BadBackup> {
-        self.newest_bad(|bad| bad.reason == BadReason::Doubtful)
+        self.newest_bad(|bad| !bad.reason.is_broken())
     }
 
     fn newest_bad(&self, is: impl Fn(&BadBackup) -> bool) -> Option<&BadBackup> {

@@ -165,7 +165,7 @@ CREATE INDEX runs_routine ON runs (id) WHERE routine;
 /// What is known of each backup, good or bad. `made`: a run of this host made it. `verified`: its data
 /// was looked at, not only its description. `broken`: why it can't be restored, and since when that
 /// is known; `broken_by_reading`: only reading it whole showed that. `doubt`: why its source may
-/// have been missing. `files`: the number of its files; `changed_files`: how many of them changed
+/// have been missing. `partial`: which files it lacks because they could not be read. `files`: the number of its files; `changed_files`: how many of them changed
 /// while they were read. `restored`: a run of this host read it whole.
 /// `former`: it is not known to be of the volume that has the name now. `runs.deleted`: what a run
 /// deleted, however it ended; lists of runs don't read it. Of a volume, `created`: when its daemon
@@ -194,6 +194,7 @@ ALTER TABLE backups ADD COLUMN broken TEXT;
 ALTER TABLE backups ADD COLUMN broken_since INTEGER;
 ALTER TABLE backups ADD COLUMN broken_by_reading INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN doubt TEXT;
+ALTER TABLE backups ADD COLUMN partial TEXT;
 ALTER TABLE backups ADD COLUMN restored INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE backups ADD COLUMN former INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE runs ADD COLUMN deleted TEXT NOT NULL DEFAULT '[]';

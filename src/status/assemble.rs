@@ -170,6 +170,7 @@ fn notes(sources: &Sources<'_>, level: Level) -> Vec<String> {
         }),
     );
     notes.extend(volumes.iter().filter_map(older_broken));
+    notes.extend(volumes.iter().filter_map(partial));
     notes.extend(volumes.iter().filter_map(in_doubt));
     notes.extend(not_backed_up(&sources.looked.known.docker.not_backed_up));
     notes.extend(sources.copied_root.clone());
@@ -194,9 +195,20 @@ fn older_broken(volume: &VolumeStatus) -> Option<String> {
     })
 }
 
+/// What is said of partial backups, which stay beside newer ones that are good.
+fn partial(volume: &VolumeStatus) -> Option<String> {
+    let partial = volume.bad_backups.iter().filter(|bad| bad.partial).count();
+    let (backups, name) = (counted(partial, "backup", "backups"), &volume.name);
+    let (are, count) = if partial == 1 { ("is", "counts") } else { ("are", "count") };
+    // Else it is a problem of the volume.
+    (partial > 0 && volume.problems.is_empty()).then(|| {
+        format!("{backups} of \"{name}\" {are} partial and {count} for nothing: see \"convoy-backups backups --volume {name}\"")
+    })
+}
+
 /// What is said of backups in doubt, which stay beside newer ones that are good.
 fn in_doubt(volume: &VolumeStatus) -> Option<String> {
-    let doubtful = volume.bad_backups.iter().filter(|bad| !bad.broken).count();
+    let doubtful = volume.bad_backups.iter().filter(|bad| !bad.broken && !bad.partial).count();
     let (backups, name) = (counted(doubtful, "backup", "backups"), &volume.name);
     let (are, count) = if doubtful == 1 { ("is", "counts") } else { ("are", "count") };
     // Else it is a problem of the volume.

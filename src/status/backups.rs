@@ -34,7 +34,8 @@ pub(super) fn bad_backups(record: &VolumeRecord) -> Vec<BadBackup> {
         url: bad.backup.url.clone(),
         // The name of the backup says nothing to a reader who has its URL.
         why: bad.why.split_once(" is not good: ").map_or(&*bad.why, |(_, why)| why).to_owned(),
-        broken: bad.reason != BadReason::Doubtful,
+        broken: bad.reason.is_broken(),
+        partial: bad.reason == BadReason::Partial,
         newest: newest == Some(&bad.backup.url),
     });
     bad.collect()

@@ -20,7 +20,7 @@ pub(crate) struct GoodBackup {
     pub(crate) changed_files: Option<u64>,
 }
 
-/// A backup that can't be restored, or whose source is in doubt.
+/// A backup that can't be restored, is partial, or whose source is in doubt.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct BadBackup {
     pub(crate) url: String,
@@ -28,6 +28,8 @@ pub(crate) struct BadBackup {
     pub(crate) why: String,
     /// Whether it can't be restored.
     pub(crate) broken: bool,
+    /// Whether it lacks files that could not be read.
+    pub(crate) partial: bool,
     /// Whether it is the newest of those that can't be restored, and no good one has newer data.
     pub(crate) newest: bool,
 }

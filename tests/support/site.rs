@@ -24,6 +24,8 @@ pub struct Site {
     has_own_run: bool,
     /// What commands see at another place: a folder, and where it is mounted.
     mount: Option<Mounted>,
+    /// Whether commands can't read what only another user may.
+    is_limited: bool,
 }
 
 /// A folder that commands see at another place.
@@ -128,6 +130,11 @@ impl Site {
         }
     }
 
+    /// Where commands can't read what only another user may, also those of root.
+    pub fn limited(self) -> Self {
+        Self { is_limited: true, ..self }
+    }
+
     /// Without a daemon.
     pub fn bare() -> Self {
         let folder = tempfile::Builder::new().prefix("convoy-backups-test-").tempdir().unwrap();
@@ -136,10 +143,17 @@ impl Site {
         }
         let destination = format!("vfs://{}", folder.path().join("backups").display());
         let data = folder.path().join("data").display().to_string();
-        Self { folder, owner: None, environment: Vec::new(), has_own_run: false, mount: None }
-            .with("BKUP_BACKUP_URL", destination)
-            .with("BKUP_DATA_DIR", data)
-            .with("BKUP_API_LISTEN", "127.0.0.1:0")
+        Self {
+            folder,
+            owner: None,
+            environment: Vec::new(),
+            has_own_run: false,
+            mount: None,
+            is_limited: false,
+        }
+        .with("BKUP_BACKUP_URL", destination)
+        .with("BKUP_DATA_DIR", data)
+        .with("BKUP_API_LISTEN", "127.0.0.1:0")
     }
 
     /// With this variable in every command's environment.
@@ -178,6 +192,12 @@ impl Site {
                 in_own_mounts(mount, &[folder, at])
             }
             None if self.has_own_run => self.with_own_run(),
+            None if self.is_limited && rustix::process::geteuid().is_root() => {
+                let mut limited = program("setpriv");
+                limited.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]);
+                limited.arg(binary().get_program());
+                limited
+            }
             None => binary(),
         };
         command

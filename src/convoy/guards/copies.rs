@@ -33,12 +33,13 @@ pub(super) fn copy_of(known: KnownBackup) -> Copy {
     Copy {
         taken: Some(taken(&known)),
         extent: Extent { files: known.files, bytes: known.bytes, mounts: None },
-        known_doubt: None,
+        ..Copy::default()
     }
 }
 
 pub(super) fn snapshot_copy(snapshot: &Snapshot) -> Copy {
-    Copy { taken: snapshot.order().0, extent: snapshot.extent(), known_doubt: None }
+    let (taken, extent) = (snapshot.order().0, snapshot.extent());
+    Copy { taken, extent, lacks: snapshot.moment().lacks(), known_doubt: None }
 }
 
 /// The names of the volume's snapshots in doubt, and why: by the snapshots and sound `backups` before

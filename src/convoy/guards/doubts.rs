@@ -44,6 +44,8 @@ impl KnownSources {
 pub(super) struct Copy {
     pub(super) taken: Option<Timestamp>,
     pub(super) extent: Extent,
+    /// What it lacks, if it is partial.
+    pub(super) lacks: Option<String>,
     /// Why an earlier run found it in doubt.
     pub(super) known_doubt: Option<String>,
 }
@@ -57,6 +59,10 @@ pub(super) fn doubts(
     let mut last_good: Option<Extent> = None;
     let mut accepted_base = accepted.map(|accepted| accepted.extent.clone());
     let mut judge = |copy: Copy| {
+        // A person can't accept what is there and was not read.
+        if copy.lacks.is_some() {
+            return copy.lacks;
+        }
         let is_accepted = accepted
             .is_some_and(|accepted| copy.taken.is_some_and(|taken| taken <= accepted.until));
         if !is_accepted {
@@ -82,7 +88,7 @@ mod tests {
     const NO_DAY: [i8; 0] = [];
 
     fn copy(day: i8, files: u64) -> Copy {
-        Copy { taken: Some(at(day)), extent: extent(files), known_doubt: None }
+        Copy { taken: Some(at(day)), extent: extent(files), ..Copy::default() }
     }
 
     fn at(day: i8) -> Timestamp {
@@ -131,6 +137,14 @@ mod tests {
         // What was accepted is enough, less is not.
         let copies = [(4, 20), (6, 900), (7, 20), (8, 900), (9, 19), (10, 0)];
         assert_eq!(doubted(&copies, Some(&accepted(5, 20))), [9, 10]);
+    }
+
+    #[test]
+    fn a_partial_copy_stays_so_whatever_is_accepted_and_is_no_base_for_others() {
+        let partial = Copy { lacks: Some("it lacks 1".into()), ..copy(3, 1) };
+        let judged = doubts([copy(2, 100), partial, copy(4, 2)], Some(&accepted(3, 100)));
+        assert_eq!(judged[..2], [None, Some("it lacks 1".to_owned())]);
+        assert!(judged[2].is_some());
     }
 
     #[test]

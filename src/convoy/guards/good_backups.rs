@@ -206,7 +206,9 @@ impl Guards {
         }
         let url = backup.url()?;
         let known = known.get(&url);
-        if let Some(why) = backup.doubt().or(known.and_then(KnownBackup::is_bad)) {
+        let lacks = backup.moment().lacks();
+        let bad = lacks.as_deref().or(backup.doubt()).or(known.and_then(KnownBackup::is_bad));
+        if let Some(why) = bad {
             log::debug!("the backup \"{url}\" counts for nothing: {why}");
             return Ok(None);
         }

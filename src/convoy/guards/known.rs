@@ -23,7 +23,7 @@ pub(crate) struct KnownBackup {
     pub(crate) verified: bool,
     /// Why it can't be restored, if that is known.
     pub(crate) broken: Option<Broken>,
-    /// Why its source may have been missing when it was made.
+    /// Which files it lacks, or why its source may have been missing when it was made.
     pub(crate) doubt: Option<String>,
     /// The number of its files; `None` if the daemon does not tell.
     pub(crate) files: Option<u64>,

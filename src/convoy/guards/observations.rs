@@ -67,6 +67,8 @@ pub(crate) enum Observation {
     BackupBroken { volume: String, url: String, why: String, by_reading: bool },
     /// A backup's source may have been missing when it was made (guard 10).
     BackupInDoubt { volume: String, url: String, why: String },
+    /// A backup lacks files that could not be read.
+    BackupPartial { volume: String, url: String, why: String },
     /// The newest copy of a volume is in doubt (guard 10).
     SourceInDoubt {
         volume: String,
@@ -105,6 +107,7 @@ impl Observation {
             | Self::BackupGood { made: false, .. }
             | Self::BackupBroken { .. }
             | Self::BackupInDoubt { .. }
+            | Self::BackupPartial { .. }
             | Self::SourceInDoubt { .. }
             | Self::BackupRestored { .. } => None,
         }

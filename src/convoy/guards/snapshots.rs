@@ -56,6 +56,35 @@ impl Guards {
         self.daemon.snapshot(name).await
     }
 
+    /// Refuses to delete the newest good snapshot of a volume while newer ones are in doubt.
+    async fn not_the_last_with_data(&self, snapshot: &Snapshot) -> Result<()> {
+        if self.with_extent_known(snapshot.clone()).extent().is_unknown() {
+            return Ok(());
+        }
+        let volume = self.volume(&Name::volume(&snapshot.volume_name)?).await?;
+        let newest_first: Vec<&Snapshot> = volume.own_snapshots().collect();
+        let Some(newest_good) = newest_first.iter().position(|other| other.doubt().is_none())
+        else {
+            return Ok(());
+        };
+        let newest = newest_first.first().and_then(|newest| newest.doubt());
+        let Some(why) = newest.filter(|_| newest_first[newest_good].name == snapshot.name) else {
+            return Ok(());
+        };
+        let is_partial = newest_first.first().is_some_and(|it| it.moment().lacks().is_some());
+        let hint = match is_partial {
+            true => "take one that is whole first".to_owned(),
+            false => {
+                format!("where the loss was meant: convoy-backups status --accept {}", volume.name)
+            }
+        };
+        Err(Error::guard(format!(
+            "the snapshot \"{}\" is not deleted: newer ones are in doubt, and it is the last before them: {why}",
+            snapshot.name
+        ))
+        .with_hint(hint))
+    }
+
     /// Deletes a snapshot.
     ///
     /// # Errors

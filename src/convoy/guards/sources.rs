@@ -78,6 +78,7 @@ impl Guards {
                 Copy {
                     taken: backup.order().0,
                     extent: backup.extent(),
+                    lacks: backup.moment().lacks(),
                     known_doubt: known.doubt(backup.field("BackupURL")),
                 }
             });
@@ -119,6 +120,9 @@ impl Guards {
     /// Looks whether the source of a snapshot of this run is in doubt. The run fails for the volume
     /// then. The snapshot is there also where the look fails.
     pub(super) async fn doubt_snapshot(&self, volume: &Name, taken: &Snapshot) {
+        if let Some(why) = taken.moment().lacks() {
+            return self.is_partial(&volume.to_string(), "the snapshot", &why);
+        }
         if taken.extent().is_unknown() {
             return;
         }
@@ -171,6 +175,15 @@ impl Guards {
         (volume, snapshot): (&str, Option<&Snapshot>),
         destination: &Destination,
     ) -> Option<String> {
+        if let Some(why) = backup.moment().lacks() {
+            self.observe(Observation::BackupPartial {
+                volume: volume.to_owned(),
+                url: url.to_string(),
+                why: why.clone(),
+            });
+            self.is_partial(volume, "the backup", &why);
+            return Some(why);
+        }
         let listed = self.listed_with(backup, destination).await;
         let mut found = self.doubt_at(backup, url, &listed);
         if found.is_none() {
@@ -219,7 +232,9 @@ impl Guards {
         let volume = backup.volume_key();
         let mut found = None;
         for other in listed.iter().filter(|other| other.volume_key() == volume) {
-            let Some(why) = other.doubt() else { continue };
+            let Some(why) = other.doubt().filter(|_| other.moment().lacks().is_none()) else {
+                continue;
+            };
             if other.url().is_ok_and(|it| it.same_backup(url)) {
                 found = Some(why.to_owned());
             } else if known.doubt(other.field("BackupURL")).is_none() {
@@ -262,7 +277,7 @@ impl Guards {
         own.reverse();
         let snapshots = own.into_iter().filter(|snapshot| snapshot.doubt().is_none());
         let snapshots = snapshots.map(snapshot_copy);
-        let made = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
+        let made = Copy { taken: backup.order().0, extent: backup.extent(), ..Copy::default() };
         doubts(snapshots.chain([made]), accepted).pop()?
     }
 
@@ -311,7 +326,7 @@ impl Guards {
             newest.bytes = self.size_seen(&newest.url).await;
         }
         let before = known.into_iter().map(copy_of);
-        let this = Copy { taken: backup.order().0, extent: backup.extent(), known_doubt: None };
+        let this = Copy { taken: backup.order().0, extent: backup.extent(), ..Copy::default() };
         let sources = self.known_sources();
         let accepted = sources.accepted(backup.volume(), &backup.source());
         doubts(before.chain([this]), accepted).pop().flatten()
@@ -338,7 +353,19 @@ impl Guards {
         let error = Error::guard(format!("its data may not be all there: {why}")).with_hint(format!(
             "mount what is missing, and back up again; older backups stay. Where it was meant: convoy-backups status --accept {volume}"
         ));
-        let former = self.memory().doubted.insert((*volume).to_owned(), error.clone());
+        self.fails_for(volume, error);
+    }
+
+    /// What this run made of a volume lacks files that could not be read. The run fails for the volume.
+    fn is_partial(&self, volume: &str, what: &str, why: &str) {
+        let error = Error::guard(format!("{what} is partial: {why}")).with_hint(
+            "it is kept, and older ones stay; see why these files can't be read (docs/live.md)",
+        );
+        self.fails_for(volume, error);
+    }
+
+    fn fails_for(&self, volume: &str, error: Error) {
+        let former = self.memory().doubted.insert(volume.to_owned(), error.clone());
         // A backup is in doubt for the same reason as its snapshot.
         if former.is_none_or(|former| former.message != error.message) {
             log::error!("\"{volume}\": {}", in_one_line(&error));
@@ -354,7 +381,10 @@ impl Guards {
     pub(crate) fn doubt(&self, url: &BackupUrl) -> Option<String> {
         let memory = self.memory();
         memory.observations.all().iter().find_map(|observation| match observation {
-            Observation::BackupInDoubt { url: there, why, .. } if *there == url.to_string() => {
+            Observation::BackupInDoubt { url: there, why, .. }
+            | Observation::BackupPartial { url: there, why, .. }
+                if *there == url.to_string() =>
+            {
                 Some(why.clone())
             }
             _ => None,
@@ -374,30 +404,5 @@ impl Guards {
             _ => None,
         });
         told.unwrap_or_default()
-    }
-
-    /// Refuses to delete the newest good snapshot of a volume while newer ones are in doubt.
-    pub(super) async fn not_the_last_with_data(&self, snapshot: &Snapshot) -> Result<()> {
-        if self.with_extent_known(snapshot.clone()).extent().is_unknown() {
-            return Ok(());
-        }
-        let volume = self.volume(&Name::volume(&snapshot.volume_name)?).await?;
-        let newest_first: Vec<&Snapshot> = volume.own_snapshots().collect();
-        let Some(newest_good) = newest_first.iter().position(|other| other.doubt().is_none())
-        else {
-            return Ok(());
-        };
-        let newest = newest_first.first().and_then(|newest| newest.doubt());
-        let Some(why) = newest.filter(|_| newest_first[newest_good].name == snapshot.name) else {
-            return Ok(());
-        };
-        Err(Error::guard(format!(
-            "the snapshot \"{}\" is not deleted: newer ones are in doubt, and it is the last before them: {why}",
-            snapshot.name
-        ))
-        .with_hint(format!(
-            "where the loss was meant: convoy-backups status --accept {}",
-            volume.name
-        )))
     }
 }

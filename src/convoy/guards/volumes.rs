@@ -229,11 +229,14 @@ impl Guards {
     /// same: somebody may have mended the destination, or nothing else is left.
     fn warn_of_bad(&self, backup: &Backup, url: &BackupUrl) {
         let known = self.known_backups(backup.volume()).unwrap_or_default();
+        if let Some(why) = backup.moment().lacks() {
+            log::warn!("\"{url}\" is partial, so an older backup may have more: {why}");
+        }
         let Some(known) = known.get(url) else { return };
         if let Some(broken) = &known.broken {
             log::warn!("\"{url}\" could not be restored before: {}", broken.why);
         }
-        if let Some(why) = &known.doubt {
+        if let Some(why) = known.doubt.as_ref().filter(|_| backup.moment().lacks().is_none()) {
             log::warn!(
                 "\"{url}\" is in doubt, so look whether all data is there; an older backup may have more: {why}"
             );

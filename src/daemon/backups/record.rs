@@ -27,6 +27,10 @@ const MOUNTS: &str = "mounts";
 const CHANGED: &str = "changed";
 /// The tag with some of their paths, as a JSON list.
 const CHANGED_PATHS: &str = "changed-paths";
+/// The tag with the number of files and folders that could not be read.
+const LACKING_FILES: &str = "lacking";
+/// The tag with some of them and why, as a JSON list.
+const LACKING: &str = "lacking-paths";
 /// The tag with the milliseconds for which the programs that write to the volume were held still.
 const STOOD: &str = "held-ms";
 /// The tag with the milliseconds for which each container stood still, as a JSON map.
@@ -100,6 +104,10 @@ impl Record {
             all.push((CHANGED, self.moment.changed_files.to_string()));
             all.push((CHANGED_PATHS, serde_json::json!(self.moment.changed_paths).to_string()));
         }
+        if self.moment.lacking_files > 0 {
+            all.push((LACKING_FILES, self.moment.lacking_files.to_string()));
+            all.push((LACKING, serde_json::json!(self.moment.lacking).to_string()));
+        }
         tags(&all.iter().map(|(name, value)| (*name, value.as_str())).collect::<Vec<_>>())
     }
 
@@ -151,6 +159,14 @@ impl Record {
                 changed_paths: tags
                     .get(CHANGED_PATHS)
                     .and_then(|paths| serde_json::from_str(paths).ok())
+                    .unwrap_or_default(),
+                lacking_files: tags
+                    .get(LACKING_FILES)
+                    .and_then(|it| it.parse().ok())
+                    .unwrap_or_default(),
+                lacking: tags
+                    .get(LACKING)
+                    .and_then(|lacking| serde_json::from_str(lacking).ok())
                     .unwrap_or_default(),
                 stood: tags.get(STOOD).and_then(|stood| stood.parse().ok()),
                 containers: tags

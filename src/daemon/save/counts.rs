@@ -9,7 +9,11 @@ use std::{
     },
 };
 
-use crate::{convoy::MomentRecord, daemon::tree::read::MetadataNotes, sync::lock};
+use crate::{
+    convoy::MomentRecord,
+    daemon::tree::read::{Lacking, MetadataNotes},
+    sync::lock,
+};
 
 /// So many paths are kept of files that changed while they were read.
 const NAMED: usize = 10;
@@ -99,13 +103,14 @@ impl Counts {
     }
 }
 
-/// The files that changed or went missing while they were read, also the last time that this was tried.
-/// What was kept of them may be no state that they ever had, or nothing.
+/// The files that changed or went missing while they were read, also the last time that this was tried:
+/// what was kept of them may be no state that they ever had, or nothing. And those that can't be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::daemon) struct Changed {
     pub(in crate::daemon) count: u64,
     /// The paths of some of them in the volume, at most ten.
     pub(in crate::daemon) paths: Vec<PathBuf>,
+    pub(in crate::daemon) lacking: Lacking,
 }
 
 impl Changed {
@@ -115,6 +120,8 @@ impl Changed {
             kind: Some(kind.to_owned()),
             changed_files: self.count,
             changed_paths: self.paths.iter().map(|path| path.display().to_string()).collect(),
+            lacking_files: self.lacking.count,
+            lacking: self.lacking.first.clone(),
             stood: None,
             containers: BTreeMap::new(),
             dumps: Vec::new(),

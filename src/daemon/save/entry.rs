@@ -54,8 +54,8 @@ impl<'a> Entries<'a> {
         Self { run, unfinished, folder }
     }
 
-    /// Adds an entry to `text`, unless it is a folder: then its tree in the parent comes back. What
-    /// can't be read fails the run at its end. Left out is what is gone, which is counted or told, and
+    /// Adds an entry to `text`, unless it is a folder: then its tree in the parent comes back. Left
+    /// out are what can't be read, which makes what is saved partial; what is gone, which is counted or told, and
     /// what was replaced each time that it was read, which is told.
     ///
     /// # Errors

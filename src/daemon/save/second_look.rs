@@ -39,7 +39,10 @@ use super::{
 use crate::{
     daemon::{
         moment::{TICK, changed_at},
-        tree::folder_handles::{FolderHandles, FolderId, OpenedFolder, TreeFolder},
+        tree::{
+            folder_handles::{FolderHandles, FolderId, OpenedFolder, TreeFolder},
+            read::ReadFailures,
+        },
     },
     error::Result,
     sync::lock,
@@ -119,13 +122,13 @@ impl SecondLook {
     pub(super) fn look(
         &self,
         (folders, volume): (&FolderHandles, &Path),
-        counts: &Counts,
+        (counts, failures): (&Counts, &ReadFailures),
         is_wanted: impl Fn() -> Result<()>,
     ) -> Result<()> {
         let seen = std::mem::take(&mut *lock(&self.seen));
         let newest = seen.newest.filter(|newest| *newest >= self.begun);
         let Some(newest) = newest else { return Ok(()) };
-        let look = Look { counts, begun: self.begun, listed: &self.listed, seen, newest };
+        let look = Look { counts, failures, begun: self.begun, listed: &self.listed, seen, newest };
         let mut left = Vec::new();
         match folders.root(volume) {
             Ok(opened) => look.folder(&opened, &mut left),
@@ -172,6 +175,7 @@ type Unseen = (Arc<TreeFolder>, CString);
 
 struct Look<'a> {
     counts: &'a Counts,
+    failures: &'a ReadFailures,
     begun: Timestamp,
     listed: &'a ListedNames,
     seen: Seen,
@@ -248,6 +252,7 @@ impl Look<'_> {
             if !was_read
                 && (is_missed || self.is_late(&stat))
                 && !self.is_new((handle, folder.id()), name, &stat)
+                && !self.failures.has(&folder.path_of(name))
             {
                 self.counts.changed(folder.path_of(name));
             }
@@ -257,10 +262,11 @@ impl Look<'_> {
         }
     }
 
-    /// Tells what can't be looked at. What is gone is nothing that was saved wrongly.
+    /// Tells what can't be looked at. What is gone is nothing that was saved wrongly, and what could not
+    /// be read before is told as that.
     fn unseen(&self, path: PathBuf, error: &io::Error) {
         let gone = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP].map(|gone| gone.kind());
-        if !gone.contains(&error.kind()) {
+        if !gone.contains(&error.kind()) && !self.failures.has(&path) {
             self.counts.changed(path);
         }
     }

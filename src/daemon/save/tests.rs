@@ -34,6 +34,7 @@ use crate::{
         repository::{Backend, OpenRepository},
         root::Root,
         threads::tests::with_threads,
+        tree::read::Lacking,
     },
     error::{ErrorKind, Result},
     files::remove_all,
@@ -197,7 +198,7 @@ fn a_file_that_always_changes_is_told_and_has_an_end() {
         }
     });
     assert_eq!(calls.into_inner(), 3);
-    let changed = Changed { count: 1, paths: vec!["dir/log".into()] };
+    let changed = Changed { count: 1, paths: vec!["dir/log".into()], ..Changed::default() };
     assert_eq!(saved.changed, changed);
     assert_eq!(scene.content(saved.tree, "dir/log"), b"011");
     // What is remembered is the moment before the last reading, so it is read again.
@@ -806,6 +807,66 @@ fn what_can_not_be_read_is_told_and_nothing_is_saved() {
     assert!(save(&scene.path("f")).message.contains("\".\": Not a directory"));
     std::os::unix::fs::symlink("volume", scene.folder.path().join("link")).unwrap();
     assert!(save(&scene.folder.path().join("link")).message.contains("\".\": "));
+}
+
+#[test]
+fn a_file_or_folder_that_can_not_be_read_is_left_out_and_named() {
+    let scene = Scene::new();
+    scene.write("dir/f", b"f");
+    scene.write("dir/g", b"g");
+    scene.write("other/h", b"h");
+    let volume = scene.path("");
+    let save = |after_reading: &(dyn Fn(&CStr) -> Result<(), Errno> + Sync)| {
+        let source = scene.source(&volume, None);
+        save_watched(&scene.repository, source, (&NoProgress, &|| false), after_reading)
+    };
+    let broken = |name: &CStr| if name == c"f" { Err(Errno::IO) } else { Ok(()) };
+    let saved = save(&broken).unwrap();
+    assert_eq!((saved.files, saved.changed.count), (2, 0));
+    let Lacking { count, first } = &saved.changed.lacking;
+    assert_eq!((*count, first[0].path.as_str()), (1, "dir/f"));
+    assert!(first[0].why.contains("Input/output error"), "{first:?}");
+    assert_eq!(scene.content(saved.tree, "dir/g"), b"g");
+    // The next one has it.
+    assert_eq!(scene.save(settled(&saved)).changed, Changed::default());
+
+    // The volume's own folder, then the two in it, in any order.
+    let lists = AtomicUsize::new(0);
+    let second_folder = |name: &CStr| match name == LISTED {
+        true if lists.fetch_add(1, Ordering::Relaxed) > 0 => Err(Errno::ACCESS),
+        _ => Ok(()),
+    };
+    let error = save(&second_folder).unwrap_err();
+    assert!(error.message.contains("\"dir\": Permission denied"), "nothing is left: {error}");
+    scene.write("top", b"top");
+    lists.store(0, Ordering::Relaxed);
+    let saved = save(&second_folder).unwrap();
+    let first = &saved.changed.lacking.first;
+    let paths: Vec<_> = first.iter().map(|lacking| lacking.path.as_str()).collect();
+    assert_eq!((saved.files, paths), (1, vec!["dir", "other"]));
+}
+
+#[test]
+fn a_volume_whose_own_folder_is_gone_or_can_not_be_listed_in_the_end_fails() {
+    let scene = Scene::new();
+    scene.write("f", b"f");
+    scene.write("g", b"g");
+    let volume = scene.path("");
+    let save = |after_reading: &(dyn Fn(&CStr) -> Result<(), Errno> + Sync)| {
+        let source = scene.source(&volume, None);
+        save_watched(&scene.repository, source, (&NoProgress, &|| false), after_reading)
+    };
+    let root = |name: &CStr| if name == LISTED { Err(Errno::IO) } else { Ok(()) };
+    assert!(save(&root).unwrap_err().message.contains("\".\": Input/output error"));
+    let gone = |name: &CStr| {
+        if name != c"f" {
+            return Ok(());
+        }
+        fs::rename(&volume, scene.folder.path().join("moved")).unwrap();
+        Err(Errno::IO)
+    };
+    let error = save(&gone).unwrap_err();
+    assert!(error.message.contains("\".\": No such file"), "{error}");
 }
 
 #[test]

@@ -86,7 +86,7 @@ impl<'a> Worker<'a> {
         match listed {
             Ok(listed) => self.begin(None, listed),
             Err(error) => {
-                self.run.failures.fail(Path::new("."), &error);
+                self.run.failures.fail_all(Path::new("."), &error);
                 self.run.queue.close();
                 Ok(())
             }

@@ -131,6 +131,8 @@ impl Turn<'_> {
             dumps: Vec::new(),
             changed_files: saved.changed.count,
             changed_paths: saved.changed.moment("").changed_paths,
+            lacking_files: saved.changed.lacking.count,
+            lacking: saved.changed.lacking.first,
         };
         Ok((state, saved.is_held))
     }

@@ -12,6 +12,6 @@ mod tests;
 mod walk;
 
 pub(in crate::daemon) use compare::first_difference;
-pub(in crate::daemon) use failures::ReadFailures;
+pub(in crate::daemon) use failures::{Lacking, ReadFailures};
 pub(in crate::daemon) use metadata::{MetadataNotes, MetadataReader, kind_of};
 pub(in crate::daemon) use open::{open_at, open_file};

@@ -1,4 +1,4 @@
-//! What is known of backups: the good ones, and those that can't be restored or are in doubt.
+//! What is known of backups: the good ones, and those that can't be restored, are partial or in doubt.
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Row, params};
@@ -35,7 +35,7 @@ fn known(
     daemon: &str,
     volume: &str,
 ) -> rusqlite::Result<Vec<KnownBackup>> {
-    let sql = "SELECT url, snapshot_time, proven, made, verified, broken, broken_since, broken_by_reading, doubt, files, bytes,
+    let sql = "SELECT url, snapshot_time, proven, made, verified, broken, broken_since, broken_by_reading, coalesce(partial, doubt), files, bytes,
         restored, former FROM backups WHERE daemon = ?1 AND volume = ?2";
     let read = |row: &Row<'_>| {
         let broken = match row.get::<_, Option<String>>(5)? {
@@ -67,7 +67,7 @@ pub(super) fn good_backups(
 ) -> rusqlite::Result<Vec<GoodBackup>> {
     // A daemon may not know the snapshot's time. Then the time of the proof orders the backups.
     let sql = "SELECT url, snapshot_time, proven, run, bytes, changed_files FROM backups
-        WHERE daemon = ?1 AND volume = ?2 AND NOT former AND broken IS NULL AND doubt IS NULL
+        WHERE daemon = ?1 AND volume = ?2 AND NOT former AND broken IS NULL AND partial IS NULL AND doubt IS NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
     connection.prepare_cached(sql)?.query_map([daemon, volume], as_good)?.collect()
 }
@@ -83,21 +83,23 @@ fn as_good(row: &Row<'_>) -> rusqlite::Result<GoodBackup> {
     })
 }
 
-/// The backups of a volume that are broken or in doubt, the newest data first.
+/// The backups of a volume that are broken, partial or in doubt, the newest data first.
 pub(super) fn bad_backups(
     connection: &Connection,
     daemon: &str,
     volume: &str,
 ) -> rusqlite::Result<Vec<BadBackup>> {
-    let sql = "SELECT url, snapshot_time, proven, run, bytes, changed_files, broken, broken_by_reading, doubt FROM backups
-        WHERE daemon = ?1 AND volume = ?2 AND NOT former AND coalesce(broken, doubt) IS NOT NULL
+    let sql = "SELECT url, snapshot_time, proven, run, bytes, changed_files, broken, broken_by_reading, partial, doubt FROM backups
+        WHERE daemon = ?1 AND volume = ?2 AND NOT former AND coalesce(broken, partial, doubt) IS NOT NULL
         ORDER BY coalesce(snapshot_time, proven) DESC, proven DESC";
     let read = |row: &Row<'_>| {
         let (broken, inside): (Option<String>, bool) = (row.get(6)?, row.get(7)?);
-        let (reason, why) = match broken {
-            Some(why) if inside => (BadReason::BrokenInside, why),
-            Some(why) => (BadReason::Broken, why),
-            None => (BadReason::Doubtful, row.get(8)?),
+        let partial: Option<String> = row.get(8)?;
+        let (reason, why) = match (broken, partial) {
+            (Some(why), _) if inside => (BadReason::BrokenInside, why),
+            (Some(why), _) => (BadReason::Broken, why),
+            (None, Some(why)) => (BadReason::Partial, why),
+            (None, None) => (BadReason::Doubtful, row.get(9)?),
         };
         Ok(BadBackup { backup: as_good(row)?, reason, why })
     };
@@ -184,6 +186,11 @@ impl Learning<'_> {
                 broken = NULL, broken_since = NULL, broken_by_reading = 0, verified = 1, restored = 1";
         self.execute(sql, params![self.daemon, volume, url, self.now, self.run])?;
         self.forget_oldest(volume)
+    }
+
+    /// A backup lacks files that could not be read. It stays so.
+    pub(super) fn backup_is_partial(&self, url: &str, why: &str) -> rusqlite::Result<()> {
+        self.execute("UPDATE backups SET partial = ?2 WHERE url = ?1", [url, why]).map(drop)
     }
 
     pub(super) fn deleted_backup(&self, url: &str) -> rusqlite::Result<()> {

@@ -238,6 +238,7 @@ fn before_backups(store: &Store) {
         "broken_since",
         "broken_by_reading",
         "doubt",
+        "partial",
         "restored",
         "former",
     ];
@@ -715,6 +716,31 @@ fn a_backup_that_only_reading_shows_to_be_broken_is_good_again_once_it_was_resto
     let (known, good_ones) = seen("2026-11-26T12:00:00Z", &[restored]);
     assert_eq!((good_ones, known.broken), (1, None));
     assert!(known.made_here, "who made it is not forgotten");
+}
+
+#[test]
+fn a_partial_backup_is_no_good_one_whatever_is_accepted() {
+    let (_folder, store) = store();
+    let (volume, url) = (String::from("vol1"), String::from("vfs:///b?1"));
+    let seen = Observation::VolumeSeen {
+        volume: volume.clone(),
+        seen: at(NOON),
+        created: None,
+        snapshot: None,
+    };
+    let (of, at_url) = (volume.clone(), url.clone());
+    let in_doubt = Observation::BackupInDoubt { volume: of, url: at_url, why: "empty".into() };
+    let partial = Observation::BackupPartial { volume, url: url.clone(), why: "it lacks 1".into() };
+    let observed = [seen, good(&url, NOON, true), in_doubt, partial];
+    store.put_end(&record("run-1", RunStatus::Done), NOON, &observed);
+    store.accept_loss("vol1", at("2030-01-01T00:00:00Z")).unwrap();
+    let known = store.volumes().unwrap().remove(0);
+    assert!(known.good_backups.is_empty());
+    assert_eq!(
+        (known.bad_backups[0].reason, &*known.bad_backups[0].why),
+        (crate::runs::record::BadReason::Partial, "it lacks 1")
+    );
+    assert_eq!(store.of_volume("daemon", "vol1").unwrap()[0].is_bad(), Some("it lacks 1"));
 }
 
 #[test]

@@ -174,6 +174,7 @@ impl Learning<'_> {
                 })
             }
             Observation::BackupInDoubt { url, why, .. } => self.backup_in_doubt(url, why),
+            Observation::BackupPartial { url, why, .. } => self.backup_is_partial(url, why),
             Observation::SourceInDoubt { volume, source, taken, extent, why } => {
                 self.source_in_doubt((volume, source), *taken, extent, why)
             }

@@ -137,7 +137,7 @@ function table(items, when, action, size) {
   const limit = 30;
   const row = (item) => {
     const { decision } = item;
-    return h("tr", h("td", timeElement(item.time, "unknown")), h("td.optional", h("code.faint", item.name), item.backup?.Broken && h("span.remark", `broken: ${item.backup.Broken}`), Number(item.backup?.ChangedFiles) > 0 && h("span.remark", `${count(Number(item.backup.ChangedFiles), "file")} changed while it was made`)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
+    return h("tr", h("td", timeElement(item.time, "unknown")), h("td.optional", h("code.faint", item.name), item.backup?.Broken && h("span.remark", `broken: ${item.backup.Broken}`), Number(item.backup?.LackingFiles) > 0 && h("span.remark", `partial: ${count(Number(item.backup.LackingFiles), "file")} could not be read`), Number(item.backup?.ChangedFiles) > 0 && h("span.remark", `${count(Number(item.backup.ChangedFiles), "file")} changed while it was made`)), size && h("td", size(item)), decided && h("td", decision ? [h(`span.badge.${decision.keep ? "good" : "stopped"}`, icon(decision.keep ? "good" : "stopped"), decision.keep ? "kept" : "goes"), " ", h("span.faint", decision.reasons.join(", "))] : h("span.faint", "not touched")), action && h("td.end", action(item)));
   };
   const body = h("tbody", items.slice(0, limit).map(row));
   const more = items.length > limit && h("button", { type: "button", onclick: () => (append(body, items.slice(limit).map(row)), more.remove()) }, `Show all ${items.length}`);

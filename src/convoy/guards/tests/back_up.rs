@@ -125,6 +125,34 @@ async fn while_files_change_during_backups_the_newest_without_a_change_stays() {
 }
 
 #[tokio::test]
+async fn a_partial_backup_never_counts_as_the_newest_good_one() {
+    let bench = direct(&["vol1"]);
+    let back_up = async |run: &Guards| run.back_up(&name("vol1"), &vfs()).await.unwrap();
+    let (older, whole) = (back_up(&bench.guards).await, back_up(&bench.guards).await);
+    bench.daemon.can_not_read(2);
+    let run = bench.another_run();
+    let partial = back_up(&run).await;
+    let why = run.doubt(&partial).unwrap();
+    assert_eq!(why, "it lacks 2 files or folders that could not be read");
+    let failed = &run.volumes_in_doubt()["vol1"];
+    assert!(failed.message.contains("the backup is partial"), "{failed:?}");
+    assert!(!failed.hint.as_ref().unwrap().contains("--accept"), "{failed:?}");
+    run.delete_backup(&older, Even::default()).await.unwrap_err();
+
+    let run = bench.another_run();
+    let listed = run.backups(&vfs(), Some(&name("vol1"))).await.unwrap();
+    assert_eq!(listed[0].doubt(), Some(why.as_str()));
+    run.delete_backup(&older, Even::default()).await.unwrap();
+    let refused = run.delete_backup(&whole, Even::default()).await.unwrap_err();
+    assert!(refused.message.contains("newest good backup"), "{refused}");
+    bench.daemon.can_not_read(0);
+    let run = bench.another_run();
+    back_up(&run).await;
+    run.delete_backup(&whole, Even::default()).await.unwrap();
+    run.delete_backup(&partial, Even::default()).await.unwrap();
+}
+
+#[tokio::test]
 async fn guard_1_of_volumes_that_are_backed_up_together_each_is_proven_alone() {
     let bench = direct(&["db", "files", "mail"]);
     let names = ["db", "gone", "files"].map(name);

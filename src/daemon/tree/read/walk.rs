@@ -108,12 +108,12 @@ impl Iterator for Walk {
     fn next(&mut self) -> Option<Self::Item> {
         // A missing volume is not an empty one: the volume's folder never counts as vanished.
         if let Some(error) = self.root_failed.take() {
-            self.failures.fail(Path::new("."), &error);
+            self.failures.fail_all(Path::new("."), &error);
         }
         if let Some((handle, shown)) = self.first.take() {
             match self.root(handle, shown) {
                 Ok(entry) => return Some(entry),
-                Err(error) => self.failures.fail(Path::new("."), &error),
+                Err(error) => self.failures.fail_all(Path::new("."), &error),
             }
         }
         loop {

@@ -234,7 +234,7 @@ pub(crate) mod functions {
     /// Backs up a snapshot to the configured destination and proves the backup good; a map with its
     /// `URL`. Where the volume lost nearly all of its data since its last good backup, the map also
     /// has `Doubt`, which says why: nothing older of the volume can be deleted then, and the run
-    /// ends `partial`. Fails with `not_found` where there is no such snapshot, with `configuration` where no
+    /// ends `partial`. So it is where files could not be read, which the backup lacks. Fails with `not_found` where there is no such snapshot, with `configuration` where no
     /// destination is configured, and with `guard` where the backup can't be proven good.
     ///
     /// ```rhai
