@@ -111,6 +111,7 @@ pub(crate) fn builtin_options(
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
         hold: hold_options(config),
         spool_most: config.spool_most,
+        lock_wait: config.lock_wait,
         host: config.host_name(),
         progress,
         clock: Arc::new(SystemClock),

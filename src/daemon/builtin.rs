@@ -361,6 +361,7 @@ mod tests {
             moment: None,
             hold: crate::daemon::HoldOptions::default(),
             spool_most: 0,
+            lock_wait: Duration::from_secs(60),
             folders: Vec::new(),
             docker: crate::daemon::DockerOptions::default(),
             host: "host1".into(),

@@ -2,8 +2,9 @@
 //! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
 //! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`], [`snapshot_files`],
-//! [`folder_entries`]), what of it is lost
-//! ([`lost`], [`whole`]) and how the index is mended ([`index_repair`], [`pack_header`]), and giving back space ([`collect`]).
+//! [`folder_entries`]), what of it is lost ([`lost`], [`whole`]) and how the index is mended
+//! ([`index_repair`], [`pack_header`]), giving back space ([`collect`]), and restic's own locks
+//! ([`restic_lock`], [`lock_content`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
@@ -17,6 +18,7 @@ mod index;
 mod index_file;
 mod index_repair;
 mod key_file;
+mod lock_content;
 mod lost;
 mod open;
 mod opened_blob;
@@ -24,6 +26,7 @@ mod pack_header;
 mod packing;
 mod readable_index;
 mod reader;
+mod restic_lock;
 mod snapshot_files;
 mod spool;
 mod storage;
@@ -38,6 +41,7 @@ pub(super) use index::{Index, Location, UnreadFile};
 pub(super) use lost::{Lost, LostPack};
 pub(super) use open::{Gathering, Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
+pub(super) use restic_lock::{Beside, ResticLock};
 pub(super) use snapshot_files::SnapshotFiles;
 pub(super) use spool::{SpoolPlace, remove_left};
 #[cfg(test)]

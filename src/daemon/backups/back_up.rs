@@ -241,7 +241,6 @@ impl DestinationRepository {
         if found.record.volume_id != volume.id() {
             return Ok(Changes::Unknown);
         }
-        let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;
         // What another member of the repository may have written says nothing of when: then the
         // content of all files is compared.

@@ -147,7 +147,7 @@ impl DestinationRepository {
         if is_whole || !self.looks.may_remove(now) {
             return Ok(());
         }
-        let (seen, mut gone) = self.look(repository, true, now)?;
+        let (seen, mut gone) = self.look(repository, false, now)?;
         let index = repository.index()?;
         let lost = repository.lost_now();
         let of_pieces = lost.pieces.iter().map(|(pack, _)| *pack);

@@ -38,7 +38,6 @@ impl DestinationRepository {
     ) -> Result<Record> {
         let repository = self.existing()?.ok_or_else(|| url.missing())?;
         let found = self.catalogue.find_readable(&repository, url)?;
-        let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;
         repository.forget_index();
         self.prefer_what_is_there(&repository);

@@ -301,6 +301,11 @@ impl Backend {
         self.storage.mark(name)
     }
 
+    /// The storage of the files, for what is no file of the library's.
+    pub(super) fn storage(&self) -> &dyn Storage {
+        &*self.storage
+    }
+
     /// Keeps the failure if it is the first.
     fn kept<T>(&self, done: Result<T>) -> Result<T> {
         done.inspect_err(|error| {

@@ -22,6 +22,7 @@ use super::{
     cipher::{Coder, Hash, hash},
     index::Index,
     key_file::{key_file, master_key},
+    lock_content::KnownLocks,
     lost::Lost,
     readable_index::ReadableIndex,
     spool::SpoolPlace,
@@ -63,13 +64,15 @@ pub(crate) struct OpenRepository {
     /// The same, for as long as what is written is gathered.
     gathered_index: Mutex<Option<Arc<Index>>>,
     /// What does not count as there, although the index has it.
-    pub(super) lost: Mutex<Arc<Lost>>,
+    pub(super) lost: Arc<Mutex<Arc<Lost>>>,
     /// Whether the index that was read last has files that can't be read.
     is_index_damaged: AtomicBool,
     /// Index files that can't be read and were warned of.
-    warned_of: Mutex<HashSet<Id>>,
+    warned_of: Arc<Mutex<HashSet<Id>>>,
     /// Pieces of files that are damaged.
     unread: Mutex<BTreeSet<DataId>>,
+    /// restic's locks, as they were read.
+    pub(super) locks: Arc<KnownLocks>,
 }
 
 /// Gathers what is written, until it is dropped.
@@ -156,7 +159,7 @@ impl OpenRepository {
 
     fn with(backend: Arc<Backend>, key: MasterKey, config: ConfigFile) -> Self {
         let (indexed, index, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let (gathered_index, lost, warned_of) = Default::default();
+        let (gathered_index, lost, warned_of, locks) = Default::default();
         let is_index_damaged = AtomicBool::new(false);
         Self {
             backend,
@@ -169,7 +172,17 @@ impl OpenRepository {
             is_index_damaged,
             warned_of,
             unread,
+            locks,
         }
+    }
+
+    /// The same repository, opened again over another backend: what one of them does, its failures
+    /// and what it gathers are nothing to the other. What is lost is so for both.
+    pub(crate) fn again(&self, backend: Backend) -> Self {
+        let again = Self::with(Arc::new(backend), self.key.clone(), self.config.clone());
+        let index = Mutex::new(Arc::clone(&lock(&self.index)));
+        let (lost, warned_of) = (Arc::clone(&self.lost), Arc::clone(&self.warned_of));
+        Self { index, lost, warned_of, locks: Arc::clone(&self.locks), ..again }
     }
 
     /// The key that opens the repository without the password.

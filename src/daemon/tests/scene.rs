@@ -33,6 +33,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         moment: None,
         hold: HoldOptions::default(),
         spool_most: 0,
+        lock_wait: std::time::Duration::from_secs(60),
         folders: Vec::new(),
         docker: DockerOptions::default(),
         host: "host1".into(),

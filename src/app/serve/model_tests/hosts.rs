@@ -118,6 +118,7 @@ impl Host {
                     moment: None,
                     hold: HoldOptions::default(),
                     spool_most: 0,
+                    lock_wait: Duration::from_secs(60),
                     folders: Vec::new(),
                     root,
                     password: None,
