@@ -51,6 +51,7 @@ mod pack_writer;
 mod parent;
 mod queue;
 mod repack;
+mod rescue;
 mod run;
 mod second_look;
 mod shelf;
@@ -103,6 +104,7 @@ pub(in crate::daemon) use extra::{ExtraFile, Extras, is_extra_path};
 pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
 pub(in crate::daemon) use repack::{HalfEmpty, repack};
+pub(in crate::daemon) use rescue::rescue;
 pub(in crate::daemon) use shelf::Shelf;
 pub(in crate::daemon) use stream::stream;
 

@@ -271,6 +271,22 @@ impl Objects {
         }
     }
 
+    /// How long ago an object was written, by this host's clock. `None` if there is no such object,
+    /// or if that time is still to come.
+    pub(crate) fn written_ago(&self, name: &str) -> Result<Option<Duration>> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
+        match wait(request.send())? {
+            Ok(found) => Ok(found
+                .last_modified
+                .and_then(|time| SystemTime::try_from(time).ok())
+                .and_then(|time| time.elapsed().ok())),
+            Err(error) => match self.failure(&format!("cannot look at \"{name}\""), &error) {
+                error if error.kind == ErrorKind::NotFound => Ok(None),
+                said => Err(said),
+            },
+        }
+    }
+
     /// When an object was written, by the service's clock. `None` if there is no such object.
     pub(crate) fn written_at(&self, name: &str) -> Result<Option<Timestamp>> {
         let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));

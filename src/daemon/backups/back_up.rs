@@ -91,6 +91,7 @@ impl DestinationRepository {
                 made.insert(&of.snapshot, backed_up);
             }
         }
+        self.heal(repository);
         Ok(volumes.iter().map(|of| made.remove(&of.snapshot).unwrap_or_else(unread)).collect())
     }
 
@@ -110,6 +111,7 @@ impl DestinationRepository {
                         of.volume.name
                     );
                 }
+                self.look_after_failure(repository);
                 let again = self.read(repository, &[of], true, reader, now).pop();
                 again.unwrap_or_else(unread).and_then(prove)
             }
@@ -185,7 +187,10 @@ impl DestinationRepository {
     ) -> Result<Written> {
         let prove = |written: Written| self.prove(repository, &written).map(|()| written);
         match write(false).and_then(prove) {
-            Err(error) if is_not_whole(&error) => prove(write(true)?),
+            Err(error) if is_not_whole(&error) => {
+                self.look_after_failure(repository);
+                prove(write(true)?)
+            }
             written => written,
         }
     }

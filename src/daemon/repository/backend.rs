@@ -165,6 +165,11 @@ impl Backend {
         self.kept(self.storage.read(kind, id))
     }
 
+    /// As [`Backend::read_file`]. A failure is not kept for the library.
+    pub(crate) fn read_whole(&self, kind: FileType, id: &Id) -> Result<Bytes> {
+        self.storage.read(kind, id)
+    }
+
     /// `length` bytes of a pack, from `offset` on.
     pub(crate) fn read_pack(&self, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
         self.kept(self.storage.read_part(FileType::Pack, id, offset, length))
@@ -187,6 +192,15 @@ impl Backend {
     /// If the storage can't tell.
     pub(crate) fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
         self.storage.size(kind, id)
+    }
+
+    /// How long ago a file was written, by the storage's clock. `None` if the file is missing, or if
+    /// that time is still to come.
+    ///
+    /// # Errors
+    /// If the storage can't tell.
+    pub(crate) fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        self.storage.age(kind, id)
     }
 
     /// Whether each read waits for an answer over the network.

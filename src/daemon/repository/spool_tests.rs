@@ -67,6 +67,9 @@ impl Storage for Gated {
     fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
         self.folder.size(kind, id)
     }
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        self.folder.age(kind, id)
+    }
     fn has_files(&self) -> Result<bool> {
         self.folder.has_files()
     }

@@ -104,6 +104,10 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// A file's size in bytes; `None` if the file is missing.
     fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>>;
 
+    /// How long ago a file was written, by the storage's clock. `None` if the file is missing, or if
+    /// that time is still to come.
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>>;
+
     /// The sizes of these packs in bytes. Missing packs are left out.
     fn pack_sizes(&self, packs: &HashSet<Id>) -> Result<HashMap<Id, u64>> {
         let size = |id: &Id| Ok(self.size(FileType::Pack, id)?.map(|size| (*id, size)));

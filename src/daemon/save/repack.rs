@@ -5,7 +5,10 @@ use std::thread;
 
 use rustic_core::{Id, repofile::BlobType};
 
-use super::{pack_filler::PackFiller, pack_writer::PackWriter};
+use super::{
+    pack_filler::PackFiller,
+    pack_writer::{EndOfWriters, PackWriter},
+};
 use crate::{
     daemon::{
         repository::{BlobReader, Hash, Location, OpenRepository, SealedBlob},
@@ -46,14 +49,14 @@ pub(in crate::daemon) fn repack(
     let writer = PackWriter::new(repository.backend());
     let mut repacked = Repacked::default();
     let copied = thread::scope(|threads| {
-        let copied = (0..writer.threads())
+        // Whatever happens, the threads end: the scope waits for them.
+        let _end = EndOfWriters(&writer);
+        (0..writer.threads())
             .try_for_each(|_| {
                 let (mut coder, writer) = (repository.coder()?, &writer);
                 spawn(threads, "writer", move || writer.run(&mut coder)).map(drop)
             })
-            .and_then(|()| copy_all(repository, &writer, packs, &mut repacked.damaged));
-        writer.end();
-        copied
+            .and_then(|()| copy_all(repository, &writer, packs, &mut repacked.damaged))
     });
     let indexed = repository.coder().and_then(|mut coder| writer.finish(&mut coder));
     let written = writer.take_written();
@@ -109,7 +112,7 @@ fn read(reader: &mut BlobReader<'_>, of: &HalfEmpty) -> Result<Vec<(Hash, Locati
         for (id, at) in near {
             let from = (at.offset - first.offset) as usize;
             let sealed = stretch.get(from..from + at.length as usize);
-            let whole = sealed.filter(|sealed| reader.is_whole(&mut sealed.to_vec(), id, at));
+            let whole = sealed.filter(|sealed| reader.is_blob(&mut sealed.to_vec(), id, at));
             let damaged = || Error::new(ErrorKind::Repository, "a piece is not what it should be");
             blobs.push((*id, *at, whole.ok_or_else(damaged)?.to_vec()));
         }

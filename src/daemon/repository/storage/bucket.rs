@@ -24,7 +24,7 @@ use self::{
     windows::{WINDOW, Windows},
 };
 use super::{
-    super::index::HexHash, LARGEST_LOCK, LOCKS, Listed, Storage, file_name, lock_name,
+    super::hex_hash::HexHash, LARGEST_LOCK, LOCKS, Listed, Storage, file_name, lock_name,
     not_what_was_written,
 };
 use crate::{
@@ -166,7 +166,7 @@ impl Storage for Bucket {
                     self.objects.location()
                 );
                 return Err(Error::new(ErrorKind::Repository, message)
-                    .with_hint("the repository is damaged; \"restic check\" tells how far"));
+                    .with_hint("the repository has lost something: back up again, which stores what the volumes still have"));
             }
             if content.is_empty() && to - from == length as usize {
                 return Ok(window.slice(from..to));
@@ -227,6 +227,10 @@ impl Storage for Bucket {
             true
         })?;
         Ok(sizes)
+    }
+
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        self.objects.written_ago(&file_name(kind, id))
     }
 
     fn has_files(&self) -> Result<bool> {

@@ -174,6 +174,10 @@ impl<S: Storage> Storage for Cached<S> {
         self.storage.pack_sizes(packs)
     }
 
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        self.storage.age(kind, id)
+    }
+
     fn has_files(&self) -> Result<bool> {
         self.storage.has_files()
     }

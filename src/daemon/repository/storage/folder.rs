@@ -246,12 +246,15 @@ fn is_there(error: io::Error) -> io::Result<()> {
 }
 
 /// The error for a file that can't be read. A missing file is a fault of the repository and not of
-/// the disk, because another host may have removed the file. What a disk can't read is lost.
+/// the disk, because another host may have removed the file. What a disk can't read is lost, and what is
+/// cut off.
 fn read_error(path: &Path, error: &io::Error) -> Error {
-    let is_damage = error.kind() == io::ErrorKind::NotFound || is_lost(error, path);
+    let is_too_short = error.kind() == io::ErrorKind::UnexpectedEof;
+    let is_missing = error.kind() == io::ErrorKind::NotFound;
+    let is_damage = is_missing || is_too_short || is_lost(error, path);
     let kind = if is_damage { ErrorKind::Repository } else { ErrorKind::Io };
     Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
-        .with_hint("the repository is damaged or not reachable; \"restic check\" tells how far")
+        .with_hint("look whether the disk or share is well; if something is lost, back up again, which stores what the volumes still have")
 }
 
 impl Storage for Folder {
@@ -352,6 +355,15 @@ impl Storage for Folder {
         let path = self.file(kind, id);
         match fs::metadata(&path) {
             Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
+        }
+    }
+
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        let path = self.file(kind, id);
+        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+            Ok(written) => Ok(written.elapsed().ok()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
         }

@@ -146,6 +146,12 @@ impl Storage for Memory {
         Ok(files.get(&key(kind, id)).map(|(content, _)| content.len() as u64))
     }
 
+    fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+        let written = lock(&self.files).get(&key(kind, id)).map(|(_, written)| *written);
+        let age = |written| self.now().ok()?.duration_since(written).try_into().ok();
+        Ok(written.and_then(age))
+    }
+
     fn has_files(&self) -> Result<bool> {
         Ok(!self.list(FileType::Snapshot)?.is_empty())
     }
