@@ -117,6 +117,7 @@ impl Host {
                     docker: DockerOptions::default(),
                     moment: None,
                     hold: HoldOptions::default(),
+                    excludes: crate::exclude::Excludes::default(),
                     spool_most: 0,
                     folders: Vec::new(),
                     root,
