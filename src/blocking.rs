@@ -12,7 +12,7 @@ use crate::{
 /// Does `work` on a thread that may block, within the caller's log scope. A panic in it goes on in
 /// the caller.
 pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(within_this_scope(work)).await {
+    match tokio::task::spawn_blocking(scope::handed_on(work)).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),
@@ -29,7 +29,7 @@ pub(crate) async fn try_run<T: Send + 'static>(
     kind: ErrorKind,
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    match tokio::task::spawn_blocking(within_this_scope(work)).await {
+    match tokio::task::spawn_blocking(scope::handed_on(work)).await {
         Ok(done) => done,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => Err(panicked(what, kind, panic.as_ref())),
@@ -58,11 +58,6 @@ pub(crate) fn wait<T>(future: impl Future<Output = T>) -> Result<T> {
         Ok(runtime) => Ok(runtime.block_on(future)),
         Err(error) => Err(Error::io("cannot start a thread for calls", error)),
     }
-}
-
-fn within_this_scope<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
-    let log_scope = scope::current();
-    move || scope::within(log_scope, work)
 }
 
 /// The error for a thread that the system does not give.

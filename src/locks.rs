@@ -18,6 +18,8 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// The pause between two attempts of a run that waits for a lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(50);
+/// So long does another one let who wants to be alone go first: that may wait for hours for a third.
+const LETS_GO_FIRST: Duration = Duration::from_mins(1);
 /// The permissions of a lock file in the data folder.
 const LOCK_FILE_MODE: u32 = 0o600;
 /// How many bytes of the holder's description are read. Other users may write to a lock file in a
@@ -97,7 +99,7 @@ impl Locks {
         sharing: Sharing,
     ) -> Result<Option<Lock>> {
         match open(path, mode)? {
-            Some(file) => self.take(key, path, file, sharing).await,
+            Some(file) => self.take(key, path, (file, mode), sharing).await,
             None => {
                 log::debug!(
                     "no lock for \"{key}\": \"{}\" is on a read-only file system",
@@ -108,22 +110,40 @@ impl Locks {
         }
     }
 
+    /// The turn of who wants to be alone, or that of another one after it, so that it does not wait for
+    /// ever where others come and go. It is given back once the lock is taken. `None` where there is
+    /// none to be had: then the lock is taken as it comes.
+    async fn turn(&self, path: &Path, mode: u32, sharing: Sharing) -> Option<File> {
+        let file = open(&path.with_extension("turn"), mode).ok().flatten()?;
+        let wait = match sharing {
+            Sharing::Exclusive => self.wait,
+            Sharing::Shared => self.wait.min(LETS_GO_FIRST),
+        };
+        let start = Instant::now();
+        loop {
+            match attempt(&file, sharing) {
+                Ok(()) => return Some(file),
+                Err(TryLockError::WouldBlock) if start.elapsed() < wait => {
+                    tokio::time::sleep(LOCK_POLL_INTERVAL.min(wait)).await;
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
     /// Takes the lock in this open file; `None` if the file system has no locks.
     async fn take(
         &self,
         key: &str,
         path: &Path,
-        mut file: File,
+        (mut file, mode): (File, u32),
         sharing: Sharing,
     ) -> Result<Option<Lock>> {
         let start = Instant::now();
         let mut said = false;
+        let _turn = self.turn(path, mode, sharing).await;
         loop {
-            let taken = match sharing {
-                Sharing::Shared => file.try_lock_shared(),
-                Sharing::Exclusive => file.try_lock(),
-            };
-            match taken {
+            match attempt(&file, sharing) {
                 Ok(()) => {
                     self.sign(&mut file);
                     return Ok(Some(Lock { _file: file }));
@@ -166,6 +186,13 @@ impl Locks {
             .rewind()
             .and_then(|()| file.set_len(0))
             .and_then(|()| file.write_all(text.as_bytes()));
+    }
+}
+
+fn attempt(file: &File, sharing: Sharing) -> std::result::Result<(), TryLockError> {
+    match sharing {
+        Sharing::Shared => file.try_lock_shared(),
+        Sharing::Exclusive => file.try_lock(),
     }
 }
 
@@ -330,6 +357,28 @@ mod tests {
         std::fs::write(&path, format!("\u{1b}[2Jsomebody\n{}", "x".repeat(5000))).unwrap();
         let shown = holder(&mut File::open(&path).unwrap());
         assert!(shown.starts_with("[2Jsomebodyx") && shown.len() < 400, "{shown:?}");
+    }
+
+    #[tokio::test]
+    async fn who_wants_to_be_alone_gets_its_turn_among_others_that_never_pause() {
+        let folder = tempfile::tempdir().unwrap();
+        let locks = Locks { wait: Duration::from_secs(60), ..locks(folder.path()) };
+        let wait = |sharing| {
+            let locks = locks.clone();
+            tokio::spawn(async move { locks.acquire("key", sharing).await.unwrap() })
+        };
+        let held = locks.acquire("key", Sharing::Shared).await.unwrap();
+        let alone = wait(Sharing::Exclusive);
+        let turn = locks.folder().join(file_name("key", "turn"));
+        while open(&turn, LOCK_FILE_MODE).unwrap().unwrap().try_lock().is_ok() {
+            tokio::task::yield_now().await;
+        }
+        let another = wait(Sharing::Shared);
+        drop(held);
+        let alone = alone.await.unwrap();
+        assert!(!another.is_finished());
+        drop(alone);
+        another.await.unwrap();
     }
 
     #[tokio::test]

@@ -3,13 +3,22 @@
 //! A run's script has a thread of its own; whoever hands work of a run to another thread hands the
 //! scope on: `let scope = scope::current(); spawn(move || scope::within(scope, work))`.
 
-use std::{cell::RefCell, fmt, future::Future, sync::Arc};
+use std::{
+    cell::RefCell,
+    fmt,
+    future::Future,
+    sync::{Arc, Condvar, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use log::Level;
 use tokio_util::sync::CancellationToken;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::{
+    error::{Error, ErrorKind, Result},
+    sync::lock,
+};
 
 /// The run that a thread works for.
 #[derive(Clone)]
@@ -21,6 +30,52 @@ pub(crate) struct Scope {
     pub(crate) lines: Option<Arc<dyn Lines>>,
     /// Cancelled when the run is over, or is to end.
     pub(crate) ended: CancellationToken,
+    /// How long the run waits for another's lock; `None`: as long as the configuration says.
+    pub(crate) lock_wait: Option<Duration>,
+    /// What is done for the run beside its script.
+    pub(crate) work: Arc<Work>,
+}
+
+/// How much work goes on for a run.
+#[derive(Debug, Default)]
+pub(crate) struct Work {
+    count: Mutex<usize>,
+    changed: Condvar,
+}
+
+/// A piece of work that goes on until this is dropped.
+struct Piece(Option<Arc<Work>>);
+
+impl Drop for Piece {
+    fn drop(&mut self) {
+        if let Some(work) = &self.0 {
+            *lock(&work.count) -= 1;
+            work.changed.notify_all();
+        }
+    }
+}
+
+impl Work {
+    /// Waits until no work goes on any more, for at most so long. Returns whether none does.
+    pub(crate) fn wait(&self, most: Duration) -> bool {
+        let count = lock(&self.count);
+        let waited = self.changed.wait_timeout_while(count, most, |count| *count > 0);
+        let (count, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        *count == 0
+    }
+}
+
+impl Scope {
+    /// A run that goes on, and keeps no log lines here.
+    pub(crate) fn of(run: &str) -> Self {
+        Self {
+            run: run.into(),
+            lines: None,
+            ended: CancellationToken::new(),
+            lock_wait: None,
+            work: Arc::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Scope {
@@ -67,6 +122,35 @@ pub(crate) fn cancelled_while(what: &str) -> Error {
     Error::new(ErrorKind::Cancelled, format!("the run was cancelled while {what}"))
 }
 
+/// How long the run that this thread works for waits for another's lock, if that is known.
+pub(crate) fn lock_wait() -> Option<Duration> {
+    CURRENT.try_with(|current| current.borrow().as_ref()?.lock_wait).ok().flatten()
+}
+
+/// Work for a run that goes on until this is dropped.
+pub(crate) fn piece(scope: &Scope) -> impl Send + use<> {
+    begin(Some(scope))
+}
+
+/// The work, to be done on another thread for the run that this one works for. It counts as going on
+/// until it is done or given up.
+pub(crate) fn handed_on<T>(work: impl FnOnce() -> T) -> impl FnOnce() -> T {
+    let scope = current();
+    let piece = begin(scope.as_ref());
+    move || {
+        let _goes_on = piece;
+        within(scope, work)
+    }
+}
+
+fn begin(scope: Option<&Scope>) -> Piece {
+    let work = scope.map(|scope| scope.work.clone());
+    if let Some(work) = &work {
+        *lock(&work.count) += 1;
+    }
+    Piece(work)
+}
+
 /// Does the work for that run (or for none); afterwards, also after a panic, the thread is what it
 /// was.
 pub(crate) fn within<T>(scope: Option<Scope>, work: impl FnOnce() -> T) -> T {
@@ -82,7 +166,14 @@ pub(crate) fn within<T>(scope: Option<Scope>, work: impl FnOnce() -> T) -> T {
 
 /// The work, done for the run that this thread works for, whichever thread polls it.
 pub(crate) fn carried<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    let scope = current();
+    carried_for(current(), work)
+}
+
+/// As [`carried`], for that run (or for none).
+pub(crate) fn carried_for<F: Future>(
+    scope: Option<Scope>,
+    work: F,
+) -> impl Future<Output = F::Output> {
     let mut work = Box::pin(work);
     std::future::poll_fn(move |context| within(scope.clone(), || work.as_mut().poll(context)))
 }
@@ -97,9 +188,7 @@ mod tests {
 
     #[test]
     fn a_scope_ends_with_its_work_whatever_becomes_of_it() {
-        let scope = |run: &str| {
-            Some(Scope { run: run.into(), lines: None, ended: CancellationToken::new() })
-        };
+        let scope = |run: &str| Some(Scope::of(run));
         within(scope("outer"), || {
             within(scope("inner"), || assert_eq!(run().as_deref(), Some("inner")));
             let panicked =
@@ -113,10 +202,7 @@ mod tests {
 
     #[test]
     fn work_that_another_thread_goes_on_with_is_the_same_runs() {
-        let work = within(
-            Some(Scope { run: "run-1".into(), lines: None, ended: CancellationToken::new() }),
-            || carried(async { run() }),
-        );
+        let work = within(Some(Scope::of("run-1")), || carried(async { run() }));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         assert_eq!(runtime.block_on(work).as_deref(), Some("run-1"));
     }

@@ -112,6 +112,7 @@ pub(crate) fn builtin_options(
         hold: hold_options(config),
         excludes: config.excludes.clone(),
         spool_most: config.spool_most,
+        lock_wait: config.lock_wait,
         host: config.host_name(),
         progress,
         clock: Arc::new(SystemClock),

@@ -135,6 +135,16 @@ pub(crate) const HINT: &str = "convoy-backups-hint";
 /// spells it. Convoy does not send it.
 pub(crate) const KIND: &str = "convoy-backups-error";
 
+/// The header in which our client says which run a call is for. The daemon's log lines about it name that
+/// run, and the call ends when its client goes away. Convoy goes on, and does not read it.
+pub(crate) const RUN: &str = "convoy-backups-run";
+
+/// The header with a random name of a call that is for a run, by which it can be ended ([`route::CALLS_END`]).
+pub(crate) const CALL: &str = "convoy-backups-call";
+
+/// The header with how many milliseconds the run waits for another's lock.
+pub(crate) const LOCK_WAIT: &str = "convoy-backups-lock-wait";
+
 /// The field of `DELETE /backups` with the URLs of the backups without which nothing is deleted.
 /// Convoy does not know it.
 pub(crate) const REQUIRED: &str = "RequiredURLs";
@@ -150,6 +160,8 @@ pub(crate) mod route {
     pub(crate) const VOLUMES_RELEASE: &str = "/volumes/release";
     /// Runs a command in a container.
     pub(crate) const CONTAINERS_EXEC: &str = "/containers/exec";
+    /// Ends a call whose run is over: it is answered as soon as its work has ended.
+    pub(crate) const CALLS_END: &str = "/calls/end";
     /// Whether a destination holds anything.
     pub(crate) const BACKUPS_USED: &str = "/backups/used";
     /// Whether a volume has changed since a backup.

@@ -7,6 +7,7 @@ mod docker;
 mod go_json;
 mod request;
 mod routes;
+mod run_calls;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -38,8 +39,10 @@ use tokio::{
 use crate::{
     convoy::{Daemon, Plugin},
     error::{Error, Result},
+    scope,
 };
 use answer::Answer;
+use run_calls::RunCalls;
 
 /// The longest request body, in bytes. The longest body that Convoy needs is a URL and a few names.
 const MAX_REQUEST_BODY: usize = 1 << 20;
@@ -63,6 +66,8 @@ struct Shared {
     daemon: Arc<dyn Daemon>,
     /// The daemon as Docker sees it.
     plugin: Arc<dyn Plugin>,
+    /// The calls that are for runs.
+    run_calls: RunCalls,
 }
 
 impl Server {
@@ -80,7 +85,11 @@ impl Server {
         plugin: Arc<dyn Plugin>,
     ) -> Result<Self> {
         let (listener, file) = socket::listen(socket)?;
-        Ok(Self { listener, file, shared: Arc::new(Shared { daemon, plugin }) })
+        Ok(Self {
+            listener,
+            file,
+            shared: Arc::new(Shared { daemon, plugin, run_calls: RunCalls::default() }),
+        })
     }
 
     /// Serves until `shutdown` completes. Then the server removes the socket and refuses new
@@ -201,7 +210,7 @@ impl Asked {
 }
 
 /// Finds the route, reads the body, and calls the daemon in a separate task. The call continues
-/// when the client hangs up, as in Convoy.
+/// when the client hangs up, as in Convoy, unless it is for a run: then it ends with that.
 async fn serve(
     request: Request<Incoming>,
     shared: Arc<Shared>,
@@ -237,17 +246,28 @@ async fn serve(
             }
             Err(_) => return Answer::error(408, "the request's body did not come in time"),
         };
-    let work = tokio::spawn(async move {
+    if matches!(asked, Asked::Api(routes::Route::CallsEnd)) {
+        return shared.run_calls.end(&body);
+    }
+    let of_run = shared.run_calls.begin(&head.headers);
+    let scope = of_run.as_ref().map(|of_run| of_run.scope.clone());
+    let called = Arc::clone(&shared);
+    let work = async move {
         let _working = working;
         match asked {
-            Asked::Api(route) => route.answer(&*shared.daemon, &body).await,
-            Asked::Docker(call) => call.answer(&*shared.plugin, &body).await,
+            Asked::Api(route) => route.answer(&*called.daemon, &body).await,
+            Asked::Docker(call) => call.answer(&*called.plugin, &body).await,
         }
-    });
-    work.await.unwrap_or_else(|error| {
+    };
+    let work = tokio::spawn(scope::carried_for(scope, work));
+    let answer = work.await.unwrap_or_else(|error| {
         log::error!("a call to the daemon broke off: {error}");
         Answer::error(500, "internal error: the daemon's log says more")
-    })
+    });
+    if let Some(of_run) = of_run {
+        of_run.answered();
+    }
+    answer
 }
 
 /// The `N` of `Convoy-Client/N`.

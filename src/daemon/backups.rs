@@ -10,16 +10,18 @@
 //! volumes, each host needs its own destination (`vfs:///backups/host1`).
 //!
 //! Backups of several hosts run side by side (a shared `flock` on
-//! `repository/convoy-backups.lock`), and a deletion runs alone. S3 and some file systems have no
+//! `repository/convoy-backups.lock`), and a deletion runs alone, and gets its turn ([`lock_file`]).
+//! restic is kept away by its own locks ([`crate::daemon::repository::ResticLock`]). S3 and some file systems have no
 //! locks. Some rules still hold there. Nothing is removed before it was unused for 23 hours. Each
 //! new backup is checked, and completed if needed, before it becomes visible; then what another host
 //! has marked for deletion meanwhile is named again ([`adopt`]).
 //!
 //! From the lowest file up: what a backup's tags say ([`record`]), which backups a repository has
-//! ([`catalogue`]), what of them could not be read ([`damage`]), which of them this daemon wrote
+//! ([`catalogue`]), what of them could not be read ([`damage`]) or was missing ([`looks`]), which of them this daemon wrote
 //! ([`written`]), the proof that a backup is whole
-//! ([`prove`]), and the repository of one destination with its locks ([`destination`]). The
-//! operations [`inspect`], [`create`], [`restore`] and [`delete`] use these; [`marks`] says how long
+//! ([`prove`]), and the repository of one destination with its locks ([`destination`]), of which two
+//! backups at a time are made ([`slots`]). The operations [`inspect`], [`create`], [`restore`] and
+//! [`delete`] use these; [`heal`] makes good what a destination has lost; [`marks`] says how long
 //! deleted data waits. [`destinations`] finds the repository of a destination.
 
 mod adopt;
@@ -30,12 +32,15 @@ mod damage;
 mod delete;
 mod destination;
 mod destinations;
+mod heal;
 mod inspect;
 mod lock_file;
+mod looks;
 mod marks;
 mod prove;
 mod record;
 mod restore;
+mod slots;
 mod written;
 
 pub(super) use back_up::ToBackUp;

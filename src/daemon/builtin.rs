@@ -362,6 +362,7 @@ mod tests {
             hold: crate::daemon::HoldOptions::default(),
             excludes: crate::exclude::Excludes::default(),
             spool_most: 0,
+            lock_wait: Duration::from_secs(60),
             folders: Vec::new(),
             docker: crate::daemon::DockerOptions::default(),
             host: "host1".into(),

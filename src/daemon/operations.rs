@@ -114,9 +114,15 @@ impl Operations {
             excludes: options.excludes,
             quiets: Quiets::default(),
             clock: options.clock,
-            volumes: Volumes::new(state, volumes),
+            volumes: Volumes::new(state, volumes, options.lock_wait),
             local,
-            destinations: Destinations::new(access, root.clone(), identity, (options.s3, spool)),
+            destinations: Destinations::new(
+                access,
+                root.clone(),
+                identity,
+                (options.s3, spool),
+                options.lock_wait,
+            ),
             root,
             _lock: owned,
         };

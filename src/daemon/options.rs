@@ -1,6 +1,6 @@
 //! The options of the built-in daemon.
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{
     driver::DockerOptions,
@@ -29,6 +29,8 @@ pub(crate) struct BuiltinOptions {
     pub(crate) excludes: Excludes,
     /// How many bytes may wait on the volumes' disk to be uploaded; 0: none.
     pub(crate) spool_most: u64,
+    /// How long another's lock is waited for, unless a run says otherwise.
+    pub(crate) lock_wait: Duration,
     /// The host name in new snapshots and backups.
     pub(crate) host: String,
     /// Receives the progress of snapshots, backups and restores.

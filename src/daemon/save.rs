@@ -50,6 +50,7 @@ mod pack_filler;
 mod pack_writer;
 mod parent;
 mod queue;
+mod rescue;
 mod run;
 mod second_look;
 mod shelf;
@@ -101,6 +102,7 @@ pub(in crate::daemon) use counts::Changed;
 pub(in crate::daemon) use extra::{ExtraFile, Extras, is_extra_path};
 pub(in crate::daemon) use needs::Needs;
 pub(in crate::daemon) use parent::Parent;
+pub(in crate::daemon) use rescue::rescue;
 pub(in crate::daemon) use shelf::Shelf;
 pub(in crate::daemon) use stream::stream;
 

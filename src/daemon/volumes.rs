@@ -11,7 +11,9 @@ use super::state::{SnapshotState, StateFolder, VolumeState};
 use crate::{
     convoy::refusal::{no_volume, refused, still_mounted, volume_not_found},
     error::Result,
+    scope,
     sync::lock,
+    waiting,
 };
 
 /// How often is looked whether the files of a volume are free.
@@ -24,6 +26,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(20);
 /// while one state file is written, the others for moments.
 pub(super) struct Volumes {
     state: StateFolder,
+    /// How long another call's work on a volume is waited for, unless the run says otherwise.
+    lock_wait: Duration,
     /// A lock for each volume. Only one call at a time writes or reads the volume's files. The map
     /// itself is locked only for a moment, with no other lock held.
     busy: Mutex<HashMap<String, Arc<Mutex<()>>>>,
@@ -58,9 +62,14 @@ pub(super) struct Deletion<'a> {
 
 impl Volumes {
     /// The volumes with the states `known`, which are on disk in `state`.
-    pub(super) fn new(state: StateFolder, known: BTreeMap<String, VolumeState>) -> Self {
+    pub(super) fn new(
+        state: StateFolder,
+        known: BTreeMap<String, VolumeState>,
+        lock_wait: Duration,
+    ) -> Self {
         Self {
             state,
+            lock_wait,
             busy: Mutex::default(),
             changing: Mutex::default(),
             known: Mutex::new(known),
@@ -76,6 +85,10 @@ impl Volumes {
     }
 
     /// Does work while no other call reads or writes the volume's files.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Busy`] if another call does for too long; if the run is to end; and
+    /// those of the work.
     pub(super) fn exclusively<T>(
         &self,
         volume: &str,
@@ -98,7 +111,11 @@ impl Volumes {
             let mut busy = lock(&self.busy);
             names.iter().map(|name| busy.entry((*name).to_owned()).or_default().clone()).collect()
         };
-        let _busy: Vec<_> = mutexes.iter().map(|mutex| lock(mutex)).collect();
+        let wait = scope::lock_wait().unwrap_or(self.lock_wait);
+        let mut busy = Vec::new();
+        for (name, mutex) in names.iter().zip(&mutexes) {
+            busy.push(waiting::lock(mutex, &format!("volume \"{name}\""), wait)?);
+        }
         act()
     }
 

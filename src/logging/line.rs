@@ -161,11 +161,7 @@ mod tests {
     #[test]
     fn what_is_logged_within_a_scope_belongs_to_its_run() {
         let record = Record::builder().target("convoy_backups::runs").level(Level::Info).build();
-        let scope = scope::Scope {
-            run: "r1".into(),
-            lines: None,
-            ended: tokio_util::sync::CancellationToken::new(),
-        };
+        let scope = scope::Scope::of("r1");
         assert_eq!(scope::within(Some(scope), || Line::now(&record)).run.as_deref(), Some("r1"));
         let line = Line::now(&record);
         assert_eq!((line.run, line.target.as_str()), (None, "runs"));

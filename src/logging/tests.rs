@@ -57,11 +57,7 @@ fn a_runs_own_log_has_its_lines_from_debug_on() {
         );
     };
     let kept = Arc::new(Kept::default());
-    let scope = scope::Scope {
-        run: "r1".into(),
-        lines: Some(kept.clone()),
-        ended: tokio_util::sync::CancellationToken::new(),
-    };
+    let scope = scope::Scope { lines: Some(kept.clone()), ..scope::Scope::of("r1") };
     log(Level::Error, "backup");
     scope::within(Some(scope), || {
         log(Level::Debug, "convoy_backups::convoy::guards");

@@ -1,7 +1,10 @@
 //! Performs a run whose turn has come: builds guards, dry run and host for the script, runs the
 //! script on a thread, and records the end.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -28,6 +31,9 @@ use crate::{
     script::{self, Effect, Failure, Host, Outcome, RunIdentity, Speaker},
     text::command_line,
 };
+
+/// So long is waited for the end of what was begun for a run.
+const WORK_ENDS_WITHIN: Duration = Duration::from_mins(1);
 
 /// A run that has its permit, or that was cancelled in the queue.
 pub(super) struct DueRun {
@@ -161,6 +167,7 @@ impl DueRun {
         }
         // What the daemon still does for a run that is over, as after a timeout, is in vain.
         self.scope.ended.cancel();
+        self.wait_for_its_work();
         self.explain_cancellation(&mut finished);
         // That a backup replaced older snapshots is no news.
         if self.request.script.deletable() == Deletable::Everything {
@@ -179,6 +186,19 @@ impl DueRun {
             log::debug!("run {}: {words}", self.record.id);
             script::run(script, arguments, host)
         })
+    }
+
+    /// Waits for what was begun for the run, so that nothing of it goes on when its record says that it
+    /// has ended. What hangs, as on a share that does not answer, is told.
+    fn wait_for_its_work(&self) {
+        if !self.scope.work.wait(WORK_ENDS_WITHIN) {
+            scope::within(Some(self.scope.clone()), || {
+                log::warn!(
+                    "something that this run began has not ended within {} s: look at the disk, or at the server of the share",
+                    WORK_ENDS_WITHIN.as_secs()
+                );
+            });
+        }
     }
 
     /// Why a run that was to save every volume has failed although its script did not: the daemon

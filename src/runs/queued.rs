@@ -112,6 +112,8 @@ impl QueuedRun {
             run: self.record.id.as_str().into(),
             lines: self.recording.as_ref().map(Recording::lines),
             ended: self.cancellation.child_token(),
+            lock_wait: Some(self.environment.lock_wait),
+            work: Arc::default(),
         };
         let permit = self.wait(&scope).await;
         if self.is_waiting() {

@@ -192,14 +192,7 @@ mod tests {
     use crate::scope::Scope;
 
     fn of_run<T>(id: &str, work: impl FnOnce() -> T) -> T {
-        scope::within(
-            Some(Scope {
-                run: id.into(),
-                lines: None,
-                ended: tokio_util::sync::CancellationToken::new(),
-            }),
-            work,
-        )
+        scope::within(Some(Scope::of(id)), work)
     }
 
     fn shown(shown: Option<RunProgress>) -> Value {
@@ -291,10 +284,9 @@ mod tests {
         let Some(before) = Instant::now().checked_sub(KEPT_AFTER_END * 2) else { return };
         let goes_on: Arc<str> = "run-2".into();
         for run in [Arc::from("run-1"), goes_on.clone()] {
-            scope::within(
-                Some(Scope { run, lines: None, ended: tokio_util::sync::CancellationToken::new() }),
-                || Listener::progress(&runs, "works"),
-            );
+            scope::within(Some(Scope { run, ..Scope::of("") }), || {
+                Listener::progress(&runs, "works")
+            });
         }
         runs.runs().values_mut().for_each(|run| run.touched = before);
         of_run("run-3", || Listener::progress(&runs, "works"));

@@ -9,6 +9,7 @@ use super::{advice, failure::IS_IT_CONVOY};
 use crate::{
     convoy::{Answered, Backup, BackupUrl, HINT, KIND, Volume},
     error::{Error, ErrorKind, Result},
+    scope,
     unix_http::Answer,
 };
 
@@ -26,7 +27,10 @@ pub(super) fn accept(answer: Answer) -> Result<Vec<u8>> {
         return Ok(body);
     }
     let words = words(&body);
-    let kind = kind.as_deref().and_then(ErrorKind::of_code).filter(is_a_daemons);
+    // Where the run was not cancelled here, the call was not either.
+    let is_cancelled = |kind: &ErrorKind| *kind == ErrorKind::Cancelled && scope::is_ended();
+    let kind = kind.as_deref().and_then(ErrorKind::of_code);
+    let kind = kind.filter(|kind| is_a_daemons(kind) || is_cancelled(kind));
     let error = if words.starts_with("Handler not found") || is_html(&words) {
         Error::new(
             ErrorKind::Protocol,

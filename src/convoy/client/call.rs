@@ -1,13 +1,23 @@
 //! A call to the daemon, and how long its answer may take.
 
-use std::{io, path::Path, time::Duration};
+use std::{
+    collections::hash_map::RandomState,
+    hash::{BuildHasher as _, Hasher as _},
+    io,
+    path::Path,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, header};
 use serde_json::Value;
 
-use crate::unix_http::{self, Answer, Failure, Times};
+use crate::{
+    convoy::{CALL, LOCK_WAIT, RUN, route},
+    scope::{self, Scope},
+    unix_http::{self, Answer, Failure, Times},
+};
 
 /// How long each sort of call may take, until its whole answer has arrived.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,10 +69,44 @@ impl Call {
     }
 
     /// Sends the call to `socket` and reads the whole answer within the call's deadline.
+    /// Where it is for a run that is cancelled meanwhile, our server is told, and answers as soon as the
+    /// work has ended. Convoy goes on, and is waited for.
     pub(super) async fn exchange(
         &self,
         socket: &Path,
         connect: Duration,
+    ) -> Result<Answer, Failure> {
+        let Some(run) = scope::current().filter(|run| !run.ended.is_cancelled()) else {
+            return self.send(socket, connect, None).await;
+        };
+        let goes_on = scope::piece(&run);
+        let name = random_name();
+        let exchange = self.send(socket, connect, Some((&run, &name)));
+        tokio::pin!(exchange);
+        tokio::select! {
+            biased;
+            answer = &mut exchange => return answer,
+            () = run.ended.cancelled() => {}
+        }
+        let end = Self {
+            method: Method::POST,
+            route: route::CALLS_END,
+            body: Some(serde_json::json!({ "Call": name })),
+            deadline: connect,
+        };
+        let ends = end.send(socket, connect, None).await;
+        if !ends.is_ok_and(|answer| answer.status.is_success()) {
+            drop(goes_on);
+        }
+        exchange.await
+    }
+
+    /// Sends the call, and reads the whole answer.
+    async fn send(
+        &self,
+        socket: &Path,
+        connect: Duration,
+        of: Option<(&Scope, &str)>,
     ) -> Result<Answer, Failure> {
         let body = self.body.as_ref().map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let request = Request::builder()
@@ -73,11 +117,27 @@ impl Call {
             .header(header::CONTENT_TYPE, "application/json")
             // Go reads a body only if its length is announced; otherwise it answers `EOF`.
             .header(header::CONTENT_LENGTH, body.len())
-            .header(header::CONNECTION, "close")
+            .header(header::CONNECTION, "close");
+        let request = match of {
+            None => request,
+            Some((run, name)) => {
+                let request = request.header(RUN, &*run.run).header(CALL, name);
+                let wait = run.lock_wait.map(|wait| wait.as_millis().to_string());
+                wait.into_iter().fold(request, |request, wait| request.header(LOCK_WAIT, wait))
+            }
+        };
+        let request = request
             .body(Full::new(Bytes::from(body)))
             .map_err(|error| Failure::NotConnected(io::Error::other(error)))?;
         unix_http::exchange(socket, request, Times { connect, deadline: self.deadline }).await
     }
+}
+
+/// A name that no other call has.
+fn random_name() -> String {
+    // Each `RandomState` has its own keys, from the system's random numbers.
+    let part = || RandomState::new().build_hasher().finish();
+    format!("{:016x}{:016x}", part(), part())
 }
 
 /// Pauses that double from 100 ms up to 3.2 s, and whose sum is `total`.

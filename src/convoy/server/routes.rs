@@ -47,6 +47,8 @@ pub(super) enum Route {
     ContainersExec,
     /// Not Convoy's: what many backups are.
     BackupsInspected,
+    /// Not Convoy's: ends a call whose run is over. The server itself answers.
+    CallsEnd,
 }
 
 impl Route {
@@ -76,6 +78,7 @@ impl Route {
             ("GET", route::VOLUMES_MOUNTS) => Self::VolumesMounts,
             ("GET", route::VOLUMES_CHANGES) => Self::VolumesChanges,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
+            ("POST", route::CALLS_END) => Self::CallsEnd,
             ("POST", route::VOLUMES_BACKUP) => Self::VolumesBackup,
             ("POST", route::VOLUMES_QUIESCE) => Self::VolumesQuiesce,
             ("POST", route::VOLUMES_RELEASE) => Self::VolumesRelease,
@@ -115,6 +118,7 @@ impl Route {
             Self::VolumesQuiesce => calls::quiesce(daemon, fields).await,
             Self::VolumesRelease => calls::let_go_on(daemon, fields).await,
             Self::ContainersExec => calls::run_in_container(daemon, fields).await,
+            Self::CallsEnd => Ok(String::new()),
         }
     }
 

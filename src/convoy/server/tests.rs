@@ -427,6 +427,41 @@ async fn work_goes_on_when_its_client_hangs_up_and_the_end_waits_for_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn work_for_a_run_ends_when_its_client_hangs_up() {
+    let daemon = Arc::new(Recorder::default());
+    let server = Running::start(daemon.clone());
+    let request = "POST /v1/volumes/umount HTTP/1.1\r\nHost: x\r\nConvoy-Backups-Run: run-1\r\nConvoy-Backups-Call: 0a\r\nContent-Length: 21\r\n\r\n{\"VolumeName\":\"vol1\"}";
+    let mut client = BlockingStream::connect(server.socket()).unwrap();
+    client.write_all(request.as_bytes()).unwrap();
+    daemon.begun.notified().await;
+    drop(client);
+    daemon.ended.notified().await;
+    assert_eq!(*daemon.seen.lock().unwrap(), ["cancelled with run-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_cancelled_is_over_when_its_work_behind_a_socket_has_ended() {
+    let daemon = Arc::new(Recorder::default());
+    let server = Running::start(daemon.clone());
+    let client = Client::new(ClientOptions {
+        socket: server.socket(),
+        endpoint: None,
+        deadlines: Deadlines::default(),
+    });
+    let (run, volume) = (scope::Scope::of("run-1"), Name::volume("vol1").unwrap());
+    let calling = tokio::spawn(scope::carried_for(Some(run.clone()), async move {
+        client.unmount_volume(&volume).await
+    }));
+    daemon.begun.notified().await;
+    assert!(!run.work.wait(Duration::ZERO), "it is at work");
+    run.ended.cancel();
+    let error = calling.await.unwrap().unwrap_err();
+    assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");
+    assert!(run.work.wait(Duration::ZERO));
+    assert_eq!(*daemon.seen.lock().unwrap(), ["cancelled with run-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_request_in_flight_is_answered_before_the_end_and_idle_connections_do_not_delay_it() {
     let daemon = Arc::new(Recorder::default());
     let mut server = Running::start(daemon.clone());
@@ -494,6 +529,7 @@ struct Recorder {
     seen: Mutex<Vec<String>>,
     begun: tokio::sync::Notify,
     go_on: tokio::sync::Notify,
+    ended: tokio::sync::Notify,
 }
 
 #[async_trait::async_trait]
@@ -577,9 +613,22 @@ impl Daemon for Recorder {
     }
     async fn unmount_volume(&self, name: &Name) -> Result<()> {
         self.begun.notify_one();
-        self.go_on.notified().await;
-        self.seen.lock().unwrap().push(format!("unmounted {name}"));
-        Ok(())
+        let run = scope::current();
+        let ended = async {
+            match &run {
+                Some(run) => run.ended.cancelled().await,
+                None => std::future::pending().await,
+            }
+        };
+        let run =
+            |what: &str| run.as_ref().map_or_else(String::new, |run| format!("{what}{}", run.run));
+        let seen = tokio::select! {
+            () = self.go_on.notified() => format!("unmounted {name}{}", run(" for ")),
+            () = ended => format!("cancelled with {}", run("")),
+        };
+        self.seen.lock().unwrap().push(seen);
+        self.ended.notify_one();
+        scope::goes_on("a volume was unmounted")
     }
     async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
         Ok(Quiesced { id: "7".into(), containers: volumes.iter().map(Name::to_string).collect() })

@@ -92,6 +92,7 @@ impl DestinationRepository {
                 made.insert(&of.snapshot, backed_up);
             }
         }
+        self.heal(repository);
         Ok(volumes.iter().map(|of| made.remove(&of.snapshot).unwrap_or_else(unread)).collect())
     }
 
@@ -111,6 +112,7 @@ impl DestinationRepository {
                         of.volume.name
                     );
                 }
+                self.look_after_failure(repository);
                 let again = self.read(repository, &[of], true, reader, now).pop();
                 again.unwrap_or_else(unread).and_then(prove)
             }
@@ -186,7 +188,10 @@ impl DestinationRepository {
     ) -> Result<Written> {
         let prove = |written: Written| self.prove(repository, &written).map(|()| written);
         match write(false).and_then(prove) {
-            Err(error) if is_not_whole(&error) => prove(write(true)?),
+            Err(error) if is_not_whole(&error) => {
+                self.look_after_failure(repository);
+                prove(write(true)?)
+            }
             written => written,
         }
     }
@@ -237,7 +242,6 @@ impl DestinationRepository {
         if found.record.volume_id != volume.id() {
             return Ok(Changes::Unknown);
         }
-        let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;
         // What another member of the repository may have written says nothing of when: then the
         // content of all files is compared.

@@ -9,7 +9,7 @@ use super::{destination::DestinationRepository, marks, record::StoredUrl};
 use crate::{
     clock::{Clock as _, SystemClock},
     convoy::refusal::required_is_missing,
-    daemon::repository::{OpenRepository, guarded},
+    daemon::repository::{Beside, OpenRepository, guarded},
     error::{ErrorKind, Result},
 };
 
@@ -36,10 +36,9 @@ impl DestinationRepository {
         required: &[StoredUrl<'_>],
     ) -> Result<()> {
         self.refuse_roots()?;
-        let _gate = self.alone();
         let repository = self.existing()?.ok_or_else(|| url.missing())?;
+        let _deleting = self.begin_deletion(&repository)?;
         let found = self.catalogue.find(&repository, url)?;
-        let _lock = self.lock_file(true)?;
         for required in required {
             if !self.catalogue.is_there(&repository, required)? {
                 return Err(required_is_missing(&required.whole()));
@@ -50,7 +49,9 @@ impl DestinationRepository {
             .remove(FileType::Snapshot, &found.id, false)
             .map_err(|error| repository.failure("cannot remove the backup", &error))?;
         self.catalogue.forget(found.id);
-        if let Err(error) = guarded("giving back space", || prune(&repository)) {
+        let keep_away = || self.restic_lock(&repository, Beside::Nothing, Duration::ZERO);
+        let give_back = || prune(&repository, keep_away);
+        if let Err(error) = guarded("giving back space", give_back) {
             log::warn!("space of deleted backups was not given back: {error}");
         }
         Ok(())
@@ -58,10 +59,11 @@ impl DestinationRepository {
 }
 
 /// Marks unused data, and removes data that was marked a day ago. Runs at most once a day.
-fn prune(repository: &OpenRepository) -> Result<()> {
+fn prune<L>(repository: &OpenRepository, keep_away: impl FnOnce() -> Result<L>) -> Result<()> {
     if repository.backend().marked(PRUNED)?.is_some_and(|age| age < PRUNE_INTERVAL) {
         return Ok(());
     }
+    let _restic = keep_away()?;
     repository.forget_index();
     let now = SystemClock.now();
     let mut options = PruneOptions::default();

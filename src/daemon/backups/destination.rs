@@ -3,22 +3,33 @@
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, RwLockWriteGuard},
+    sync::{Arc, Mutex, MutexGuard},
     time::{Duration, Instant},
 };
 
 use rustic_core::{TreeId, repofile::Chunker};
 
-use super::{catalogue::Catalogue, damage::Damage, lock_file::lock_file, written::WrittenHere};
+use super::{
+    catalogue::Catalogue,
+    damage::Damage,
+    lock_file::{Use, lock_file},
+    looks::Looks,
+    slots::{Slot, Slots},
+    written::WrittenHere,
+};
 use crate::{
     convoy::{Name, refusal::refused},
     daemon::{
-        repository::{Access, Backend, Bucket, Cached, OpenRepository, SpoolPlace},
+        repository::{
+            Access, Backend, Beside, Bucket, Cached, OpenRepository, ResticLock, SpoolPlace,
+        },
         root::Root,
         save::Needs,
     },
     error::{Error, ErrorKind, Result},
-    sync::{self, lock},
+    scope,
+    sync::lock,
+    waiting,
 };
 
 /// Where a destination's repository is.
@@ -32,25 +43,29 @@ pub(super) enum Location {
 
 /// The repository of one destination.
 ///
-/// A thread that needs several of the locks takes them in the order of the fields: `gate`,
-/// `writing`, `open`, then the catalogue's. The lock file in the destination, against other
-/// processes, is taken while only `gate` and `writing` may be held.
+/// A thread that needs several of the locks takes them in the order of the fields: `deleting` or
+/// `slots`, `open`, then the catalogue's. The lock files in the destination, against other processes,
+/// are taken while `open` is not held.
+///
+/// Nothing else here keeps backups and deletions of one process apart: the lock file does, as between
+/// hosts; without one, they get by with each other as those of several hosts do.
 pub(in crate::daemon) struct DestinationRepository {
     location: Location,
     /// This daemon's own root.
     root: Root,
     pub(super) access: Access,
-    lock_timeout: Duration,
+    /// How long another's lock is waited for, unless the run says otherwise.
+    lock_wait: Duration,
     /// Where packs wait for a slow destination.
     pub(super) spool: SpoolPlace,
-    /// Held alone by a deletion in this process. Shared by all work that reads what a deletion
-    /// would remove.
-    gate: RwLock<()>,
-    /// Held by a backup, so that the backups of this process run one after the other.
-    writing: Mutex<()>,
+    /// Held by a deletion, so that those of this process run one after the other.
+    deleting: Mutex<()>,
+    /// The backups that are made.
+    slots: Slots,
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    pub(super) looks: Looks,
     pub(super) written_here: WrittenHere,
     /// The backup that was made and proven last, until it is inspected.
     proven: Mutex<Vec<Proven>>,
@@ -71,17 +86,27 @@ const PROOF_COUNTS: Duration = Duration::from_mins(5);
 pub(super) struct Remembered {
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    pub(super) looks: Looks,
     pub(super) written_here: WrittenHere,
 }
+
+/// So long does who only reads wait for a lock.
+const READERS_WAIT: Duration = Duration::from_secs(10);
 
 /// Unfinished files that are older than this were left by a process that has ended.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);
 
-/// A repository that a backup is being written to. Deletions and other backups wait until it is
-/// dropped.
+/// A repository that a backup is being written to.
 pub(super) struct Writing<'a> {
+    /// Opened for this backup: what others do, and their failures, are nothing to it.
     pub(super) repository: Arc<OpenRepository>,
-    _gate: RwLockReadGuard<'a, ()>,
+    _slot: Slot<'a>,
+    _lock: Option<File>,
+    _restic: ResticLock,
+}
+
+/// A deletion goes on, and nothing beside it, until this is dropped.
+pub(super) struct Deleting<'a> {
     _one: MutexGuard<'a, ()>,
     _lock: Option<File>,
 }
@@ -91,19 +116,20 @@ impl DestinationRepository {
         location: Location,
         root: Root,
         access: Access,
-        (lock_timeout, spool): (Duration, SpoolPlace),
+        (lock_wait, spool): (Duration, SpoolPlace),
         remembered: Remembered,
     ) -> Self {
-        let Remembered { catalogue, damage, written_here } = remembered;
+        let Remembered { catalogue, damage, looks, written_here } = remembered;
         Self {
             location,
             root,
             damage,
+            looks,
             access,
-            lock_timeout,
+            lock_wait,
             spool,
-            gate: RwLock::default(),
-            writing: Mutex::default(),
+            deleting: Mutex::default(),
+            slots: Slots::default(),
             open: Mutex::default(),
             catalogue,
             written_here,
@@ -174,7 +200,7 @@ impl DestinationRepository {
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
-        let alone = self.lock_file(true)?;
+        let alone = self.lock_file(Use::Alone)?;
         if let Some(repository) = self.existing()? {
             return Ok(repository);
         }
@@ -192,15 +218,50 @@ impl DestinationRepository {
     /// Takes what a backup needs: the repository, made if there is none, and all its locks.
     ///
     /// # Errors
-    /// If the destination is a daemon's own folder, can't be written, or is locked for too long.
+    /// If the destination is a daemon's own folder, can't be written, or is locked for too long, also by
+    /// restic; or if the run is to end.
     pub(super) fn begin_backup(&self) -> Result<Writing<'_>> {
         self.refuse_roots()?;
         self.access.warn_of_plain_backups();
-        let (gate, one) = (self.without_deletes(), self.one_backup());
-        let repository = self.existing_or_new()?;
-        let lock = self.lock_file(false)?;
+        let slot = self.slots.take()?;
+        let repository = Arc::new(self.existing_or_new()?.again(self.backend()));
+        let until = Instant::now() + self.lock_wait();
+        let lock = self.lock_within(Use::Beside, self.lock_wait())?;
+        let restic = self.restic_lock(&repository, Beside::Others, left(until))?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
-        Ok(Writing { repository, _gate: gate, _one: one, _lock: lock })
+        self.look_before(&repository);
+        Ok(Writing { repository, _slot: slot, _lock: lock, _restic: restic })
+    }
+
+    /// Takes what a deletion needs.
+    ///
+    /// # Errors
+    /// As [`DestinationRepository::begin_backup`].
+    pub(super) fn begin_deletion(&self, repository: &OpenRepository) -> Result<Deleting<'_>> {
+        let until = Instant::now() + self.lock_wait();
+        let what = format!("the destination \"{}\"", repository.backend().location());
+        let one = waiting::lock(&self.deleting, &what, self.lock_wait())?;
+        let lock = self.lock_within(Use::Alone, left(until))?;
+        ResticLock::wait(repository, left(until))?;
+        Ok(Deleting { _one: one, _lock: lock })
+    }
+
+    /// Keeps away what restic does against what is to be done here.
+    ///
+    /// # Errors
+    /// As [`ResticLock::take`].
+    pub(super) fn restic_lock(
+        &self,
+        repository: &Arc<OpenRepository>,
+        beside: Beside,
+        wait: Duration,
+    ) -> Result<ResticLock> {
+        ResticLock::take(repository, &self.access.host, beside, wait)
+    }
+
+    /// How long another's lock is waited for.
+    fn lock_wait(&self) -> Duration {
+        scope::lock_wait().unwrap_or(self.lock_wait)
     }
 
     /// Remembers that a new backup was proven whole.
@@ -233,38 +294,40 @@ impl DestinationRepository {
         self.damage.is_empty() && needs.are_met(repository).unwrap_or_default()
     }
 
-    /// Holds off deletions in this process while the guard lives.
-    pub(super) fn without_deletes(&self) -> RwLockReadGuard<'_, ()> {
-        sync::read(&self.gate)
+    /// Takes a lock that other processes and hosts respect. `None` if the file system has no locks, or
+    /// if the destination is a bucket.
+    ///
+    /// # Errors
+    /// As [`lock_file`].
+    pub(super) fn lock_file(&self, use_for: Use) -> Result<Option<File>> {
+        self.lock_within(use_for, self.lock_wait())
     }
 
-    /// Holds off all other work in this process while the guard lives.
-    pub(super) fn alone(&self) -> RwLockWriteGuard<'_, ()> {
-        sync::write(&self.gate)
-    }
-
-    /// Holds off other backups in this process while the guard lives.
-    fn one_backup(&self) -> MutexGuard<'_, ()> {
-        lock(&self.writing)
-    }
-
-    /// Takes the lock that other processes and hosts respect: exclusive if `alone`, otherwise
-    /// shared. `None` if the file system has no locks, or if the destination is a bucket.
-    pub(super) fn lock_file(&self, alone: bool) -> Result<Option<File>> {
+    fn lock_within(&self, use_for: Use, wait: Duration) -> Result<Option<File>> {
         match &self.location {
-            Location::Folder(folder) => lock_file(folder, alone, self.lock_timeout),
+            Location::Folder(folder) => lock_file(folder, use_for, wait),
             Location::Bucket(..) => Ok(None),
         }
     }
 
-    /// As [`DestinationRepository::lock_file`], for readers: holds off deletions of other hosts if
-    /// possible.
+    /// Holds off others that give back room, if possible. Nobody who reads is refused: what a backup
+    /// needs stays, and what a deleted one needs stays for a day.
+    ///
+    /// # Errors
+    /// If the run is to end.
     pub(super) fn reading_lock(&self) -> Result<Option<File>> {
-        match self.lock_file(false) {
-            // A process that can only read the destination can't lock it either. It reads without
-            // the lock.
-            Err(error) if error.kind != ErrorKind::Busy => Ok(None),
-            other => other,
+        let Location::Folder(folder) = &self.location else { return Ok(None) };
+        match lock_file(folder, Use::Beside, self.lock_wait().min(READERS_WAIT)) {
+            Err(error) if error.kind != ErrorKind::Cancelled => {
+                log::debug!("reading without a lock: {error}");
+                Ok(None)
+            }
+            taken => taken,
         }
     }
+}
+
+/// How long there is until then.
+fn left(until: Instant) -> Duration {
+    until.saturating_duration_since(Instant::now())
 }

@@ -11,6 +11,7 @@ use super::{
     catalogue::Catalogue,
     damage::Damage,
     destination::{DestinationRepository, Location, Remembered},
+    looks::Looks,
     written::WrittenHere,
 };
 use crate::{
@@ -30,9 +31,6 @@ use crate::{
     sync::lock,
 };
 
-/// How long a backup or deletion waits for another process's lock on a destination.
-const DESTINATION_LOCK_TIMEOUT: Duration = Duration::from_mins(5);
-
 /// How long a folder may take to answer: what is mounted on demand takes a while.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -44,7 +42,7 @@ pub(in crate::daemon) struct Destinations {
     identity: Arc<Identity>,
     s3: S3Options,
     spool: SpoolPlace,
-    lock_timeout: Duration,
+    lock_wait: Duration,
     /// By [`Destination::address`], which includes the region. So asking with a wrong region once
     /// does not affect later requests.
     known: Mutex<HashMap<String, Arc<DestinationRepository>>>,
@@ -56,9 +54,10 @@ impl Destinations {
         root: Root,
         identity: Identity,
         (s3, spool): (S3Options, SpoolPlace),
+        lock_wait: Duration,
     ) -> Self {
         let (identity, known) = (Arc::new(identity), Mutex::default());
-        Self { access, root, identity, s3, spool, lock_timeout: DESTINATION_LOCK_TIMEOUT, known }
+        Self { access, root, identity, s3, spool, lock_wait, known }
     }
 
     /// For tests, which do not wait for locks.
@@ -66,10 +65,8 @@ impl Destinations {
     fn impatient(access: Access) -> Self {
         let root = Root::at(std::path::Path::new("/nowhere/at/all"));
         let spool = SpoolPlace { folder: root.spool(), most: 0 };
-        Self {
-            lock_timeout: Duration::ZERO,
-            ..Self::new(access, root, Identity::random(), (S3Options::default(), spool))
-        }
+        let options = (S3Options::default(), spool);
+        Self::new(access, root, Identity::random(), options, Duration::ZERO)
     }
 
     /// The repository of a destination, whether it exists or not.
@@ -103,10 +100,11 @@ impl Destinations {
             location,
             self.root.clone(),
             self.access.clone(),
-            (self.lock_timeout, self.spool.clone()),
+            (self.lock_wait, self.spool.clone()),
             Remembered {
                 catalogue: Catalogue::new(self.identity.clone()),
                 damage: Damage::in_file(self.root.damage(&key)),
+                looks: Looks::in_file(self.root.looks(&key)),
                 written_here: WrittenHere::in_file(self.root.written(&key)),
             },
         );
@@ -130,7 +128,7 @@ fn is_there(folder: &Path) -> Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
+    use crate::{daemon::backups::lock_file::Use, error::ErrorKind};
 
     #[test]
     fn a_destination_that_another_process_has_locked_is_busy() {
@@ -140,11 +138,15 @@ mod tests {
         let destination =
             Destination::parse(&format!("vfs://{}", folder.path().display())).unwrap();
         let repository = Destinations::impatient(access).at(&destination).unwrap();
-        let other = repository.lock_file(false).unwrap().unwrap();
-        assert!(repository.lock_file(false).is_ok(), "backups run side by side");
-        let error = repository.lock_file(true).unwrap_err();
+        let other = repository.lock_file(Use::Beside).unwrap().unwrap();
+        assert!(repository.lock_file(Use::Beside).is_ok(), "backups run side by side");
+        let error = repository.lock_file(Use::Alone).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Busy, "{error}");
         drop(other);
-        assert!(repository.lock_file(true).is_ok());
+        let alone = repository.lock_file(Use::Alone).unwrap().unwrap();
+        assert_eq!(repository.lock_file(Use::Beside).unwrap_err().kind, ErrorKind::Busy);
+        assert!(repository.reading_lock().unwrap().is_none(), "nobody who reads is refused");
+        drop(alone);
+        assert!(repository.reading_lock().unwrap().is_some());
     }
 }

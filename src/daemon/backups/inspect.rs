@@ -68,7 +68,6 @@ impl DestinationRepository {
             return Ok(urls.iter().map(absent).collect());
         };
         let found = self.catalogue.find_all_readable(&repository, urls)?;
-        let _gate = self.without_deletes();
         let _lock = self.reading_lock()?;
         let trees: Vec<_> = found.iter().flatten().map(|backup| backup.tree).collect();
         let proven = guarded("checking the backups", || match (urls, &trees[..]) {

@@ -235,7 +235,7 @@ fn a_run_that_ends_waits_no_more_for_the_hold_of_another_volume() {
     let moments = scene.moments("true", "true", HOUR);
     let still = moments.still([&scene.place]);
     still.hold().unwrap();
-    let run = Scope { run: "run-1".into(), lines: None, ended: Default::default() };
+    let run = Scope::of("run-1");
     run.ended.cancel();
     let error = scope::within(Some(run), || scene.fails(&moments));
     assert!(error.kind == ErrorKind::Cancelled && error.message.contains("waited"), "{error}");

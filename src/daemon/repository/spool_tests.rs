@@ -72,6 +72,18 @@ impl Storage for Gated {
     fn remove_leftovers(&self, age: Duration) -> usize {
         self.folder.remove_leftovers(age)
     }
+    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+        self.folder.locks()
+    }
+    fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {
+        self.folder.read_lock(id)
+    }
+    fn write_lock(&self, id: &Id, content: Bytes) -> Result<()> {
+        self.folder.write_lock(id, content)
+    }
+    fn remove_lock(&self, id: &Id) -> Result<()> {
+        self.folder.remove_lock(id)
+    }
     fn marked(&self, name: &str) -> Result<Option<Duration>> {
         self.folder.marked(name)
     }

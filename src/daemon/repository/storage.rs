@@ -102,11 +102,33 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// how many there were.
     fn remove_leftovers(&self, age: Duration) -> usize;
 
+    /// restic's locks, with their ages by the storage's clock if these are known.
+    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>>;
+
+    /// A lock of restic's; `None` if it is gone, or larger than [`LARGEST_LOCK`].
+    fn read_lock(&self, id: &Id) -> Result<Option<Bytes>>;
+
+    /// Writes a lock of restic's.
+    fn write_lock(&self, id: &Id, content: Bytes) -> Result<()>;
+
+    /// Removes a lock of restic's. A missing one is not an error.
+    fn remove_lock(&self, id: &Id) -> Result<()>;
+
     /// The age of the mark with this name; `None` if there is no such mark.
     fn marked(&self, name: &str) -> Result<Option<Duration>>;
 
     /// Sets the mark with this name.
     fn mark(&self, name: &str) -> Result<()>;
+}
+
+/// The folder of restic's locks.
+const LOCKS: &str = "locks";
+/// The largest lock of restic's that is read, in bytes. One has some 200.
+const LARGEST_LOCK: u64 = 16 * 1024;
+
+/// The name of a lock of restic's in its repository.
+fn lock_name(id: &Id) -> String {
+    format!("{LOCKS}/{}", id.to_hex().as_str())
 }
 
 /// The name of a file in its repository.

@@ -85,7 +85,7 @@ async fn a_run_that_is_cancelled_ends_the_copy_of_a_snapshot_soon_and_leaves_no_
 fn cancelled_run() -> Option<Scope> {
     let ended = CancellationToken::new();
     ended.cancel();
-    Some(Scope { run: "run-1".into(), lines: None, ended })
+    Some(Scope { ended, ..Scope::of("run-1") })
 }
 
 #[tokio::test]

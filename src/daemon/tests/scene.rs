@@ -35,6 +35,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         hold: HoldOptions::default(),
         excludes: Excludes::default(),
         spool_most: 0,
+        lock_wait: std::time::Duration::from_secs(60),
         folders: Vec::new(),
         docker: DockerOptions::default(),
         host: "host1".into(),

@@ -119,6 +119,7 @@ impl Host {
                     hold: HoldOptions::default(),
                     excludes: crate::exclude::Excludes::default(),
                     spool_most: 0,
+                    lock_wait: Duration::from_secs(60),
                     folders: Vec::new(),
                     root,
                     password: None,

@@ -22,7 +22,10 @@ use self::{
     content::read,
     windows::{WINDOW, Windows},
 };
-use super::{super::index::HexHash, Storage, file_name, not_what_was_written};
+use super::{
+    super::hex_hash::HexHash, LARGEST_LOCK, LOCKS, Storage, file_name, lock_name,
+    not_what_was_written,
+};
 use crate::{
     daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
@@ -63,6 +66,16 @@ impl Bucket {
             }
             Ok(sizes)
         })
+    }
+
+    /// The objects of a folder, with their ages if these are known.
+    fn aged(&self, folder: &str) -> Result<Vec<(Id, Option<Duration>)>> {
+        let mut found = Vec::new();
+        self.walk(folder, |id, object| {
+            found.push((id, object.last_modified().and_then(age)));
+            true
+        })?;
+        Ok(found)
     }
 
     /// Passes each object of a folder to `each`, until that returns `false`.
@@ -127,7 +140,7 @@ impl Storage for Bucket {
                     self.objects.location()
                 );
                 return Err(Error::new(ErrorKind::Repository, message)
-                    .with_hint("the repository is damaged; \"restic check\" tells how far"));
+                    .with_hint("the repository has lost something: back up again, which stores what the volumes still have"));
             }
             if content.is_empty() && to - from == length as usize {
                 return Ok(window.slice(from..to));
@@ -209,17 +222,32 @@ impl Storage for Bucket {
     }
 
     fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>> {
-        let mut keys = Vec::new();
-        self.walk("keys", |id, object| {
-            keys.push((id, object.last_modified().and_then(age)));
-            true
-        })?;
-        Ok(keys)
+        self.aged("keys")
     }
 
     fn remove_leftovers(&self, _: Duration) -> usize {
         // An upload that did not finish leaves no object.
         0
+    }
+
+    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+        self.aged(LOCKS)
+    }
+
+    fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {
+        match read(&self.objects, &lock_name(id), Some((0, LARGEST_LOCK as u32))) {
+            Ok(content) => Ok(Some(content)),
+            Err(error) if error.kind == ErrorKind::Repository => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    fn write_lock(&self, id: &Id, content: Bytes) -> Result<()> {
+        self.objects.put(&lock_name(id), content, Some(HexHash::of(id)))
+    }
+
+    fn remove_lock(&self, id: &Id) -> Result<()> {
+        self.objects.remove(&lock_name(id))
     }
 
     fn marked(&self, name: &str) -> Result<Option<Duration>> {

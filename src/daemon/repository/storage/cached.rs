@@ -181,6 +181,22 @@ impl<S: Storage> Storage for Cached<S> {
         self.storage.remove_leftovers(age)
     }
 
+    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+        self.storage.locks()
+    }
+
+    fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {
+        self.storage.read_lock(id)
+    }
+
+    fn write_lock(&self, id: &Id, content: Bytes) -> Result<()> {
+        self.storage.write_lock(id, content)
+    }
+
+    fn remove_lock(&self, id: &Id) -> Result<()> {
+        self.storage.remove_lock(id)
+    }
+
     fn marked(&self, name: &str) -> Result<Option<Duration>> {
         self.storage.marked(name)
     }

@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeSet,
     fs::{self, File},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
@@ -19,8 +19,9 @@ use std::{
 
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
+use rustix::fs::OFlags;
 
-use super::{Storage, file_name};
+use super::{LARGEST_LOCK, LOCKS, Storage, file_name, lock_name};
 use crate::{
     error::{Error, ErrorKind, Result},
     files::{age, is_lost, real_path, rename_to_new, sync_folder, write_error},
@@ -235,12 +236,15 @@ fn is_there(error: io::Error) -> io::Result<()> {
 }
 
 /// The error for a file that can't be read. A missing file is a fault of the repository and not of
-/// the disk, because another host may have removed the file. What a disk can't read is lost.
+/// the disk, because another host may have removed the file. What a disk can't read is lost, and what is
+/// cut off.
 fn read_error(path: &Path, error: &io::Error) -> Error {
-    let is_damage = error.kind() == io::ErrorKind::NotFound || is_lost(error, path);
+    let is_too_short = error.kind() == io::ErrorKind::UnexpectedEof;
+    let is_missing = error.kind() == io::ErrorKind::NotFound;
+    let is_damage = is_missing || is_too_short || is_lost(error, path);
     let kind = if is_damage { ErrorKind::Repository } else { ErrorKind::Io };
     Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
-        .with_hint("the repository is damaged or not reachable; \"restic check\" tells how far")
+        .with_hint("look whether the disk or share is well; if something is lost, back up again, which stores what the volumes still have")
 }
 
 impl Storage for Folder {
@@ -254,7 +258,7 @@ impl Storage for Folder {
     }
 
     fn make(&self) -> Result<()> {
-        for folder in [TEMPORARY, "data", "index", "keys", "locks", "snapshots"] {
+        for folder in [TEMPORARY, "data", "index", "keys", LOCKS, "snapshots"] {
             let path = self.path.join(folder);
             let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&path);
             made.map_err(|error| write_error(&path, &error))?;
@@ -379,6 +383,47 @@ impl Storage for Folder {
             .flatten()
             .filter(|entry| old(entry) && fs::remove_file(entry.path()).is_ok())
             .count()
+    }
+
+    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+        let folder = self.path.join(LOCKS);
+        let entries = Self::entries(&folder).map_err(|error| read_error(&folder, &error))?;
+        let aged = |(id, entry): (Id, fs::DirEntry)| {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
+            (id, modified.map(age))
+        };
+        Ok(entries.into_iter().map(aged).collect())
+    }
+
+    fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {
+        let path = self.path.join(lock_name(id));
+        // Who opens a pipe waits for another to do so, and a link may lead anywhere.
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+        let mut content = Vec::new();
+        let read = File::options().read(true).custom_flags(flags).open(&path);
+        let read = read.and_then(|file| file.take(LARGEST_LOCK + 1).read_to_end(&mut content));
+        match read {
+            Ok(length) => Ok((length as u64 <= LARGEST_LOCK).then(|| content.into())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(read_error(&path, &error)),
+        }
+    }
+
+    fn write_lock(&self, id: &Id, content: Bytes) -> Result<()> {
+        let path = self.path.join(lock_name(id));
+        // As a pack, on which nothing depends.
+        self.try_write(FileType::Pack, &path, &[content])
+            .map_err(|error| write_error(&path, &error))
+    }
+
+    fn remove_lock(&self, id: &Id) -> Result<()> {
+        let path = self.path.join(lock_name(id));
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io(format!("cannot remove \"{}\"", path.display()), &error))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn marked(&self, name: &str) -> Result<Option<Duration>> {

@@ -164,7 +164,7 @@ fn a_restore_ends_soon_after_its_run_was_cancelled() {
     fs::create_dir(&to).unwrap();
     let ended = CancellationToken::new();
     let passed = CancelsAtOnce(ended.clone(), AtomicU64::new(0));
-    let restored = scope::within(Some(Scope { run: "run-1".into(), lines: None, ended }), || {
+    let restored = scope::within(Some(Scope { ended, ..Scope::of("run-1") }), || {
         let warnings = RestoreWarnings::default();
         write::restore(&scene.repository, saved.tree, &to, &passed, &warnings)
     });

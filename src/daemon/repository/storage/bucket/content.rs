@@ -13,7 +13,7 @@ pub(super) fn read(objects: &Objects, name: &str, part: Option<(u32, u32)>) -> R
     let part = part.map(|(offset, length)| (u64::from(offset), length));
     objects.get(name, part).map_err(|error| match error.kind {
         ErrorKind::NotFound => Error { kind: ErrorKind::Repository, ..error }
-            .with_hint("the repository is damaged; \"restic check\" tells how far"),
+            .with_hint("the repository has lost something: back up again, which stores what the volumes still have"),
         _ => error,
     })
 }
