@@ -59,7 +59,7 @@ fn is_file(file: &OwnedFd) -> Result<(), Errno> {
 }
 
 /// Converts `/<volume>/a/b` to the path in the volume, `a/b`, which an operator knows.
-pub(super) fn path_in_volume(shown: &Path) -> &Path {
+pub(in crate::daemon) fn path_in_volume(shown: &Path) -> &Path {
     let mut parts = shown.components();
     parts.next();
     parts.next();
