@@ -2,7 +2,7 @@
 //! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
 //! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`], [`snapshot_files`],
-//! [`folder_entries`]), giving back space ([`collect`]), and restic's own locks
+//! [`folder_entries`]), how large that may be ([`limits`]), giving back space ([`collect`]), and restic's own locks
 //! ([`restic_lock`], [`lock_content`]).
 //!
 //! This room knows no volumes, snapshots or backups.
@@ -14,6 +14,7 @@ mod collect;
 mod folder_entries;
 mod index;
 mod key_file;
+mod limits;
 mod lock_content;
 mod open;
 mod opened_blob;
