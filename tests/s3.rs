@@ -280,7 +280,7 @@ fn a_backup_whose_packs_are_gone_is_not_good(way: Way) {
     s3.remove(|name| name.contains("/data/"));
     let url = &site.backups("vol1")[0];
     site.run_words(&["restore", "--volume", "new", "--backupurl", url])
-        .fails(1, &["is not good", "is missing", "restic check"]);
+        .fails(1, &["is not good", "is missing", "back up again"]);
     // What is left of a repository is not taken for none.
     s3.remove(|name| name.ends_with("/config"));
     site.run("backup --create-snapshot")

@@ -17,11 +17,11 @@
 //! has marked for deletion meanwhile is named again ([`adopt`]).
 //!
 //! From the lowest file up: what a backup's tags say ([`record`]), which backups a repository has
-//! ([`catalogue`]), what of them could not be read ([`damage`]), which of them this daemon wrote
+//! ([`catalogue`]), what of them could not be read ([`damage`]) or was missing ([`looks`]), which of them this daemon wrote
 //! ([`written`]), the proof that a backup is whole
 //! ([`prove`]), and the repository of one destination with its locks ([`destination`]), of which two
-//! backups at a time are made ([`slots`]). The
-//! operations [`inspect`], [`create`], [`restore`] and [`delete`] use these; [`marks`] says how long
+//! backups at a time are made ([`slots`]). The operations [`inspect`], [`create`], [`restore`] and
+//! [`delete`] use these; [`heal`] makes good what a destination has lost; [`marks`] says how long
 //! deleted data waits. [`destinations`] finds the repository of a destination.
 
 mod adopt;
@@ -32,8 +32,10 @@ mod damage;
 mod delete;
 mod destination;
 mod destinations;
+mod heal;
 mod inspect;
 mod lock_file;
+mod looks;
 mod marks;
 mod prove;
 mod record;

@@ -2,7 +2,8 @@
 //! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
 //! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`], [`snapshot_files`],
-//! [`folder_entries`]), how large that may be ([`limits`]), giving back space ([`collect`]), and restic's own locks
+//! [`folder_entries`]), how large that may be ([`limits`]), what of it is lost ([`lost`], [`whole`]) and how
+//! the index is mended ([`index_repair`], [`pack_header`]), giving back space ([`collect`]), and restic's own locks
 //! ([`restic_lock`], [`lock_content`]).
 //!
 //! This room knows no volumes, snapshots or backups.
@@ -12,24 +13,33 @@ mod backend;
 mod cipher;
 mod collect;
 mod folder_entries;
+mod hex_hash;
 mod index;
+mod index_file;
+mod index_repair;
 mod key_file;
 mod limits;
 mod lock_content;
+mod lost;
 mod open;
 mod opened_blob;
+mod pack_header;
 mod packing;
+mod readable_index;
 mod reader;
 mod restic_lock;
 mod snapshot_files;
 mod spool;
 mod storage;
+mod whole;
 
 pub(super) use access::{Access, tags};
 pub(super) use backend::Backend;
 pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
 pub(super) use folder_entries::FolderEntries;
-pub(super) use index::{HexHash, Index, Location};
+pub(super) use hex_hash::HexHash;
+pub(super) use index::{Index, Location, UnreadFile};
+pub(super) use lost::{Lost, LostPack};
 pub(super) use open::{Gathering, Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
 pub(super) use restic_lock::{Beside, ResticLock};
@@ -38,3 +48,4 @@ pub(super) use spool::{SpoolPlace, remove_left};
 #[cfg(test)]
 pub(super) use storage::Folder;
 pub(super) use storage::{Bucket, Cached};
+pub(super) use whole::Seen;

@@ -177,6 +177,11 @@ impl Root {
         self.path.join("damaged").join(crate::locks::file_name(destination, "pieces"))
     }
 
+    /// The file with what is missing at this destination.
+    pub(super) fn looks(&self, destination: &str) -> PathBuf {
+        self.path.join("missing").join(crate::locks::file_name(destination, "packs"))
+    }
+
     /// The folder for copies of the small files at this destination.
     pub(super) fn copies(&self, destination: &str) -> PathBuf {
         self.path.join("copies").join(crate::locks::file_name(destination, "files"))

@@ -14,6 +14,7 @@ mod identity;
 mod plugin;
 mod recovery;
 mod root;
+mod rot;
 mod scene;
 mod snapshots;
 mod together;

@@ -76,9 +76,10 @@ fn by_code(code: &str, status: Option<u16>) -> (ErrorKind, &'static str) {
             (ErrorKind::Io, "the bucket is in another region: correct the one in BKUP_BACKUP_URL")
         }
         "RequestTimeTooSkewed" => (ErrorKind::Io, "set this machine's clock"),
-        "InvalidRange" => {
-            (ErrorKind::Repository, "the repository is damaged; \"restic check\" tells how far")
-        }
+        "InvalidRange" => (
+            ErrorKind::Repository,
+            "the repository has lost something: back up again, which stores what the volumes still have",
+        ),
         _ if status.is_some_and(|status| status >= 500) => (ErrorKind::Io, "try again later"),
         _ => (ErrorKind::Io, "look at what the service says of it"),
     }

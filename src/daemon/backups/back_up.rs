@@ -27,6 +27,7 @@ use crate::{
         unheld::{Target, Unheld},
     },
     error::{Error, ErrorKind, Result},
+    exclude::VolumeExcludes,
     progress::Piece,
 };
 
@@ -91,6 +92,7 @@ impl DestinationRepository {
                 made.insert(&of.snapshot, backed_up);
             }
         }
+        self.heal(repository);
         Ok(volumes.iter().map(|of| made.remove(&of.snapshot).unwrap_or_else(unread)).collect())
     }
 
@@ -110,6 +112,7 @@ impl DestinationRepository {
                         of.volume.name
                     );
                 }
+                self.look_after_failure(repository);
                 let again = self.read(repository, &[of], true, reader, now).pop();
                 again.unwrap_or_else(unread).and_then(prove)
             }
@@ -185,7 +188,10 @@ impl DestinationRepository {
     ) -> Result<Written> {
         let prove = |written: Written| self.prove(repository, &written).map(|()| written);
         match write(false).and_then(prove) {
-            Err(error) if is_not_whole(&error) => prove(write(true)?),
+            Err(error) if is_not_whole(&error) => {
+                self.look_after_failure(repository);
+                prove(write(true)?)
+            }
             written => written,
         }
     }
@@ -220,8 +226,8 @@ impl DestinationRepository {
         Ok(known.max_by_key(|parent| parent.begun))
     }
 
-    /// Whether a volume's files are still those of a backup; unknown if the backup is of another
-    /// volume.
+    /// Whether a volume's files are still those of a backup, but for those that are left out; unknown if
+    /// the backup is of another volume.
     ///
     /// # Errors
     /// If the volume or the backup can't be read.
@@ -229,7 +235,7 @@ impl DestinationRepository {
         &self,
         url: &StoredUrl<'_>,
         volume: &VolumeState,
-        folder: &Path,
+        (folder, excludes): (&Path, Option<&VolumeExcludes>),
     ) -> Result<Changes> {
         let Some(repository) = self.existing()? else { return Ok(Changes::Unknown) };
         let found = self.catalogue.find_readable(&repository, url)?;
@@ -246,7 +252,7 @@ impl DestinationRepository {
             let of = (folder, volume.name.as_str());
             let has_dumps = !found.record.moment.dumps.is_empty();
             let left_out = |path: &Path| has_dumps && save::is_extra_path(path);
-            read::first_difference(&repository, (found.tree, &left_out), of, begun)
+            read::first_difference(&repository, (found.tree, &left_out, excludes), of, begun)
         });
         Ok(match difference? {
             None => Changes::Unchanged,

@@ -139,6 +139,11 @@ impl Catalogue {
         Ok(known.backups.clone())
     }
 
+    /// The backups that were there when they were listed last; none, if they never were.
+    pub(super) fn listed_last(&self) -> Arc<Vec<StoredBackup>> {
+        lock(&self.known).backups.clone()
+    }
+
     /// What is there now. What was read before is not read again.
     fn listed(&self, repository: &OpenRepository) -> Result<MutexGuard<'_, Known>> {
         let mut known = lock(&self.known);

@@ -50,6 +50,7 @@ impl DestinationRepository {
         name_again(repository, &needs);
         self.written_here.add(&volume.id(), file.tree, state.created);
         self.proven(record.backup.clone(), file.tree, needs);
+        self.heal(repository);
         Ok(record.backup)
     }
 

@@ -1,6 +1,6 @@
-//! Pieces of files that could not be read, although the index has them. Only reading shows such
+//! Pieces of files, and folders, that could not be read, although the index has them. Only reading shows such
 //! damage, so the root remembers it ([`Damage`]): every backup that needs such a piece is broken,
-//! also a new one that would build on it. A piece that can be read again is forgotten.
+//! and a new one does not build on it but stores it again. A piece that can be read again is forgotten.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -10,14 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustic_core::{
-    DataId, Id,
-    repofile::{BlobType, IndexFile},
-};
+use rustic_core::{DataId, Id, repofile::BlobType};
 
 use crate::{
-    daemon::repository::OpenRepository,
-    error::{ErrorKind, Result},
+    daemon::repository::{BlobReader, HexHash, OpenRepository},
+    error::Result,
     files::write_whole,
 };
 
@@ -26,8 +23,8 @@ const MOST_FAILED: usize = 32;
 /// After how long the pieces that one look has not read again count as damaged unread.
 const READING_TIME: Duration = Duration::from_secs(10);
 
-/// What is tried with a piece, for an error that is not shown.
-const WHAT: &str = "cannot read a piece";
+/// So many packs are looked at because a folder in each can't be read.
+const MOST_PACKS: usize = 16;
 
 /// The pieces at one destination that could not be read.
 pub(super) struct Damage {
@@ -49,10 +46,40 @@ impl Damage {
         if pieces.is_empty() {
             return;
         }
-        let beside = beside(repository, pieces).unwrap_or_default();
+        let packs = || -> Result<HashSet<Id>> {
+            let index = repository.index()?;
+            let of = |piece: &DataId| index.find(BlobType::Data, &HexHash::of(piece));
+            Ok(pieces.iter().filter_map(of).map(|at| at.pack).collect())
+        };
+        let beside = packs().and_then(|packs| damaged_in(repository, &packs));
+        self.add(pieces.iter().map(|piece| **piece).chain(beside.unwrap_or_default()));
+    }
+
+    /// Looks at all that is in these packs, and remembers what can't be read. Returns whether it found
+    /// anything new.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub(super) fn found_in(
+        &self,
+        repository: &OpenRepository,
+        packs: &HashSet<Id>,
+    ) -> Result<bool> {
+        let lost = repository.lost_now();
+        let packs = packs.iter().filter(|pack| !lost.packs.contains_key(*pack));
+        let packs: HashSet<_> = packs.take(MOST_PACKS).copied().collect();
+        let damaged = damaged_in(repository, &packs)?;
+        if damaged.is_empty() {
+            return Ok(false);
+        }
+        self.add(damaged.into_iter());
+        self.look_again(repository)
+    }
+
+    fn add(&self, pieces: impl Iterator<Item = Id>) {
         let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = self.read();
-        all.extend(pieces.iter().copied().chain(beside));
+        all.extend(pieces);
         self.write(&all);
     }
 
@@ -61,39 +88,53 @@ impl Damage {
         self.read().is_empty()
     }
 
-    /// The remembered pieces that still can't be read. The others are forgotten.
+    /// Lets the remembered pieces count as lost that still can't be read. The others are forgotten.
+    /// Returns whether that changes what is lost.
     ///
     /// # Errors
-    /// If there are some, and the index can't be read.
-    pub(super) fn still_there(&self, repository: &OpenRepository) -> Result<HashSet<DataId>> {
+    /// If there are some, and the storage fails or the index can't be read.
+    pub(super) fn look_again(&self, repository: &OpenRepository) -> Result<bool> {
         let remembered = self.read();
         if remembered.is_empty() {
-            return Ok(HashSet::new());
+            return Ok(repository.lose_pieces(HashSet::new()));
         }
-        repository.forget_index();
-        let indexed = repository.indexed()?;
-        let mut damaged = HashSet::new();
+        let index = repository.index()?;
+        let places = |piece: &Id| {
+            let id = HexHash::of(piece);
+            [BlobType::Data, BlobType::Tree].map(|kind| index.find_all(kind, &id)).concat()
+        };
+        // A pack that is missing may come back; what is in it is not damaged.
+        let packs: HashSet<Id> = remembered.iter().flat_map(places).map(|at| at.pack).collect();
+        let packs = index.packs().iter().filter(|(pack, _)| packs.contains(pack));
+        let is_new = repository.look_at_packs(&packs.copied().collect())?;
+        let lost = repository.lost_now();
+        let mut reader = BlobReader::new(repository)?;
+        let (mut damaged, mut still) = (HashSet::new(), BTreeSet::new());
         let end = Instant::now() + READING_TIME;
         for piece in &remembered {
+            let id = HexHash::of(piece);
             // What is in no index is missing, which every look sees.
-            if indexed.get_index_entry(piece).is_err() {
-                continue;
-            }
-            let is_unread = damaged.len() >= MOST_FAILED || Instant::now() > end;
-            if is_unread || repository.piece(&indexed, piece, WHAT).is_err() {
-                damaged.insert(*piece);
+            for at in places(piece) {
+                if lost.packs.contains_key(&at.pack) {
+                    continue;
+                }
+                let is_unread = damaged.len() >= MOST_FAILED || Instant::now() > end;
+                if is_unread || !reader.is_whole(&id, &at)? {
+                    damaged.insert((at.pack, at.offset));
+                    still.insert(*piece);
+                }
             }
         }
-        if damaged.len() < remembered.len() {
+        if still.len() < remembered.len() {
             let _changing = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
             let mut all = self.read();
-            all.retain(|piece| damaged.contains(piece) || !remembered.contains(piece));
+            all.retain(|piece| still.contains(piece) || !remembered.contains(piece));
             self.write(&all);
         }
-        Ok(damaged)
+        Ok(repository.lose_pieces(damaged) || is_new)
     }
 
-    fn read(&self) -> BTreeSet<DataId> {
+    fn read(&self) -> BTreeSet<Id> {
         let text = match fs::read_to_string(&self.file) {
             Ok(text) => text,
             Err(error) => {
@@ -103,10 +144,10 @@ impl Damage {
                 return BTreeSet::new();
             }
         };
-        text.lines().filter_map(|line| line.parse::<Id>().ok()).map(DataId::from).collect()
+        text.lines().filter_map(|line| line.parse::<Id>().ok()).collect()
     }
 
-    fn write(&self, pieces: &BTreeSet<DataId>) {
+    fn write(&self, pieces: &BTreeSet<Id>) {
         // All of them: a backup that needs a piece that was left out would count as good. One
         // restore finds the pieces of a few packs, as it ends at the first that it can't read.
         let lines: Vec<_> =
@@ -126,21 +167,19 @@ impl Damage {
     }
 }
 
-/// The pieces in the packs of these pieces that can't be read; `None` if the index can't be read.
-fn beside(repository: &OpenRepository, pieces: &BTreeSet<DataId>) -> Option<Vec<DataId>> {
-    let indexed = repository.indexed().ok()?;
-    let pack = |piece: &DataId| Some(indexed.get_index_entry(piece).ok()?.pack);
-    let packs: HashSet<_> = pieces.iter().filter_map(pack).collect();
-    let mut beside = Vec::new();
-    for index in repository.plain().ok()?.stream_files::<IndexFile>().ok()? {
-        let packs = index.ok()?.1.packs.into_iter().filter(|pack| packs.contains(&pack.id));
-        let blobs = packs.flat_map(|pack| pack.blobs).filter(|blob| blob.tpe == BlobType::Data);
-        let others = blobs.map(|blob| DataId::from(*blob.id)).filter(|it| !pieces.contains(it));
-        let is_damaged = |piece: &DataId| {
-            let read = repository.piece(&indexed, piece, WHAT);
-            read.is_err_and(|error| error.kind == ErrorKind::Repository)
-        };
-        beside.extend(others.filter(is_damaged));
+/// The pieces in these packs that can't be read.
+///
+/// # Errors
+/// If the storage fails, or the index can't be read.
+fn damaged_in(repository: &OpenRepository, packs: &HashSet<Id>) -> Result<Vec<Id>> {
+    if packs.is_empty() {
+        return Ok(Vec::new());
     }
-    Some(beside)
+    let (index, mut reader) = (repository.index()?, BlobReader::new(repository)?);
+    let mut damaged = Vec::new();
+    for pack in packs {
+        let found = reader.damaged_in(&index, pack)?;
+        damaged.extend(found.into_iter().map(|(_, id, _)| Id::new(id)));
+    }
+    Ok(damaged)
 }

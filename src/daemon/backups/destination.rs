@@ -13,6 +13,7 @@ use super::{
     catalogue::Catalogue,
     damage::Damage,
     lock_file::{Use, lock_file},
+    looks::Looks,
     slots::{Slot, Slots},
     written::WrittenHere,
 };
@@ -64,6 +65,7 @@ pub(in crate::daemon) struct DestinationRepository {
     open: Mutex<Option<Arc<OpenRepository>>>,
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    pub(super) looks: Looks,
     pub(super) written_here: WrittenHere,
     /// The backup that was made and proven last, until it is inspected.
     proven: Mutex<Vec<Proven>>,
@@ -84,6 +86,7 @@ const PROOF_COUNTS: Duration = Duration::from_mins(5);
 pub(super) struct Remembered {
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
+    pub(super) looks: Looks,
     pub(super) written_here: WrittenHere,
 }
 
@@ -116,11 +119,12 @@ impl DestinationRepository {
         (lock_wait, spool): (Duration, SpoolPlace),
         remembered: Remembered,
     ) -> Self {
-        let Remembered { catalogue, damage, written_here } = remembered;
+        let Remembered { catalogue, damage, looks, written_here } = remembered;
         Self {
             location,
             root,
             damage,
+            looks,
             access,
             lock_wait,
             spool,
@@ -225,6 +229,7 @@ impl DestinationRepository {
         let lock = self.lock_within(Use::Beside, self.lock_wait())?;
         let restic = self.restic_lock(&repository, Beside::Others, left(until))?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
+        self.look_before(&repository);
         Ok(Writing { repository, _slot: slot, _lock: lock, _restic: restic })
     }
 

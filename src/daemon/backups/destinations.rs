@@ -11,6 +11,7 @@ use super::{
     catalogue::Catalogue,
     damage::Damage,
     destination::{DestinationRepository, Location, Remembered},
+    looks::Looks,
     written::WrittenHere,
 };
 use crate::{
@@ -103,6 +104,7 @@ impl Destinations {
             Remembered {
                 catalogue: Catalogue::new(self.identity.clone()),
                 damage: Damage::in_file(self.root.damage(&key)),
+                looks: Looks::in_file(self.root.looks(&key)),
                 written_here: WrittenHere::in_file(self.root.written(&key)),
             },
         );

@@ -1,7 +1,8 @@
 //! The proof that backups are whole, without reading the content of their files. The proof reads
 //! the backups' folders, finds every piece in the index, and checks that the packs with these
-//! pieces exist and have the right sizes. A piece that a restore could not read ([`damage`]) is
-//! not whole either.
+//! pieces exist and have the right sizes. A piece or a folder that could not be read ([`damage`]) is
+//! not whole either. What is found lost does not count as there from then on, so that the next backup
+//! stores it again.
 //!
 //! Backups have most of their folders and packs in common, so many are proven at once: each folder
 //! is read once, and what is wrong with it is wrong with every backup that has it.
@@ -15,14 +16,14 @@ use std::{
 };
 
 use rustic_core::{
-    DataId, TreeId,
+    Id, TreeId,
     repofile::{BlobType, NodeType},
 };
 
 use super::damage::Damage;
 use crate::{
     convoy::INSPECTION_TIME,
-    daemon::repository::{BlobReader, HexHash, Index, OpenRepository, guarded},
+    daemon::repository::{BlobReader, Hash, HexHash, Index, OpenRepository, guarded},
     error::{Error, ErrorKind, Result},
     scope,
 };
@@ -30,6 +31,8 @@ use crate::{
 /// The most folders that are remembered as whole while many backups are proven. Beyond that, some
 /// are read again.
 const FOLDERS_REMEMBERED: usize = 1_000_000;
+/// So often are backups looked at, each time without what the look before found lost.
+const LOOKS: usize = 4;
 
 /// Proves that everything in a tree is there.
 ///
@@ -49,45 +52,42 @@ pub(super) fn prove_all(
     damage: &Damage,
     trees: &[TreeId],
 ) -> Result<Vec<Result<()>>> {
-    let index = repository.index()?;
-    let mut prover = Prover {
-        index: &index,
-        reader: BlobReader::new(repository)?,
-        damaged: HashSet::new(),
-        bad_packs: HashMap::new(),
-        packs: HashSet::new(),
-        whole: HashSet::new(),
-        bad: HashMap::new(),
-    };
-    let end = Instant::now() + INSPECTION_TIME;
-    let mut verdicts = Vec::new();
-    for tree in trees {
-        if !verdicts.is_empty() && Instant::now() > end {
-            break;
+    let mut index = repository.look_again()?;
+    if damage.look_again(repository)? {
+        index = repository.index()?;
+    }
+    let (end, mut trees, mut looks) = (Instant::now() + INSPECTION_TIME, trees, 0);
+    loop {
+        let mut prover = Prover::new(repository, &index)?;
+        let mut verdicts = Vec::new();
+        for tree in trees {
+            if looks == 0 && !verdicts.is_empty() && Instant::now() > end {
+                break;
+            }
+            verdicts.push(prover.verdict(*tree)?);
         }
-        verdicts.push(prover.verdict(*tree)?);
+        trees = &trees[..verdicts.len()];
+        looks += 1;
+        let packs = prover.packs.iter().filter_map(|place| index.packs().get(*place));
+        let is_new = repository.look_at_packs(&packs.copied().collect())?;
+        let is_damaged = damage.found_in(repository, &prover.suspects)?;
+        // Which of the backups need what is lost shows only another look; and what another pack has
+        // as well may be there.
+        if !is_new && !is_damaged || looks == LOOKS {
+            return Ok(verdicts);
+        }
+        index = repository.index()?;
     }
-    let bad_packs = bad_packs(repository, &index, &prover.packs)?;
-    let damaged = damage.still_there(repository)?;
-    if bad_packs.is_empty() && damaged.is_empty() {
-        return Ok(verdicts);
-    }
-    // Which of the backups need them shows only a second look.
-    let (whole, bad) = (HashSet::new(), HashMap::new());
-    let mut prover = Prover { bad_packs, damaged, whole, bad, ..prover };
-    trees[..verdicts.len()].iter().map(|tree| prover.verdict(*tree)).collect()
 }
 
 /// What is known of the folders and packs of one repository while its backups are proven.
 struct Prover<'a> {
     index: &'a Index,
     reader: BlobReader<'a>,
-    /// Pieces that can't be read, although the index has them.
-    damaged: HashSet<DataId>,
-    /// What is wrong with packs.
-    bad_packs: HashMap<usize, String>,
     /// The packs that the folders need, by their places in the index.
     packs: HashSet<usize>,
+    /// Packs in which a folder can't be read.
+    suspects: HashSet<Id>,
     /// Folders that are whole, with everything in them.
     whole: HashSet<TreeId>,
     /// Why folders are not whole.
@@ -100,7 +100,18 @@ struct Level {
     below: Vec<(TreeId, PathBuf)>,
 }
 
-impl Prover<'_> {
+impl<'a> Prover<'a> {
+    fn new(repository: &'a OpenRepository, index: &'a Index) -> Result<Self> {
+        Ok(Self {
+            index,
+            reader: BlobReader::new(repository)?,
+            packs: HashSet::new(),
+            suspects: HashSet::new(),
+            whole: HashSet::new(),
+            bad: HashMap::new(),
+        })
+    }
+
     /// Whether this tree is whole. The outer error says why that can't be determined.
     fn verdict(&mut self, tree: TreeId) -> Result<Result<()>> {
         if self.whole.len() > FOLDERS_REMEMBERED {
@@ -145,29 +156,18 @@ impl Prover<'_> {
 
     /// The folders in a folder whose files are all there.
     fn folders_in(&mut self, tree: TreeId, path: &Path) -> Result<Vec<(TreeId, PathBuf)>> {
-        let missing =
-            || broken(format!("the folder \"{}\" is missing in the index", path.display()));
+        let folder = || format!("the folder \"{}\"", path.display());
         let tree = HexHash::of(&tree);
-        let pack = self.index.place(BlobType::Tree, &tree).ok_or_else(missing)?;
-        self.needs(pack)?;
-        let what = || format!("cannot read the folder \"{}\"", path.display());
-        let mut entries = self.reader.tree(self.index, &tree, &what).map_err(with_repair)?;
+        let pack = self.needs((BlobType::Tree, &tree), &folder)?;
+        let what = || format!("cannot read {}", folder());
+        let read = self.reader.tree(self.index, &tree, &what);
+        let mut entries = read.map_err(|error| self.suspect(pack, error))?;
         let mut below = Vec::new();
-        while let Some(node) = entries.next().map_err(with_repair)? {
+        while let Some(node) = entries.next().map_err(with_hint)? {
             let path = path.join(node.name());
             for piece in node.content.iter().flatten() {
-                let missing =
-                    || broken(format!("a piece of \"{}\" is missing in the index", path.display()));
-                let found = self.index.place(BlobType::Data, &HexHash::of(piece));
-                let pack = found.ok_or_else(missing)?;
-                self.needs(pack)?;
-                if self.damaged.contains(piece) {
-                    return Err(damaged(format!(
-                        "a piece of \"{}\" is damaged in the pack {}",
-                        path.display(),
-                        self.index.packs()[pack].0.to_hex().as_str()
-                    )));
-                }
+                let what = || format!("a piece of \"{}\"", path.display());
+                self.needs((BlobType::Data, &HexHash::of(piece)), &what)?;
             }
             match (node.node_type, node.subtree) {
                 (NodeType::Dir, Some(subtree)) => below.push((subtree, path)),
@@ -181,56 +181,43 @@ impl Prover<'_> {
         Ok(below)
     }
 
-    fn needs(&mut self, pack: usize) -> Result<()> {
-        if let Some(wrong) = self.bad_packs.get(&pack) {
-            return Err(broken(wrong.clone()));
+    /// Notes that a blob is needed, and returns the place of its pack.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is not there.
+    fn needs(&mut self, (kind, id): (BlobType, &Hash), what: &dyn Fn() -> String) -> Result<usize> {
+        if let Some(place) = self.index.place(kind, id) {
+            self.packs.insert(place);
+            return Ok(place);
         }
-        self.packs.insert(pack);
-        Ok(())
-    }
-}
-
-/// What is wrong with those of these packs that do not exist with the sizes in the index.
-///
-/// # Errors
-/// If the packs can't be read.
-fn bad_packs(
-    repository: &OpenRepository,
-    index: &Index,
-    packs: &HashSet<usize>,
-) -> Result<HashMap<usize, String>> {
-    let needed = || packs.iter().filter_map(|place| Some((*place, *index.packs().get(*place)?)));
-    let sizes = repository.backend().pack_sizes(&needed().map(|(_, (id, _))| id).collect())?;
-    let mut bad = HashMap::new();
-    for (place, (id, wanted)) in needed() {
-        let name = id.to_hex();
-        let name = name.as_str();
-        let wrong = match sizes.get(&id) {
-            Some(size) if *size == wanted => continue,
-            Some(size) => format!("the pack {name} has {size} bytes instead of {wanted}"),
-            None => format!("the pack {name} is missing"),
+        let Some(at) = self.index.find(kind, id) else {
+            return Err(broken(format!("{} is missing in the index", what())));
         };
-        bad.insert(place, wrong);
+        Err(broken(match self.index.lost().what_is_wrong_with(&at.pack) {
+            Some(wrong) => format!("{wrong}, with {}", what()),
+            None => format!("{} is damaged in the pack {}", what(), at.pack.to_hex().as_str()),
+        }))
     }
-    Ok(bad)
+
+    /// Notes that a folder in this pack can't be read.
+    fn suspect(&mut self, place: usize, error: Error) -> Error {
+        if error.kind == ErrorKind::Repository {
+            self.suspects.extend(self.index.packs().get(place).map(|(pack, _)| *pack));
+        }
+        with_hint(error)
+    }
 }
 
 fn broken(what: String) -> Error {
-    Error::new(ErrorKind::Repository, what).with_hint(
-        "\"restic check\" tells how far the damage goes; \"restic rebuild-index\" (from 0.17 on: \"repair index\") forgets what is lost, and the next backup writes it anew",
-    )
+    with_hint(Error::new(ErrorKind::Repository, what))
 }
 
-fn damaged(what: String) -> Error {
-    with_repair(Error::new(ErrorKind::Repository, what))
-}
-
-/// The error with what to do about a damaged pack, unless it already says what to do.
-fn with_repair(error: Error) -> Error {
+/// The error with what to do, unless it already says that.
+fn with_hint(error: Error) -> Error {
     if error.hint.is_some() {
         return error;
     }
     error.with_hint(
-        "\"restic repair packs\" (from 0.17 on) with the pack's name keeps what is whole in it and forgets the rest, and the next backup writes that anew; until then, back up to another destination",
+        "back up again: the next backup stores what its volume still has, which mends older backups with the same content",
     )
 }

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{
     destination::DestinationRepository,
+    prove::prove,
     record::{Record, StoredUrl},
 };
 use crate::{
@@ -11,7 +12,7 @@ use crate::{
         repository::guarded,
         tree::write::{self, RestoreWarnings},
     },
-    error::Result,
+    error::{ErrorKind, Result},
 };
 
 impl DestinationRepository {
@@ -39,7 +40,7 @@ impl DestinationRepository {
         let found = self.catalogue.find_readable(&repository, url)?;
         let _lock = self.reading_lock()?;
         repository.forget_index();
-        repository.backend().take_failure();
+        self.prefer_what_is_there(&repository);
         let warnings = RestoreWarnings::default();
         let bytes = self.catalogue.bytes(found.tree);
         let piece = self.access.progress.begin(&format!("restore {volume}"), bytes);
@@ -49,6 +50,12 @@ impl DestinationRepository {
         drop(piece);
         repository.backend().take_failure();
         self.damage.found(&repository, &repository.take_unread());
+        if restored.as_ref().is_err_and(|error| error.kind == ErrorKind::Repository) {
+            // Remembers also folders that can't be read, and what is missing.
+            let proven = guarded("the restore", || prove(&repository, &self.damage, found.tree));
+            log::debug!("after the restore failed: {proven:?}");
+            repository.backend().take_failure();
+        }
         repository.forget_index();
         for warning in warnings.take() {
             log::warn!("restore of volume {volume}: {warning}");

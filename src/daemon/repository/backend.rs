@@ -143,6 +143,11 @@ impl Backend {
         self.kept(self.storage.read(kind, id))
     }
 
+    /// As [`Backend::read_file`]. A failure is not kept for the library.
+    pub(crate) fn read_whole(&self, kind: FileType, id: &Id) -> Result<Bytes> {
+        self.storage.read(kind, id)
+    }
+
     /// `length` bytes of a pack, from `offset` on.
     pub(crate) fn read_pack(&self, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
         self.kept(self.storage.read_part(FileType::Pack, id, offset, length))
@@ -172,7 +177,7 @@ impl Backend {
     ///
     /// # Errors
     /// If the storage can't tell.
-    pub(super) fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
+    pub(crate) fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
         self.storage.age(kind, id)
     }
 

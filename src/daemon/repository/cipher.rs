@@ -86,7 +86,7 @@ fn large(raw_length: Option<NonZeroU32>) -> Option<usize> {
 
 fn damaged(why: &str) -> Error {
     Error::new(ErrorKind::Repository, format!("content of the repository can't be read: {why}"))
-        .with_hint("\"restic check\" tells how far the damage goes")
+        .with_hint("back up again, which stores what the volumes still have")
 }
 
 /// A blob as it lies in a pack.
@@ -302,6 +302,14 @@ impl Coder {
         space.resize(header.len() + OVERHEAD, 0);
         self.cipher.seal(&mut space)?;
         Ok(space)
+    }
+
+    /// Opens the header of a pack.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is damaged.
+    pub(super) fn open_header(&self, mut sealed: Vec<u8>) -> Result<Vec<u8>> {
+        self.cipher.open(&mut sealed).map(|opened| opened.to_vec())
     }
 
     /// Seals a file of the repository: an index or a snapshot.

@@ -2,7 +2,6 @@
 
 use std::{
     collections::HashSet,
-    fmt,
     num::NonZeroU32,
     sync::{
         Arc, Mutex,
@@ -12,12 +11,13 @@ use std::{
 };
 
 use rustic_core::{FileType, Id, repofile::BlobType};
-use serde::{Deserialize, Deserializer, de};
 
 use super::{
     backend::Backend,
-    cipher::{Coder, Hash, OVERHEAD},
+    cipher::{Coder, Hash, OVERHEAD, hash},
+    index_file::{BlobEntry, Content, parse},
     limits::is_in_proportion,
+    lost::Lost,
 };
 use crate::{
     daemon::threads::spawn,
@@ -27,14 +27,12 @@ use crate::{
 
 /// How many index files are read at a time. At a bucket, waiting takes longer than reading.
 const READERS: usize = 4;
+/// So often is the index listed again because a file of it is gone before it was read.
+const TRIES: usize = 3;
 /// Marks packs of trees.
 const TREE: u32 = 1 << 31;
-/// How many bytes the header of a pack has for a blob, and for one that is compressed. The header is
-/// sealed, and its length comes after it.
-const HEADER_ENTRY: u64 = 37;
-const HEADER_ENTRY_COMPRESSED: u64 = 41;
-const HEADER_LENGTH: u64 = 4;
-
+/// Marks blobs that are lost.
+const LOST: u32 = 1 << 30;
 /// Where a blob lies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Location {
@@ -55,7 +53,7 @@ impl Location {
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     id: Hash,
-    /// The pack's place in the list, with [`TREE`].
+    /// The pack's place in the list, with [`TREE`] and [`LOST`].
     pack: u32,
     offset: u32,
     length: u32,
@@ -76,44 +74,85 @@ impl Entry {
     }
 
     fn place(&self) -> usize {
-        (self.pack & !TREE) as usize
+        (self.pack & !(TREE | LOST)) as usize
+    }
+
+    fn is_lost(&self) -> bool {
+        self.pack & LOST != 0
     }
 }
 
 /// The blobs of a repository. Packs that are marked for deletion do not count as there.
+///
+/// A blob that is lost ([`Index::without`]) is not there for those who write and check. Those who read
+/// may still try, where there is no other.
 #[derive(Default, Clone, Debug)]
 pub(crate) struct Index {
-    /// By [`Entry::key`].
+    /// By [`Entry::key`]. A blob that lies in several packs is there several times.
     entries: Vec<Entry>,
     /// With their sizes in bytes.
     packs: Vec<(Id, u64)>,
+    /// Packs that are marked for deletion.
+    marked: HashSet<Id>,
+    /// Packs that have blobs which other packs have as well.
+    twins: HashSet<Id>,
     /// With their sizes in bytes.
     files: Vec<(Id, u32)>,
+    /// Files that can't be read.
+    unread: Vec<UnreadFile>,
+    lost: Arc<Lost>,
+}
+
+/// An index file that can't be read. It hides no other.
+#[derive(Clone, Debug)]
+pub(crate) struct UnreadFile {
+    pub(crate) id: Id,
+    /// In bytes.
+    pub(crate) size: u32,
+    pub(crate) error: Error,
+    /// Whether it fits its name: then it never was a file of this repository, while a damaged one does
+    /// not.
+    pub(crate) is_foreign: bool,
 }
 
 impl Index {
     /// The index as it is now. What is `known` is not read again, unless a file of it is gone or has
-    /// another size.
+    /// another size. Files that can't be read are passed over ([`Index::unread`]).
     /// `coder` makes a coder for each thread.
     ///
     /// # Errors
-    /// If an index file can't be read.
+    /// If the storage fails.
     pub(crate) fn renewed(
-        known: Arc<Self>,
+        mut known: Arc<Self>,
         backend: &Backend,
         coder: &(dyn Fn() -> Result<Coder> + Sync),
     ) -> Result<Arc<Self>> {
-        let listed: HashSet<(Id, u32)> = backend.files(FileType::Index)?.into_iter().collect();
-        let is_kept = known.files.iter().all(|file| listed.contains(file));
-        let known = if is_kept { known } else { Arc::default() };
-        let read: HashSet<(Id, u32)> = known.files.iter().copied().collect();
-        let new: Vec<(Id, u32)> = listed.difference(&read).copied().collect();
-        if new.is_empty() {
-            return Ok(known);
+        let list = || -> Result<HashSet<(Id, u32)>> {
+            Ok(backend.files(FileType::Index)?.into_iter().collect())
+        };
+        let mut listed = list()?;
+        for _ in 0..TRIES {
+            let is_kept = known.files.iter().all(|file| listed.contains(file));
+            known = if is_kept { known } else { Arc::default() };
+            let read: HashSet<(Id, u32)> = known.files.iter().copied().collect();
+            let new: Vec<(Id, u32)> = listed.difference(&read).copied().collect();
+            if new.is_empty() && known.unread.is_empty() {
+                return Ok(known);
+            }
+            let mut index = Arc::unwrap_or_clone(known);
+            index.unread.clear();
+            index.read(&new, backend, coder)?;
+            known = Arc::new(index);
+            if known.unread.is_empty() {
+                break;
+            }
+            // Another host may replace an index file after it was listed and before it is read.
+            listed = list()?;
+            if known.unread.iter().all(|file| listed.contains(&(file.id, file.size))) {
+                break;
+            }
         }
-        let mut index = Arc::unwrap_or_clone(known);
-        index.read(&new, backend, coder)?;
-        Ok(Arc::new(index))
+        Ok(known)
     }
 
     /// What is in these files, with their sizes in bytes.
@@ -127,7 +166,10 @@ impl Index {
     ) -> Result<Self> {
         let mut index = Self::default();
         index.read(files, backend, coder)?;
-        Ok(index)
+        match index.unread.pop() {
+            Some(file) => Err(file.error),
+            None => Ok(index),
+        }
     }
 
     /// Adds what is in these files.
@@ -140,11 +182,11 @@ impl Index {
         let (next, found) = (AtomicUsize::new(0), Mutex::new(&mut *self));
         let read = || -> Result<()> {
             let coder = coder()?;
-            while let Some((id, _)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let sealed = backend.read_file(FileType::Index, id)?;
-                let content = coder.open_file(sealed.into()).and_then(|content| parse(&content));
-                let content = content.map_err(|error| unreadable(backend, id, error))?;
-                lock(&found).add(content);
+            while let Some(file) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match read_file(backend, *file, &coder)? {
+                    Ok(content) => lock(&found).add(*file, content),
+                    Err(unread) => lock(&found).unread.push(unread),
+                }
             }
             Ok(())
         };
@@ -156,10 +198,29 @@ impl Index {
                 reader.join().unwrap_or_else(|_| Err(Error::internal("reading the index failed")))
             })
         })?;
-        self.files.extend(files);
-        self.entries.sort_unstable_by(|one, other| one.key().cmp(&other.key()));
-        self.entries.dedup_by(|one, other| one.key() == other.key());
+        let packs = &self.packs;
+        let at = |entry: &Entry| (packs.get(entry.place()).map(|pack| pack.0), entry.offset);
+        self.entries.sort_unstable_by(|one, other| {
+            one.key().cmp(&other.key()).then_with(|| at(one).cmp(&at(other)))
+        });
+        self.entries.dedup_by(|one, other| one.key() == other.key() && at(one) == at(other));
+        let of_twins = self.entries.chunk_by(|one, other| one.key() == other.key());
+        let of_twins = of_twins.filter(|twins| twins.len() > 1).flatten();
+        self.twins = of_twins.filter_map(|entry| at(entry).0).collect();
         Ok(())
+    }
+
+    /// The same index, in which what is lost does not count as there.
+    pub(crate) fn without(&self, lost: Arc<Lost>) -> Self {
+        let mut index = Self { lost, ..self.clone() };
+        let (lost, packs) = (&index.lost, &index.packs);
+        for entry in &mut index.entries {
+            entry.pack &= !LOST;
+            if packs.get(entry.place()).is_some_and(|(pack, _)| lost.has(pack, entry.offset)) {
+                entry.pack |= LOST;
+            }
+        }
+        index
     }
 
     /// How many blobs there are.
@@ -167,9 +228,11 @@ impl Index {
         self.entries.len()
     }
 
-    fn add(&mut self, content: Content) {
+    fn add(&mut self, file: (Id, u32), content: Content) {
+        self.files.push(file);
+        self.marked.extend(content.packs_to_delete.iter().map(|pack| Id::new(pack.id.0)));
         for pack in content.packs {
-            let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX) & !TREE;
+            let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX) & !(TREE | LOST);
             self.packs.push((Id::new(pack.id.0), pack.size()));
             let is_usable = |blob: &BlobEntry| {
                 is_in_proportion(blob.kind, blob.length, blob.uncompressed_length)
@@ -184,10 +247,17 @@ impl Index {
         }
     }
 
-    fn entry(&self, kind: BlobType, id: &Hash) -> Option<&Entry> {
+    /// All places of a blob.
+    fn all(&self, kind: BlobType, id: &Hash) -> impl Iterator<Item = &Entry> {
         let key = key(kind == BlobType::Tree, id);
-        let at = self.entries.binary_search_by(|entry| entry.key().cmp(&key)).ok()?;
-        self.entries.get(at)
+        let at = self.entries.partition_point(|entry| entry.key() < key);
+        let rest = self.entries.get(at..).unwrap_or_default();
+        rest.iter().take_while(move |entry| entry.key() == key)
+    }
+
+    /// Where the blob is there.
+    fn entry(&self, kind: BlobType, id: &Hash) -> Option<&Entry> {
+        self.all(kind, id).find(|entry| !entry.is_lost())
     }
 
     /// Whether the blob is there.
@@ -205,9 +275,53 @@ impl Index {
         &self.packs
     }
 
+    /// All packs that index files name, or mark for deletion.
+    pub(crate) fn known_packs(&self) -> HashSet<Id> {
+        self.packs.iter().map(|(pack, _)| *pack).chain(self.marked.iter().copied()).collect()
+    }
+
+    /// Packs that have blobs which other packs have as well.
+    pub(crate) fn twins(&self) -> &HashSet<Id> {
+        &self.twins
+    }
+
     /// The index files that were read, with their sizes in bytes.
     pub(crate) fn files(&self) -> &[(Id, u32)] {
         &self.files
+    }
+
+    /// The index files that can't be read.
+    pub(crate) fn unread(&self) -> &[UnreadFile] {
+        &self.unread
+    }
+
+    /// What does not count as there.
+    pub(crate) fn lost(&self) -> &Lost {
+        &self.lost
+    }
+
+    /// The blobs in a pack, in the order of the pack.
+    pub(crate) fn blobs_in(&self, pack: &Id) -> Vec<(BlobType, Hash, Location)> {
+        let is_in =
+            |entry: &&Entry| self.packs.get(entry.place()).is_some_and(|(id, _)| id == pack);
+        let mut blobs = self.blobs(is_in);
+        blobs.sort_unstable_by_key(|(_, _, at)| at.offset);
+        blobs
+    }
+
+    /// The blobs that are lost, and lie nowhere else.
+    pub(crate) fn lost_blobs(&self) -> Vec<(BlobType, Hash, Location)> {
+        self.blobs(|entry| {
+            let (is_tree, _, id) = entry.key();
+            let kind = if is_tree { BlobType::Tree } else { BlobType::Data };
+            entry.is_lost() && !self.has(kind, id)
+        })
+    }
+
+    fn blobs(&self, is_one: impl Fn(&&Entry) -> bool) -> Vec<(BlobType, Hash, Location)> {
+        let kind = |entry: &Entry| if entry.key().0 { BlobType::Tree } else { BlobType::Data };
+        let blob = |entry: &Entry| Some((kind(entry), entry.id, self.location(entry)?));
+        self.entries.iter().filter(is_one).filter_map(blob).collect()
     }
 
     /// All trees, one pack after the other, and in the order in which they lie there.
@@ -219,9 +333,14 @@ impl Index {
         trees
     }
 
-    /// Where the blob lies; `None` if it is not there.
+    /// Where the blob lies, also if it is lost; `None` if it is in no index file.
     pub(crate) fn find(&self, kind: BlobType, id: &Hash) -> Option<Location> {
-        self.location(self.entry(kind, id)?)
+        self.location(self.entry(kind, id).or_else(|| self.all(kind, id).next())?)
+    }
+
+    /// All places where the blob lies, also if it is lost.
+    pub(crate) fn find_all(&self, kind: BlobType, id: &Hash) -> Vec<Location> {
+        self.all(kind, id).filter_map(|entry| self.location(entry)).collect()
     }
 
     fn location(&self, entry: &Entry) -> Option<Location> {
@@ -234,160 +353,33 @@ impl Index {
     }
 }
 
-fn unreadable(backend: &Backend, id: &Id, error: Error) -> Error {
-    let name = id.to_hex();
-    let message = format!("\"{}/index/{}\": {}", backend.location(), name.as_str(), error.message);
-    Error::new(ErrorKind::Repository, message)
-        .with_hint("\"restic rebuild-index\" (from 0.17 on: \"repair index\") makes the index anew")
-}
-
-/// An index file. It also names packs to delete, which are left out.
-#[derive(Deserialize)]
-struct Content {
-    packs: Vec<PackContent>,
-}
-
-#[derive(Deserialize)]
-struct PackContent {
-    id: HexHash,
-    blobs: Vec<BlobEntry>,
-    /// In bytes, if it is not what the blobs make.
-    size: Option<u32>,
-}
-
-impl PackContent {
-    /// The size of the pack's file in bytes.
-    fn size(&self) -> u64 {
-        let length = |blob: &BlobEntry| {
-            let is_compressed = blob.uncompressed_length != 0;
-            let entry = if is_compressed { HEADER_ENTRY_COMPRESSED } else { HEADER_ENTRY };
-            u64::from(blob.length) + entry
-        };
-        let blobs = || self.blobs.iter().map(length).sum::<u64>();
-        self.size.map_or_else(|| blobs() + OVERHEAD as u64 + HEADER_LENGTH, u64::from)
-    }
-}
-
-#[derive(Deserialize)]
-struct BlobEntry {
-    id: HexHash,
-    #[serde(rename = "type")]
-    kind: BlobType,
-    offset: u32,
-    length: u32,
-    /// 0 if the blob is not compressed.
-    #[serde(default)]
-    uncompressed_length: u32,
-}
-
-fn parse(content: &[u8]) -> Result<Content> {
-    serde_json::from_slice(content)
-        .map_err(|error| Error::new(ErrorKind::Repository, format!("it is no index: {error}")))
-}
-
-/// The values of hexadecimal digits; those of all other bytes are greater than 15. An index has
-/// millions of them.
-const DIGITS: [u8; 256] = {
-    let mut digits = [16; 256];
-    let mut value = 0;
-    while value < 16 {
-        digits[b"0123456789abcdef"[value as usize] as usize] = value;
-        digits[b"0123456789ABCDEF"[value as usize] as usize] = value;
-        value += 1;
-    }
-    digits
-};
-
-/// A hash that is written in hexadecimal digits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct HexHash(pub(crate) Hash);
-
-impl HexHash {
-    /// The hash in an id of the library.
-    pub(crate) fn of(id: &Id) -> Hash {
-        // What the library writes is what this reads.
-        Self::parse(id.to_hex().as_str()).map(|hash| hash.0).unwrap_or_default()
-    }
-
-    /// Reads 64 hexadecimal digits.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let mut hash = Hash::default();
-        if text.len() != 2 * hash.len() {
-            return None;
-        }
-        for (byte, pair) in hash.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
-            let [high, low] = [pair[0], pair[1]].map(|digit| DIGITS[usize::from(digit)]);
-            if high | low > 15 {
-                return None;
-            }
-            *byte = high << 4 | low;
-        }
-        Some(Self(hash))
-    }
-}
-
-impl<'de> Deserialize<'de> for HexHash {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = HexHash;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("64 hexadecimal digits")
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<HexHash, E> {
-                HexHash::parse(text).ok_or_else(|| E::custom("these are not 64 hexadecimal digits"))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
-    }
-}
-
-impl fmt::Display for HexHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        const DIGITS: &[u8; 16] = b"0123456789abcdef";
-        let mut text = [0; 64];
-        for (pair, byte) in text.chunks_exact_mut(2).zip(self.0) {
-            pair[0] = DIGITS[usize::from(byte >> 4)];
-            pair[1] = DIGITS[usize::from(byte & 15)];
-        }
-        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+/// What is in an index file, or why that can't be read.
+///
+/// # Errors
+/// If the storage fails.
+fn read_file(
+    backend: &Backend,
+    (id, size): (Id, u32),
+    coder: &Coder,
+) -> Result<std::result::Result<Content, UnreadFile>> {
+    let unread = |error: Error, is_foreign| {
+        let (place, name) = (backend.location(), id.to_hex());
+        let message = format!("\"{place}/index/{}\": {}", name.as_str(), error.message);
+        let error = Error::new(ErrorKind::Repository, message);
+        Ok(Err(UnreadFile { id, size, error, is_foreign }))
+    };
+    let sealed = match backend.read_whole(FileType::Index, &id) {
+        Ok(sealed) => sealed,
+        Err(error) if error.kind == ErrorKind::Repository => return unread(error, false),
+        Err(error) => return Err(error),
+    };
+    let fits_its_name = Id::new(hash(&sealed)) == id;
+    match coder.open_file(sealed.into()).and_then(|content| parse(&content)) {
+        Ok(content) => Ok(Ok(content)),
+        Err(error) => unread(error, fits_its_name),
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn packs_that_are_to_be_deleted_are_not_there() {
-        let id = |letter: &str| letter.repeat(64);
-        let pack = |pack: &str, blob: &str, kind: &str| {
-            format!(
-                r#"{{"id":"{}","blobs":[{{"id":"{}","type":"{kind}","offset":7,"length":38,"uncompressed_length":9}}]}}"#,
-                id(pack),
-                id(blob)
-            )
-        };
-        let text = format!(
-            r#"{{"supersedes":[],"packs":[{},{}],"packs_to_delete":[{}]}}"#,
-            pack("1", "a", "data"),
-            pack("2", "b", "tree"),
-            pack("3", "c", "data")
-        );
-        let mut index = Index::default();
-        index.add(parse(text.as_bytes()).unwrap());
-        let hash = |letter: &str| HexHash::parse(&id(letter)).unwrap().0;
-        assert!(index.has(BlobType::Data, &hash("a")) && index.has(BlobType::Tree, &hash("b")));
-        assert!(!index.has(BlobType::Tree, &hash("a")) && !index.has(BlobType::Data, &hash("c")));
-        let location = index.find(BlobType::Tree, &hash("b")).unwrap();
-        assert_eq!((location.offset, location.length), (7, 38));
-        assert_eq!(location.pack, Id::new(hash("2")));
-        assert_eq!(location.raw_length, NonZeroU32::new(9));
-        let place = index.place(BlobType::Tree, &hash("b")).unwrap();
-        assert_eq!(index.packs()[place], (Id::new(hash("2")), 38 + 41 + 32 + 4));
-        assert_eq!(HexHash(hash("b")).to_string(), id("b"));
-        assert!(parse(b"[]").is_err());
-    }
-}
+#[path = "index_tests.rs"]
+mod tests;

@@ -2,9 +2,12 @@
 //! converting errors and panics of rustic to this crate's errors.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use bytes::Bytes;
@@ -20,6 +23,8 @@ use super::{
     index::Index,
     key_file::{key_file, master_key},
     lock_content::KnownLocks,
+    lost::Lost,
+    readable_index::ReadableIndex,
     spool::SpoolPlace,
 };
 use crate::{
@@ -58,6 +63,12 @@ pub(crate) struct OpenRepository {
     index: Mutex<Arc<Index>>,
     /// The same, for as long as what is written is gathered.
     gathered_index: Mutex<Option<Arc<Index>>>,
+    /// What does not count as there, although the index has it.
+    pub(super) lost: Arc<Mutex<Arc<Lost>>>,
+    /// Whether the index that was read last has files that can't be read.
+    is_index_damaged: AtomicBool,
+    /// Index files that can't be read and were warned of.
+    warned_of: Arc<Mutex<HashSet<Id>>>,
     /// Pieces of files that are damaged.
     unread: Mutex<BTreeSet<DataId>>,
     /// restic's locks, as they were read.
@@ -148,17 +159,30 @@ impl OpenRepository {
 
     fn with(backend: Arc<Backend>, key: MasterKey, config: ConfigFile) -> Self {
         let (indexed, index, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
-        let gathered_index = Mutex::default();
-        let locks = Arc::default();
-        Self { backend, key, config, indexed, index, gathered_index, unread, locks }
+        let (gathered_index, lost, warned_of, locks) = Default::default();
+        let is_index_damaged = AtomicBool::new(false);
+        Self {
+            backend,
+            key,
+            config,
+            indexed,
+            index,
+            gathered_index,
+            lost,
+            is_index_damaged,
+            warned_of,
+            unread,
+            locks,
+        }
     }
 
     /// The same repository, opened again over another backend: what one of them does, its failures
-    /// and what it gathers are nothing to the other.
+    /// and what it gathers are nothing to the other. What is lost is so for both.
     pub(crate) fn again(&self, backend: Backend) -> Self {
         let again = Self::with(Arc::new(backend), self.key.clone(), self.config.clone());
         let index = Mutex::new(Arc::clone(&lock(&self.index)));
-        Self { index, locks: Arc::clone(&self.locks), ..again }
+        let (lost, warned_of) = (Arc::clone(&self.lost), Arc::clone(&self.warned_of));
+        Self { index, lost, warned_of, locks: Arc::clone(&self.locks), ..again }
     }
 
     /// The key that opens the repository without the password.
@@ -193,19 +217,44 @@ impl OpenRepository {
         &self.config
     }
 
-    /// What the repository has now. Index files that were read before are not read again.
+    /// What the repository has now, without what is lost ([`OpenRepository::lose`]). Index files that
+    /// were read before are not read again. One that can't be read is passed over, and warned of once.
     ///
     /// # Errors
-    /// If the index can't be read.
+    /// If the storage fails.
     pub(crate) fn index(&self) -> Result<Arc<Index>> {
         if let Some(index) = &*lock(&self.gathered_index) {
             return Ok(Arc::clone(index));
         }
+        let index = self.whole_index()?;
+        let lost = lock(&self.lost).clone();
+        Ok(if lost.is_empty() { index } else { Arc::new(index.without(lost)) })
+    }
+
+    /// Whether the index that was read last has files that can't be read.
+    pub(crate) fn has_damaged_index(&self) -> bool {
+        self.is_index_damaged.load(Ordering::Relaxed)
+    }
+
+    /// All that index files name, whether it is lost or not.
+    pub(super) fn whole_index(&self) -> Result<Arc<Index>> {
         let mut kept = lock(&self.index);
         let coder = || self.coder();
         let index = Index::renewed(std::mem::take(&mut *kept), &self.backend, &coder)?;
         if index.len() <= MOST_KEPT {
             *kept = Arc::clone(&index);
+        }
+        drop(kept);
+        let is_damaged = index.unread().iter().any(|file| !file.is_foreign);
+        self.is_index_damaged.store(is_damaged, Ordering::Relaxed);
+        for file in index.unread() {
+            if lock(&self.warned_of).insert(file.id) {
+                let told = match file.is_foreign {
+                    true => "it never was a file of this repository, and is ignored",
+                    false => "it is passed over; the next backup makes it anew",
+                };
+                log::warn!("{}: {told}", file.error.message);
+            }
         }
         Ok(index)
     }
@@ -253,7 +302,9 @@ impl OpenRepository {
         if let Some(indexed) = &*indexed {
             return Ok(indexed.clone());
         }
-        let read = self.plain()?.to_indexed();
+        let files = self.whole_index()?.files().iter().map(|(id, _)| *id).collect();
+        let readable = ReadableIndex::new(Arc::clone(&self.backend), files);
+        let read = self.plain_over(Arc::new(readable))?.to_indexed();
         let read = read.map_err(|error| self.failure("cannot read the index", &error));
         let fresh = Arc::new(read?);
         *indexed = Some(fresh.clone());
@@ -361,7 +412,9 @@ pub(crate) fn failure(backend: &Backend, what: &str, error: &RusticError) -> Err
         ErrorKind::Repository,
         format!("{what} at \"{}\": {}", backend.location(), words.join(" ")),
     )
-    .with_hint("if it happens again, look with \"restic check\" at the repository")
+    .with_hint(
+        "try again; if it stays so, back up again, which mends what it can and tells what it can't",
+    )
 }
 
 /// Runs `act`, which calls rustic. rustic panics in some places: a panic becomes an error, and no

@@ -57,15 +57,62 @@ impl<'a> BlobReader<'a> {
         }
     }
 
-    /// Whether a sealed tree can be opened, and is what was backed up.
-    pub(crate) fn is_tree(&mut self, sealed: &mut [u8], id: &Hash, at: &Location) -> bool {
+    /// Whether a sealed blob can be opened, and is what was backed up.
+    pub(crate) fn is_blob(&mut self, sealed: &mut [u8], id: &Hash, at: &Location) -> bool {
         self.coder.hash_blob(sealed, at.raw_length).is_ok_and(|hash| hash == *id)
     }
 
     /// Whether a tree that lies there can be read, and is what was backed up.
     pub(crate) fn has_tree(&mut self, id: &Hash, at: &Location) -> bool {
         let sealed = self.repository.backend().read_tree(&at.pack, at.offset, at.length);
-        sealed.is_ok_and(|sealed| self.is_tree(&mut Vec::from(sealed), id, at))
+        sealed.is_ok_and(|sealed| self.is_blob(&mut Vec::from(sealed), id, at))
+    }
+
+    /// Whether a blob that lies there can be read, and is what was backed up.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub(crate) fn is_whole(&mut self, id: &Hash, at: &Location) -> Result<bool> {
+        let sealed = self.stretch(&at.pack, at.offset, at.length);
+        match sealed {
+            Ok(mut sealed) => Ok(self.is_blob(&mut sealed, id, at)),
+            Err(error) if error.kind == ErrorKind::Repository => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The blobs in a pack that can't be read, or are not what was backed up.
+    ///
+    /// # Errors
+    /// If the storage fails.
+    pub(crate) fn damaged_in(
+        &mut self,
+        index: &Index,
+        pack: &Id,
+    ) -> Result<Vec<(BlobType, Hash, Location)>> {
+        let blobs = index.blobs_in(pack);
+        let end = blobs.last().map_or(0, |(_, _, at)| at.offset.saturating_add(at.length));
+        let mut whole = match self.stretch(pack, 0, end) {
+            Ok(whole) => Some(whole),
+            // A disk may still give some of it.
+            Err(error) if error.kind == ErrorKind::Repository => None,
+            Err(error) => return Err(error),
+        };
+        let mut damaged = Vec::new();
+        for (kind, id, at) in blobs {
+            let is_whole = match &mut whole {
+                Some(content) => {
+                    let rest = content.get_mut(at.offset as usize..);
+                    let sealed = rest.and_then(|rest| rest.get_mut(..at.length as usize));
+                    sealed.is_some_and(|sealed| self.is_blob(sealed, &id, &at))
+                }
+                None => self.is_whole(&id, &at)?,
+            };
+            if !is_whole {
+                damaged.push((kind, id, at));
+            }
+        }
+        Ok(damaged)
     }
 
     /// Reads the tree of a folder, and checks that it is what was backed up.

@@ -82,7 +82,7 @@ impl OpenRepository {
             let (place, name) = (self.backend().location(), id.to_hex());
             let message = format!("\"{place}/snapshots/{}\": {why}", name.as_str());
             Error::new(ErrorKind::Repository, message)
-                .with_hint("\"restic check\" tells how far the damage goes")
+                .with_hint("this backup is lost, unless you put its file back from a copy; other backups are not: remove the file, and it is not named any more")
         };
         let fits_its_name = Id::new(hash(&sealed)) == *id;
         if fits_its_name && !coder.has_sealed(&sealed) {

@@ -127,6 +127,11 @@ impl<'a> BlobWriter<'a> {
         chunks.iter().all(|id| self.has(BlobType::Data, id))
     }
 
+    /// Whether the repository has a blob.
+    pub(super) fn is_there(&self, kind: BlobType, id: &Hash) -> bool {
+        self.index.has(kind, id)
+    }
+
     /// Whether the repository has a blob. Its pack is needed then.
     fn has(&self, kind: BlobType, id: &Hash) -> bool {
         let needed = self.index.place(kind, id).and_then(|place| self.needed.get(place));

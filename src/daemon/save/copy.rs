@@ -14,7 +14,12 @@ use std::{
 
 use rustic_core::{TreeId, repofile::BlobType};
 
-use super::{blob_writer::BlobWriter, needs::Needs, pack_writer::PackWriter, queue::workers};
+use super::{
+    blob_writer::BlobWriter,
+    needs::Needs,
+    pack_writer::{EndOfWriters, PackWriter},
+    queue::workers,
+};
 use crate::{
     daemon::{
         repository::{BlobReader, Coder, Hash, HexHash, Index, Location, OpenRepository, guarded},
@@ -77,7 +82,7 @@ impl Copy<'_> {
         let mut writing = coders.split_off(coders.len() - writer.threads());
         thread::scope(|threads| {
             // The scope waits for the writers, however this ends.
-            let end = End(writer);
+            let end = EndOfWriters(writer);
             for coder in &mut writing {
                 threads::spawn(threads, "writer", || writer.run(coder))?;
             }
@@ -167,13 +172,4 @@ impl Copy<'_> {
 fn missing() -> Error {
     let message = "cannot read a piece of the snapshot: it is missing in the index";
     Error::new(ErrorKind::Repository, message)
-}
-
-/// Ends the writers when it is dropped.
-struct End<'a>(&'a PackWriter<'a>);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
 }

@@ -125,7 +125,7 @@ impl Needs {
                 let sealed = pack
                     .get_mut(at.offset as usize..)
                     .and_then(|rest| rest.get_mut(..at.length as usize));
-                sealed.is_some_and(|sealed| reader.is_tree(sealed, tree, at))
+                sealed.is_some_and(|sealed| reader.is_blob(sealed, tree, at))
             };
             if !trees.iter().all(is_whole) {
                 return Ok(false);

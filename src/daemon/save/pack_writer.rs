@@ -42,6 +42,15 @@ pub(super) struct PackWriter<'a> {
     failure: Mutex<Option<Error>>,
 }
 
+/// Ends the writers when it is dropped.
+pub(super) struct EndOfWriters<'a>(pub(super) &'a PackWriter<'a>);
+
+impl Drop for EndOfWriters<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
+
 /// What is on disk.
 #[derive(Default)]
 pub(super) struct Written {

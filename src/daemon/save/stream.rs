@@ -5,7 +5,11 @@ use std::{mem, thread};
 
 use rustic_core::repofile::BlobType;
 
-use super::{blob_writer::BlobWriter, chunks::Chunks, pack_writer::PackWriter};
+use super::{
+    blob_writer::BlobWriter,
+    chunks::Chunks,
+    pack_writer::{EndOfWriters, PackWriter},
+};
 use crate::{
     daemon::{
         repository::{Coder, Hash, OpenRepository, guarded},
@@ -42,7 +46,7 @@ pub(in crate::daemon) fn stream(
     let mut cutter = Cutter::new(&blobs, Chunks::new(repository.config())?, own);
     let kept = thread::scope(|threads| {
         // Whatever happens, the threads end: the scope waits for them.
-        let _end = End(&writer);
+        let _end = EndOfWriters(&writer);
         let mut writing = Vec::new();
         for mut coder in coders {
             let writer = &writer;
@@ -64,14 +68,6 @@ pub(in crate::daemon) fn stream(
     let kept = kept?;
     written.and(flushed)?;
     Ok(kept)
-}
-
-struct End<'a>(&'a PackWriter<'a>);
-
-impl Drop for End<'_> {
-    fn drop(&mut self) {
-        self.0.end();
-    }
 }
 
 /// Cuts what comes into chunks.

@@ -23,7 +23,7 @@ use self::{
     windows::{WINDOW, Windows},
 };
 use super::{
-    super::{index::HexHash, limits::largest_file},
+    super::{hex_hash::HexHash, limits::largest_file},
     LARGEST_LOCK, LOCKS, Storage, file_name, lock_name, not_what_was_written,
 };
 use crate::{
@@ -141,7 +141,7 @@ impl Storage for Bucket {
                     self.objects.location()
                 );
                 return Err(Error::new(ErrorKind::Repository, message)
-                    .with_hint("the repository is damaged; \"restic check\" tells how far"));
+                    .with_hint("the repository has lost something: back up again, which stores what the volumes still have"));
             }
             if content.is_empty() && to - from == length as usize {
                 return Ok(window.slice(from..to));

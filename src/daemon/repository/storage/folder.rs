@@ -290,12 +290,16 @@ fn not_looked_at(path: &Path, error: &io::Error) -> Error {
     Error::io(format!("cannot read \"{}\"", path.display()), error)
 }
 
+/// The error for a file that can't be read. A missing file is a fault of the repository and not of
+/// the disk, because another host may have removed the file. What a disk can't read is lost, and what is
+/// cut off; and what is out of all proportion is none of the repository's.
 fn read_error(path: &Path, error: &io::Error) -> Error {
-    let is_damage = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::FileTooLarge)
-        || is_lost(error, path);
+    use io::ErrorKind::{FileTooLarge, NotFound, UnexpectedEof};
+    let is_damage = matches!(error.kind(), NotFound | UnexpectedEof | FileTooLarge);
+    let is_damage = is_damage || is_lost(error, path);
     let kind = if is_damage { ErrorKind::Repository } else { ErrorKind::Io };
     Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
-        .with_hint("the repository is damaged or not reachable; \"restic check\" tells how far")
+        .with_hint("look whether the disk or share is well; if something is lost, back up again, which stores what the volumes still have")
 }
 
 impl Storage for Folder {

@@ -11,7 +11,7 @@ use crate::{
 pub(super) fn read(objects: &Objects, name: &str, extent: Extent) -> Result<Bytes> {
     objects.get(name, extent).map_err(|error| match error.kind {
         ErrorKind::NotFound => Error { kind: ErrorKind::Repository, ..error }
-            .with_hint("the repository is damaged; \"restic check\" tells how far"),
+            .with_hint("the repository has lost something: back up again, which stores what the volumes still have"),
         _ => error,
     })
 }
