@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::context::Context,
     check::{Check, Verdict, failed, failed_with, ok, warning},
-    folders::{space, spool, tempfile_in},
+    folders::{entered_by_others, space, spool, tempfile_in},
     places,
 };
 use crate::{
@@ -83,6 +83,7 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     checks.extend(forgotten(daemon.as_ref()).await);
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
+        checks.extend(entered_by_others(root));
         if context.config.backup_url.as_ref().is_some_and(Destination::is_s3) {
             checks.extend(spool(root, context.config.spool_most));
         }
