@@ -15,6 +15,7 @@ mod data_dir;
 mod docker;
 mod docker_socket;
 mod email;
+mod excluding;
 mod given;
 mod hold;
 mod kind;
@@ -45,7 +46,7 @@ use std::{
 use log::LevelFilter;
 use serde::Serialize;
 
-use crate::{convoy::Destination, error::Result, s3::S3Options};
+use crate::{convoy::Destination, error::Result, exclude::Excludes, s3::S3Options};
 pub(crate) use api::{Api, TlsFiles, wrong_with_token};
 pub(crate) use choice::{
     EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, Unheld, WebhookFormat,
@@ -100,6 +101,8 @@ pub(crate) struct Config {
     pub(crate) moment_commands: Option<(String, String)>,
     /// How what writes to a volume is held still, and how long at most.
     pub(crate) hold: Hold,
+    /// What the built-in daemon leaves out of volumes.
+    pub(crate) excludes: Excludes,
     /// How many bytes may wait on the volumes' disk to be uploaded; 0: none.
     pub(crate) spool_most: u64,
     /// The folder of this program's own files. Absolute; it need not exist.
@@ -209,6 +212,7 @@ impl Config {
                 "set both: what one makes, the other removes",
             )?,
             hold: Hold::read(&values)?,
+            excludes: excluding::read(&values)?,
             spool_most: values.require(&BKUP_SPOOL_MAX)?,
             host: values.read(&BKUP_HOST)?,
             scripts_dir: values.read(&BKUP_SCRIPTS_DIR)?,

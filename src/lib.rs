@@ -17,7 +17,7 @@
 //!    the words of a command line.
 //! 8. `convoy`, `webhook_formats`: a volume daemon as everyone sees it: trait, model, client,
 //!    server, guards, dry run; the bodies of a webhook.
-//! 9. `retention`, `run_words`, `terminal`, `diagnostic`, `engine`, `locks`, `s3`, `units`, `waiting`: rules and tools
+//! 9. `retention`, `run_words`, `exclude`, `terminal`, `diagnostic`, `engine`, `locks`, `s3`, `units`, `waiting`: rules and tools
 //!    that know nothing of the above.
 //! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `mount_table`, `progress`, `text`, `suggest`, `service_manager`, `unix_http`: what
 //!     everything stands on.
@@ -35,6 +35,7 @@ pub(crate) mod daemon;
 pub(crate) mod diagnostic;
 pub(crate) mod engine;
 pub(crate) mod error;
+pub(crate) mod exclude;
 pub(crate) mod files;
 pub(crate) mod locks;
 pub(crate) mod logging;

@@ -19,6 +19,7 @@ mod docker;
 mod documents;
 mod ebs;
 mod examples;
+mod excludes;
 mod faults;
 mod faulty_daemon;
 mod holds;

@@ -110,6 +110,7 @@ pub(crate) fn builtin_options(
         },
         moment: config.moment_commands.clone().map(|(take, drop)| MomentCommands::new(take, drop)),
         hold: hold_options(config),
+        excludes: config.excludes.clone(),
         spool_most: config.spool_most,
         lock_wait: config.lock_wait,
         host: config.host_name(),

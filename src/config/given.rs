@@ -12,6 +12,7 @@ use std::{
 use super::secret::Secret;
 use crate::{
     error::{Error, Result},
+    exclude::in_one_line,
     text::{cut, escape},
 };
 
@@ -84,10 +85,20 @@ pub(super) struct Layers<'a> {
     pub(super) system: Option<(&'a Path, &'a BTreeMap<OsString, OsString>)>,
 }
 
+/// How the text of a value is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Line,
+    /// A list that may have line ends in place of commas, and comments.
+    Lines,
+    /// A secret.
+    AsItIs,
+}
+
 /// The value that a user gave. An empty variable counts as not given, because compose files pass
 /// unset variables on as empty. It still hides the system's value, so that a user can leave that
 /// one out.
-pub(super) fn given(name: &str, is_secret: bool, layers: Layers<'_>) -> Result<Option<Value>> {
+pub(super) fn given(name: &str, form: Form, layers: Layers<'_>) -> Result<Option<Value>> {
     let file_name = format!("{name}_FILE");
     let is_in_environment =
         [name, &file_name].iter().any(|name| layers.environment.contains_key(OsStr::new(name)));
@@ -117,7 +128,11 @@ pub(super) fn given(name: &str, is_secret: bool, layers: Layers<'_>) -> Result<O
         (None, Some(path)) => (read_file(name, Path::new(path))?, Source::File(path.into())),
         (None, None) => return Ok(None),
     };
-    let text = if is_secret { text } else { one_line(name, &source, &text)? };
+    let text = match form {
+        Form::AsItIs => text,
+        Form::Lines => one_line(name, &source, &in_one_line(&text))?,
+        Form::Line => one_line(name, &source, &text)?,
+    };
     Ok(Some(Value { text: Secret::new(text), source }))
 }
 

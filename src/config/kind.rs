@@ -20,6 +20,7 @@ use crate::{
     convoy::{Destination, Name},
     engine::{Binds, Policy},
     error::{Error, Result},
+    exclude::{self, Marker, Patterns},
     units::{parse_duration, parse_size},
 };
 
@@ -37,6 +38,8 @@ pub(super) struct About {
     pub(super) noun: &'static str,
     writing: Writing,
     pub(super) visibility: Visibility,
+    /// Whether it is a list that may have line ends in place of commas, and comments.
+    pub(super) has_lines: bool,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,7 +67,12 @@ pub(super) enum Parser<T: 'static> {
 
 impl<T> Kind<T> {
     const fn new(noun: &'static str, hint: &'static str, parse: fn(&str) -> Option<T>) -> Self {
-        let about = About { noun, writing: Writing::Hint(hint), visibility: Visibility::Public };
+        let about = About {
+            noun,
+            writing: Writing::Hint(hint),
+            visibility: Visibility::Public,
+            has_lines: false,
+        };
         Self { about, parser: Parser::Plain(parse) }
     }
 
@@ -73,7 +81,12 @@ impl<T> Kind<T> {
         hint: &'static str,
         parse: fn(&str) -> Result<T>,
     ) -> Self {
-        let about = About { noun, writing: Writing::Hint(hint), visibility: Visibility::Public };
+        let about = About {
+            noun,
+            writing: Writing::Hint(hint),
+            visibility: Visibility::Public,
+            has_lines: false,
+        };
         Self { about, parser: Parser::Explaining(parse) }
     }
 }
@@ -81,8 +94,12 @@ impl<T> Kind<T> {
 impl<T: Choice> Kind<T> {
     /// The kind of a [`Choice`].
     pub(super) const fn choice(noun: &'static str) -> Self {
-        let about =
-            About { noun, writing: Writing::Words(words::<T>), visibility: Visibility::Public };
+        let about = About {
+            noun,
+            writing: Writing::Words(words::<T>),
+            visibility: Visibility::Public,
+            has_lines: false,
+        };
         Self { about, parser: Parser::Plain(T::parse) }
     }
 }
@@ -214,6 +231,23 @@ pub(super) const NAMED_FOLDERS: Kind<Vec<(String, PathBuf)>> = Kind::explaining(
     named_folders::parse,
 );
 
+/// Patterns of files that are left out, also one a line.
+pub(super) const EXCLUDES: Kind<Patterns> = Kind {
+    about: About {
+        noun: "a list of patterns",
+        writing: Writing::Hint(exclude::HINT),
+        visibility: Visibility::Public,
+        has_lines: true,
+    },
+    parser: Parser::Explaining(Patterns::parse),
+};
+
+pub(super) const MARKERS: Kind<Vec<Marker>> = Kind::new(
+    "a list of file names",
+    "write the names of files that mark a folder, such as .nobackup, with commas between them; NAME:HEADER for one that begins so",
+    |text| list(text, Marker::parse),
+);
+
 pub(super) const VOLUMES: Kind<Vec<String>> = Kind::new(
     "a list of volumes",
     "write the names of volumes, with commas between them",
@@ -234,6 +268,7 @@ pub(super) const ENDPOINT: Kind<String> = Kind {
             "write http://host:port or https://host:port, without a user, a password or a query",
         ),
         visibility: Visibility::HiddenWithUser,
+        has_lines: false,
     },
     parser: Parser::Plain(endpoint),
 };
@@ -267,6 +302,7 @@ pub(super) const SECRET: Kind<Secret> = Kind {
         noun: TEXT_NOUN,
         writing: Writing::Hint(TEXT_HINT),
         visibility: Visibility::Secret,
+        has_lines: false,
     },
     parser: Parser::Plain(|text| Some(Secret::new(text))),
 };

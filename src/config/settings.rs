@@ -12,17 +12,19 @@ use super::{
     },
     daemon_choice::DaemonChoice,
     docker_socket::DockerSocket,
+    given::Form,
     kind::{
         About, COUNT, DAEMON, DESTINATION, DOCKER, DOCKER_BINDS, DOCKER_VOLUMES, DURATION,
-        ENDPOINT, FOLDER, HOST, HOST_NAMES, Kind, LEVEL, LISTEN, MAIL_ADDRESS, MAIL_ADDRESSES,
-        NAMED_FOLDERS, ORIGINS, PATH, PATTERNS, PORT, POSITIVE_DURATION, Parser, SECRET, SIZE,
-        SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES, Visibility,
+        ENDPOINT, EXCLUDES, FOLDER, HOST, HOST_NAMES, Kind, LEVEL, LISTEN, MAIL_ADDRESS,
+        MAIL_ADDRESSES, MARKERS, NAMED_FOLDERS, ORIGINS, PATH, PATTERNS, PORT, POSITIVE_DURATION,
+        Parser, SECRET, SIZE, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES, Visibility,
     },
     secret::Secret,
 };
 use crate::{
     convoy::Destination,
     engine::{Binds, HoldPolicy, Policy},
+    exclude::{Marker, Patterns},
 };
 
 /// One setting: an environment variable. It can also be given as the name of a file (`NAME_FILE`)
@@ -42,6 +44,15 @@ impl Setting {
     /// Whether the value must never be shown.
     pub fn is_secret(&self) -> bool {
         self.about.visibility == Visibility::Secret
+    }
+
+    /// How its text is taken.
+    pub(super) fn form(&self) -> Form {
+        match self.about.visibility {
+            Visibility::Secret => Form::AsItIs,
+            _ if self.about.has_lines => Form::Lines,
+            _ => Form::Line,
+        }
     }
 
     /// One line for people.
@@ -125,6 +136,14 @@ settings! {
         "the volumes that are held, with commas between them; if not set, all";
     BKUP_HOLD_MAX: Duration = POSITIVE_DURATION, Some("2m"),
         "how long a volume may be held; then it is released, and the backup fails";
+    BKUP_EXCLUDE: Patterns = EXCLUDES, None,
+        "files and folders that the built-in daemon leaves out of snapshots and backups, as restic's --exclude: *.tmp,/cache; [NAME] before those of one volume; see docs/excludes.md";
+    BKUP_EXCLUDE_IF_PRESENT: Vec<Marker> = MARKERS, None,
+        "files that mark a folder whose content is left out, as restic's --exclude-if-present: .nobackup";
+    BKUP_EXCLUDE_CACHES: bool = SWITCH, Some("false"),
+        "leave out the content of folders with a CACHEDIR.TAG";
+    BKUP_ONE_FILE_SYSTEM: bool = SWITCH, Some("false"),
+        "leave out what is mounted in a volume";
     BKUP_SPOOL_MAX: u64 = SIZE, Some("4G"),
         "how much may wait on the volumes' disk to be uploaded, so that a live volume is read in a short time; 0: nothing";
     BKUP_DATA_DIR: PathBuf = FOLDER, None,

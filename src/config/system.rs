@@ -58,7 +58,7 @@ impl SystemSettings {
     pub(crate) fn find(environment: &BTreeMap<OsString, OsString>) -> Result<Self> {
         let setting = BKUP_DEFAULTS.row;
         let layers = Layers { overrides: &[], environment, system: None };
-        let Some(value) = given(setting.name, setting.is_secret(), layers)? else {
+        let Some(value) = given(setting.name, setting.form(), layers)? else {
             return Ok(setting
                 .default
                 .map_or_else(Self::default, |path| Self::read_usual(Path::new(path))));

@@ -31,7 +31,7 @@ impl Values {
             let default = setting
                 .default
                 .map(|text| Value { text: Secret::new(text), source: Source::Default });
-            if let Some(value) = given(setting.name, setting.is_secret(), layers)?.or(default) {
+            if let Some(value) = given(setting.name, setting.form(), layers)?.or(default) {
                 values.insert(setting.name, value);
             }
         }

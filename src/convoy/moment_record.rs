@@ -19,6 +19,10 @@ pub(crate) const LACKING_FILES: &str = "LackingFiles";
 /// The field with some of them, as a JSON list of [`LackingFile`].
 pub(crate) const LACKING: &str = "Lacking";
 
+/// The field with the number of files and folders that are left out as configured, each folder with all in
+/// it.
+pub(crate) const EXCLUDED_FILES: &str = "ExcludedFiles";
+
 /// The field that says for how long the programs that write to the volume were held still, in
 /// milliseconds.
 pub(crate) const HELD_MILLISECONDS: &str = "HeldMilliseconds";
@@ -72,6 +76,8 @@ pub(crate) struct MomentRecord {
     pub(crate) lacking_files: u64,
     /// The first of them.
     pub(crate) lacking: Vec<LackingFile>,
+    /// The number of files and folders that are left out as configured.
+    pub(crate) excluded_files: u64,
     /// How long the programs that write to the volume were held still, in milliseconds; `None` if
     /// they were not.
     pub(crate) stood: Option<u64>,
@@ -101,6 +107,10 @@ impl MomentRecord {
                 .get(LACKING)
                 .and_then(|lacking| serde_json::from_str(lacking).ok())
                 .unwrap_or_default(),
+            excluded_files: fields
+                .get(EXCLUDED_FILES)
+                .and_then(|count| count.parse().ok())
+                .unwrap_or_default(),
             stood: fields.get(HELD_MILLISECONDS).and_then(|stood| stood.parse().ok()),
             containers: fields
                 .get(HELD_CONTAINERS)
@@ -127,6 +137,9 @@ impl MomentRecord {
         if self.changed_files > 0 {
             fields.push((CHANGED_FILES, self.changed_files.to_string()));
             fields.push((CHANGED_PATHS, json!(self.changed_paths).to_string()));
+        }
+        if self.excluded_files > 0 {
+            fields.push((EXCLUDED_FILES, self.excluded_files.to_string()));
         }
         if self.lacking_files > 0 {
             fields.push((LACKING_FILES, self.lacking_files.to_string()));
@@ -156,6 +169,16 @@ impl MomentRecord {
             named => format!(" ({}{more})", named.join(", ")),
         };
         Some(format!("it lacks {files}{named}"))
+    }
+
+    /// What is said of files that are left out as configured; `None` if there are none.
+    pub(crate) fn excluded(&self) -> Option<String> {
+        let files = match self.excluded_files {
+            0 => return None,
+            1 => "1 file or folder is left out".to_owned(),
+            more => format!("{more} files or folders are left out"),
+        };
+        Some(format!("{files}, as configured (docs/excludes.md)"))
     }
 
     /// What is said of files that changed or went missing while they were read; `None` if there were
@@ -208,8 +231,12 @@ mod tests {
         };
         let dumped = MomentRecord { dumps: vec![dump], ..torn.clone() };
         let unread = LackingFile { path: "a".into(), why: "Permission denied".into() };
-        let partial =
-            MomentRecord { lacking_files: 12, lacking: vec![unread], ..MomentRecord::default() };
+        let partial = MomentRecord {
+            lacking_files: 12,
+            lacking: vec![unread],
+            excluded_files: 2,
+            ..MomentRecord::default()
+        };
         for moment in [&still, &torn, &stood, &dumped, &partial, &MomentRecord::default()] {
             let fields = moment.fields().into_iter();
             let fields = fields.map(|(name, value)| (name.to_owned(), value)).collect();

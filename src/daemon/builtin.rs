@@ -360,6 +360,7 @@ mod tests {
             s3: S3Options::default(),
             moment: None,
             hold: crate::daemon::HoldOptions::default(),
+            excludes: crate::exclude::Excludes::default(),
             spool_most: 0,
             lock_wait: Duration::from_secs(60),
             folders: Vec::new(),

@@ -11,7 +11,7 @@ use std::{
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags};
 
-use super::tree::read::open_file;
+use super::tree::open::open_file;
 use crate::files::FOLDER;
 
 /// Where databases have their folder in a volume: at its top, or in one of these.

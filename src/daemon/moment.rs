@@ -73,6 +73,7 @@ use crate::{
     clock::Clock,
     engine::{Asked, Engine},
     error::{Error, ErrorKind, Result},
+    exclude::VolumeExcludes,
     files::{Unanswered, look_at, look_at_each},
     sync::lock,
     text::counted,
@@ -376,11 +377,11 @@ impl<'a> Beginning<'a> {
     }
 
     /// Takes the moment. Where it can't be taken, the next kind is, with a warning; but the
-    /// operator's own commands are not passed over.
+    /// operator's own commands are not passed over. What is left out is not copied.
     ///
     /// # Errors
     /// If the operator's command fails, or a note can't be written.
-    pub(in crate::daemon) fn take(self) -> Result<Moment<'a>> {
+    pub(in crate::daemon) fn take(self, excludes: Option<&VolumeExcludes>) -> Result<Moment<'a>> {
         let Self { moments, place, offer } = self;
         match offer.kind {
             Kind::Command => moments.by_command(place),
@@ -389,9 +390,9 @@ impl<'a> Beginning<'a> {
                     "no btrfs snapshot of \"{}\" could be used, so what changes in it is copied: {error}",
                     place.folder.display()
                 );
-                Ok(moments.by_reflink_or_live(place))
+                Ok(moments.by_reflink_or_live(place, excludes))
             }),
-            Kind::Reflink => Ok(moments.by_reflink_or_live(place)),
+            Kind::Reflink => Ok(moments.by_reflink_or_live(place, excludes)),
             Kind::Live => Ok(moments.live(place)),
         }
     }
@@ -429,8 +430,8 @@ impl Moments {
         Ok(moment)
     }
 
-    fn by_reflink_or_live(&self, place: &Place) -> Moment<'_> {
-        self.by_reflink(place).unwrap_or_else(|error| {
+    fn by_reflink_or_live(&self, place: &Place, excludes: Option<&VolumeExcludes>) -> Moment<'_> {
+        self.by_reflink(place, excludes).unwrap_or_else(|error| {
             log::warn!(
                 "no copies of what changes in \"{}\" could be made, so its files are read as they are: {error}",
                 place.folder.display()
@@ -440,11 +441,12 @@ impl Moments {
     }
 
     /// Copies have no names, so there is nothing to undo.
-    fn by_reflink(&self, place: &Place) -> Result<Moment<'_>> {
+    fn by_reflink(&self, place: &Place, excludes: Option<&VolumeExcludes>) -> Result<Moment<'_>> {
         let begun = self.clock.now();
-        let copies = reflink::copy_hot(&place.folder, || self.clock.now()).map_err(|error| {
-            Error::io(format!("cannot copy files of \"{}\"", place.folder.display()), &error)
-        })?;
+        let copies =
+            reflink::copy_hot((&place.folder, excludes), || self.clock.now()).map_err(|error| {
+                Error::io(format!("cannot copy files of \"{}\"", place.folder.display()), &error)
+            })?;
         if !copies.moving().is_empty() {
             let paths: Vec<_> =
                 copies.moving().iter().take(NAMED).map(|path| format!("{path:?}")).collect();
@@ -490,7 +492,7 @@ impl Moments {
 impl Moment<'_> {
     /// The files to read, with the inodes and times that they had in the volume.
     pub(in crate::daemon) fn files(&self) -> Files<'_> {
-        Files { folder: &self.folder, copies: self.copies.as_ref(), still: None }
+        Files { folder: &self.folder, copies: self.copies.as_ref(), still: None, excludes: None }
     }
 
     pub(in crate::daemon) fn kind(&self) -> Kind {

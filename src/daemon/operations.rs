@@ -47,6 +47,7 @@ use crate::{
     },
     engine::is_anonymous_name,
     error::{Error, Result},
+    exclude::Excludes,
 };
 
 pub(super) use view::View;
@@ -62,6 +63,7 @@ pub(super) struct Operations {
     volumes: Volumes,
     local: LocalRepository,
     destinations: Destinations,
+    excludes: Excludes,
     /// Whether backups are encrypted.
     is_encrypted: bool,
     /// The owner's lock of the root, held as long as the daemon lives.
@@ -109,6 +111,7 @@ impl Operations {
             looking: Mutex::default(),
             drivers,
             moments,
+            excludes: options.excludes,
             quiets: Quiets::default(),
             clock: options.clock,
             volumes: Volumes::new(state, volumes, options.lock_wait),
@@ -372,8 +375,14 @@ impl Operations {
             let url = StoredUrl::of(url, &destination)?;
             let folder = self.drivers.of(&volume.driver).path(name);
             answers(name, &folder)?;
-            repository.changes_since(&url, &volume, &folder)
+            let excludes = self.excludes.of_volume(&volume.name, &volume.labels)?;
+            repository.changes_since(&url, &volume, (&folder, excludes.as_deref()))
         })
+    }
+
+    /// What is needed to read volumes.
+    fn reader(&self) -> Reader<'_> {
+        Reader { drivers: &self.drivers, moments: &self.moments, excludes: &self.excludes }
     }
 
     /// The mount points at a volume's folder and below it.
@@ -391,7 +400,7 @@ impl Operations {
         };
         self.is_saved(volume)?;
         let now = || self.now().to_zoned(self.clock.time_zone());
-        let reader = Reader { drivers: &self.drivers, moments: &self.moments };
+        let reader = self.reader();
         let (volume, snapshot) =
             snapshots::create(&self.volumes, &self.local, reader, (volume, name), now)?;
         Ok(self.convoy_form().new_snapshot(&volume, name, &snapshot))
@@ -453,7 +462,7 @@ impl Operations {
             let mut results: Vec<_> =
                 found.iter().map(|found| found.as_ref().err().cloned().map(Err)).collect();
             let found: Vec<_> = found.into_iter().flatten().collect();
-            let reader = Reader { drivers: &self.drivers, moments: &self.moments };
+            let reader = self.reader();
             let made = match found.as_slice() {
                 // Nothing is made at the destination.
                 [] => Vec::new(),

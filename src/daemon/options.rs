@@ -6,7 +6,7 @@ use super::{
     driver::DockerOptions,
     moment::{HoldOptions, MomentCommands},
 };
-use crate::{clock::Clock, progress::Progress, s3::S3Options};
+use crate::{clock::Clock, exclude::Excludes, progress::Progress, s3::S3Options};
 
 /// The options of a [`super::BuiltinDaemon`].
 #[derive(Clone)]
@@ -25,6 +25,8 @@ pub(crate) struct BuiltinOptions {
     pub(crate) moment: Option<MomentCommands>,
     /// How what writes to a volume is held still.
     pub(crate) hold: HoldOptions,
+    /// What is left out of volumes.
+    pub(crate) excludes: Excludes,
     /// How many bytes may wait on the volumes' disk to be uploaded; 0: none.
     pub(crate) spool_most: u64,
     /// How long another's lock is waited for, unless a run says otherwise.

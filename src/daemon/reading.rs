@@ -1,6 +1,6 @@
 //! Reading a volume: whether its files are there, and the moment of which they are read.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use super::{
     driver::{Drivers, SameFolder},
@@ -11,6 +11,7 @@ use super::{
 use crate::{
     convoy::{SourceMount, source_mounts},
     error::{Error, ErrorKind, Result},
+    exclude::{Excludes, VolumeExcludes},
 };
 
 /// What is needed to read volumes.
@@ -18,6 +19,7 @@ use crate::{
 pub(super) struct Reader<'a> {
     pub(super) drivers: &'a Drivers,
     pub(super) moments: &'a Moments,
+    pub(super) excludes: &'a Excludes,
 }
 
 /// A volume to read.
@@ -77,6 +79,7 @@ pub(super) struct VolumeReading<'a> {
     /// What is mounted in the volume's folder.
     pub(super) mounts: Option<Vec<SourceMount>>,
     still: &'a Still<'a>,
+    excludes: Option<Arc<VolumeExcludes>>,
     /// Whether nothing but dumps is read.
     pub(super) is_dump_only: bool,
     /// Whether what writes to the volume was held while the moment was taken.
@@ -91,7 +94,8 @@ impl VolumeReading<'_> {
 
     /// The files to read. What writes to them is held still meanwhile, if it must be.
     pub(super) fn files(&self) -> Files<'_> {
-        Files { still: self.is_live().then_some(self.still), ..self.moment.files() }
+        let still = self.is_live().then_some(self.still);
+        Files { still, excludes: self.excludes.as_deref(), ..self.moment.files() }
     }
 
     /// The kind of moment, for the record.
@@ -185,8 +189,12 @@ impl<'a> Opened<'a> {
         was_held: bool,
     ) -> Result<Taken<'a>> {
         let Self { volume, is_dump_only, place, seen, mounts, beginning } = self;
-        let moment =
-            if is_dump_only { reader.moments.as_it_is(place) } else { beginning.take()? };
+        let excludes = reader.excludes.of_volume(&volume.name, &volume.labels)?;
+        let moment = if is_dump_only {
+            reader.moments.as_it_is(place)
+        } else {
+            beginning.take(excludes.as_deref())?
+        };
         // A volume that came meanwhile, in the place of this one, is never taken for it.
         seen.still_there().and_then(|()| reader.drivers.check(volume))?;
         log::debug!(
@@ -197,7 +205,7 @@ impl<'a> Opened<'a> {
         );
         // What became a live one is read later.
         let was_held = was_held && moment.kind() != Kind::Live;
-        let reading = VolumeReading { moment, mounts, still, is_dump_only, was_held };
+        let reading = VolumeReading { moment, mounts, still, excludes, is_dump_only, was_held };
         Ok(Taken { volume, place, seen, reading })
     }
 }

@@ -268,6 +268,7 @@ fn save_as(
         copies: source.files.copies,
         still,
         extras: source.extras,
+        excludes: source.files.excludes,
         settled_before: source.parent.map(|parent| parent.settled_before()),
         parent_top,
         after_reading,
@@ -289,7 +290,7 @@ fn save_as(
     }
     if let Some(look) = run.second_look.as_ref().filter(|_| reading.may_count) {
         let volume = (&run.folders, source.files.folder);
-        look.look(volume, (&run.counts, &run.failures), || run.content.is_wanted())?;
+        look.look(volume, (&run.counts, &run.failures, run.excludes), || run.content.is_wanted())?;
     }
     saved(&run, &writer, started).map(|saved| Saved { is_held, ..saved })
 }
@@ -377,7 +378,7 @@ fn saved(run: &Run<'_>, writer: &PackWriter<'_>, started: Zoned) -> Result<Saved
         bytes_read: counts.bytes_read.get(),
         bytes_added: summary.data_added_packed,
         vanished: run.failures.vanished(),
-        changed: Changed { lacking, ..counts.take_changed() },
+        changed: Changed { lacking, excluded: counts.excluded.get(), ..counts.take_changed() },
         is_held: false,
         read_for: run.read_for.get().copied().unwrap_or_default(),
         needs: Needs::of(run.index, run.blobs, writer),

@@ -174,7 +174,10 @@ pub(crate) struct SnapshotState {
     /// The number of files and folders that could not be read.
     #[serde(default, skip_serializing_if = "is_none")]
     pub(crate) lacking_files: u64,
-    /// Some of them, and why.
+    /// The number of files and folders that are left out as configured.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub(crate) excluded_files: u64,
+    /// Some of those that could not be read, and why.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) lacking: Vec<LackingFile>,
 }
@@ -192,6 +195,7 @@ impl SnapshotState {
             changed_paths: self.changed_paths.clone(),
             lacking_files: self.lacking_files,
             lacking: self.lacking.clone(),
+            excluded_files: self.excluded_files,
             stood: self.stood,
             containers: self.containers.clone(),
             dumps: self.dumps.clone(),

@@ -82,7 +82,8 @@ impl Scene {
 
     fn save(&self, moments: &Moments, parent: Option<Parent>) -> Result<Saved> {
         let still = moments.still([&self.place]);
-        let files = Files { folder: &self.place.folder, copies: None, still: Some(&still) };
+        let files =
+            Files { folder: &self.place.folder, copies: None, still: Some(&still), excludes: None };
         let source = Source { files, volume: "db", parent, extras: Extras::default() };
         self.save_source(source)
     }
@@ -191,7 +192,8 @@ fn what_cant_be_read_in_time_fails_or_is_read_as_it_is_before_anything_is_held()
     assert!(error.hint.unwrap().contains("raise BKUP_DOCKER_HOLD_MAX"));
     let moments = scene.moments(instant, true);
     let still = moments.still([&scene.place]);
-    let files = Files { folder: &scene.place.folder, copies: None, still: Some(&still) };
+    let files =
+        Files { folder: &scene.place.folder, copies: None, still: Some(&still), excludes: None };
     let source = Source { files, volume: "db", parent: None, extras: Extras::default() };
     let saved = scene.save_source(source).unwrap();
     assert!(saved.files == 1 && still.stood().is_none());
@@ -204,7 +206,7 @@ fn trees_of_a_reading_are_not_read_from_the_repository_by_the_next_one() {
     fs::create_dir(scene.place.folder.join("below")).unwrap();
     fs::write(scene.place.folder.join("below/row"), "row").unwrap();
     let shelf = Shelf::new(&scene.folder.path().join("shelves")).unwrap();
-    let files = Files { folder: &scene.place.folder, copies: None, still: None };
+    let files = Files { folder: &scene.place.folder, copies: None, still: None, excludes: None };
     let reading = Reading { shelf: Some(&shelf), may_count: true };
     let read = |parent| {
         let source = Source { files, volume: "db", parent, extras: Extras::default() };

@@ -24,8 +24,8 @@ pub struct Site {
     has_own_run: bool,
     /// What commands see at another place: a folder, and where it is mounted.
     mount: Option<Mounted>,
-    /// Whether commands can't read what only another user may.
-    is_limited: bool,
+    /// What is before each command, to take rights from it.
+    before: &'static [&'static str],
 }
 
 /// A folder that commands see at another place.
@@ -132,7 +132,15 @@ impl Site {
 
     /// Where commands can't read what only another user may, also those of root.
     pub fn limited(self) -> Self {
-        Self { is_limited: true, ..self }
+        const BEFORE: [&str; 4] =
+            ["setpriv", "--bounding-set", "-dac_override,-dac_read_search", "--"];
+        let is_root = rustix::process::geteuid().is_root();
+        Self { before: if is_root { &BEFORE } else { &[] }, ..self }
+    }
+
+    /// Where commands can have 1,024 files open.
+    pub fn with_few_descriptors(self) -> Self {
+        Self { before: &["prlimit", "--nofile=1024:1024"], ..self }
     }
 
     /// Without a daemon.
@@ -149,7 +157,7 @@ impl Site {
             environment: Vec::new(),
             has_own_run: false,
             mount: None,
-            is_limited: false,
+            before: &[],
         }
         .with("BKUP_BACKUP_URL", destination)
         .with("BKUP_DATA_DIR", data)
@@ -192,10 +200,9 @@ impl Site {
                 in_own_mounts(mount, &[folder, at])
             }
             None if self.has_own_run => self.with_own_run(),
-            None if self.is_limited && rustix::process::geteuid().is_root() => {
-                let mut limited = program("setpriv");
-                limited.args(["--bounding-set", "-dac_override,-dac_read_search", "--"]);
-                limited.arg(binary().get_program());
+            None if let [first, rest @ ..] = self.before => {
+                let mut limited = program(first);
+                limited.args(rest).arg(binary().get_program());
                 limited
             }
             None => binary(),

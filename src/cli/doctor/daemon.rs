@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::context::Context,
     check::{Check, Verdict, failed, failed_with, ok, warning},
-    folders::{space, spool, tempfile_in},
+    folders::{entered_by_others, space, spool, tempfile_in},
     places,
 };
 use crate::{
@@ -84,6 +84,7 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
         checks.extend(snapshots(root, context.config.repository_password.as_ref()));
+        checks.extend(entered_by_others(root));
         if context.config.backup_url.as_ref().is_some_and(Destination::is_s3) {
             checks.extend(spool(root, context.config.spool_most));
         }

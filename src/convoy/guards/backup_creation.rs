@@ -293,6 +293,9 @@ impl Guards {
         let of = of.map(|(field, value)| (field.to_owned(), value.to_owned()));
         let proven = self.prove(&url, snapshot, volume, destination).await?;
         let proven = proven.with_fields_of(&Backup::new(of.into()));
+        if let Some(excluded) = proven.moment().excluded() {
+            log::info!("\"{volume}\": {excluded}");
+        }
         if let Some(warning) = proven.moment().warning() {
             log::warn!("\"{volume}\": {warning}");
         }

@@ -41,6 +41,9 @@ impl Guards {
         }?;
         let (snapshot, seen_here) = self.with_extent_seen(&source, snapshot).await;
         let taken = snapshot.taken().unwrap_or_else(|| self.clock.now());
+        if let Some(excluded) = snapshot.moment().excluded() {
+            log::info!("\"{volume}\": {excluded}");
+        }
         if let Some(warning) = snapshot.moment().warning() {
             log::warn!("\"{volume}\": {warning}");
         }

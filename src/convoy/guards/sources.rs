@@ -359,7 +359,7 @@ impl Guards {
     /// What this run made of a volume lacks files that could not be read. The run fails for the volume.
     fn is_partial(&self, volume: &str, what: &str, why: &str) {
         let error = Error::guard(format!("{what} is partial: {why}")).with_hint(
-            "it is kept, and older ones stay; see why these files can't be read (docs/live.md)",
+            "it is kept, and older ones stay; see why these files can't be read (docs/live.md), or leave them out (docs/excludes.md)",
         );
         self.fails_for(volume, error);
     }

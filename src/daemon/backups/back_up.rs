@@ -27,6 +27,7 @@ use crate::{
         unheld::{Target, Unheld},
     },
     error::{Error, ErrorKind, Result},
+    exclude::VolumeExcludes,
     progress::Piece,
 };
 
@@ -225,8 +226,8 @@ impl DestinationRepository {
         Ok(known.max_by_key(|parent| parent.begun))
     }
 
-    /// Whether a volume's files are still those of a backup; unknown if the backup is of another
-    /// volume.
+    /// Whether a volume's files are still those of a backup, but for those that are left out; unknown if
+    /// the backup is of another volume.
     ///
     /// # Errors
     /// If the volume or the backup can't be read.
@@ -234,7 +235,7 @@ impl DestinationRepository {
         &self,
         url: &StoredUrl<'_>,
         volume: &VolumeState,
-        folder: &Path,
+        (folder, excludes): (&Path, Option<&VolumeExcludes>),
     ) -> Result<Changes> {
         let Some(repository) = self.existing()? else { return Ok(Changes::Unknown) };
         let found = self.catalogue.find_readable(&repository, url)?;
@@ -251,7 +252,7 @@ impl DestinationRepository {
             let of = (folder, volume.name.as_str());
             let has_dumps = !found.record.moment.dumps.is_empty();
             let left_out = |path: &Path| has_dumps && save::is_extra_path(path);
-            read::first_difference(&repository, (found.tree, &left_out), of, begun)
+            read::first_difference(&repository, (found.tree, &left_out, excludes), of, begun)
         });
         Ok(match difference? {
             None => Changes::Unchanged,

@@ -31,6 +31,8 @@ const CHANGED_PATHS: &str = "changed-paths";
 const LACKING_FILES: &str = "lacking";
 /// The tag with some of them and why, as a JSON list.
 const LACKING: &str = "lacking-paths";
+/// The tag with the number of files and folders that are left out as configured.
+const EXCLUDED: &str = "excluded";
 /// The tag with the milliseconds for which the programs that write to the volume were held still.
 const STOOD: &str = "held-ms";
 /// The tag with the milliseconds for which each container stood still, as a JSON map.
@@ -104,6 +106,9 @@ impl Record {
             all.push((CHANGED, self.moment.changed_files.to_string()));
             all.push((CHANGED_PATHS, serde_json::json!(self.moment.changed_paths).to_string()));
         }
+        if self.moment.excluded_files > 0 {
+            all.push((EXCLUDED, self.moment.excluded_files.to_string()));
+        }
         if self.moment.lacking_files > 0 {
             all.push((LACKING_FILES, self.moment.lacking_files.to_string()));
             all.push((LACKING, serde_json::json!(self.moment.lacking).to_string()));
@@ -167,6 +172,10 @@ impl Record {
                 lacking: tags
                     .get(LACKING)
                     .and_then(|lacking| serde_json::from_str(lacking).ok())
+                    .unwrap_or_default(),
+                excluded_files: tags
+                    .get(EXCLUDED)
+                    .and_then(|it| it.parse().ok())
                     .unwrap_or_default(),
                 stood: tags.get(STOOD).and_then(|stood| stood.parse().ok()),
                 containers: tags

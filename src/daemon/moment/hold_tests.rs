@@ -307,7 +307,7 @@ fn where_a_snapshot_fails_nothing_is_held_any_more_when_the_files_are_read_inste
     let offer = Offer { kind: Kind::Btrfs, why: None, snapshot_place: None };
     let beginning = Beginning { moments: &moments, place: &scene.place, offer };
     still.hold().unwrap();
-    let moment = beginning.take().unwrap();
+    let moment = beginning.take(None).unwrap();
     still.end().unwrap();
     assert!(moment.kind() != Kind::Btrfs);
     assert_eq!((scene.log().as_str(), scene.notes()), ("hold vol1, release vol1, ", 0));

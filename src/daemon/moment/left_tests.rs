@@ -28,7 +28,7 @@ fn what_is_left_of_a_moment_is_undone_at_the_volumes_next_one() {
         format!("test -e {shown}/mended && echo $MOMENT >> {shown}/log"),
     );
     let moments = Moments::new(&root, Some(commands), Arc::new(SystemClock));
-    let take = || moments.begin(&place).take().unwrap();
+    let take = || moments.begin(&place).take(None).unwrap();
     let notes = || fs::read_dir(at("root/moments")).unwrap().count();
     drop(take());
     take().end().unwrap_err();

@@ -13,22 +13,33 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    ffi::{CStr, CString, OsStr},
+    ffi::{CStr, CString},
     fs::File,
     io,
-    os::{fd::OwnedFd, unix::ffi::OsStrExt as _},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
-    sync::atomic::{AtomicUsize, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use jiff::{SignedDuration, Timestamp};
 use rustix::{
-    fs::{AtFlags, Dir, FileType, Mode, OFlags, ResolveFlags, Stat},
+    fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat},
     io::Errno,
     process::Resource,
 };
 
-use crate::{daemon::tree::read::open_file, files::FOLDER};
+use crate::{
+    daemon::tree::{
+        folder_handles::{FolderHandles, OpenedFolder, TreeFolder},
+        left_out::LeftOut,
+        open::open_file,
+    },
+    exclude::VolumeExcludes,
+    files::FOLDER,
+};
 
 /// What was changed so lately may change again at any time.
 const HOT: SignedDuration = SignedDuration::from_hours(1);
@@ -130,22 +141,27 @@ pub(super) fn is_offered(folder: &Path) -> bool {
     tried.is_ok()
 }
 
-/// Keeps what is hot in a folder.
+/// Keeps what is hot in a folder and not left out.
 ///
 /// # Errors
 /// If a copy can't be made, as on a full disk. What was made goes away by itself.
-pub(super) fn copy_hot(folder: &Path, now: impl Fn() -> Timestamp) -> io::Result<Copies> {
+pub(super) fn copy_hot(
+    (folder, excludes): (&Path, Option<&VolumeExcludes>),
+    now: impl Fn() -> Timestamp,
+) -> io::Result<Copies> {
     let begun = now();
     let hot = begun.saturating_sub(HOT).unwrap_or(Timestamp::MIN);
     let (folders, files) = (BTreeMap::new(), BTreeMap::new());
     let mut copies = Copies { folders, files, moving: BTreeSet::new(), moment: begun };
-    let root = open_root(folder)?;
+    let handles = FolderHandles::default();
+    let root = &handles.root(folder)?;
     let (most, tick) = (most_copies(), tick());
     for _ in 0..LOOKS {
         copies.moment = now();
         copies.moving.clear();
-        let seen = BTreeSet::new();
-        Look { root: &root, hot, most, tick, now: &now, copies: &mut copies, seen }.whole()?;
+        let (handles, copies, seen) = (&handles, &mut copies, BTreeSet::new());
+        let look = Look { handles, root, excludes, hot, most, tick, now: &now, copies, seen };
+        look.whole()?;
         if copies.moving.is_empty() {
             break;
         }
@@ -171,7 +187,9 @@ fn most_copies() -> usize {
 
 /// One look at the whole tree.
 struct Look<'a> {
-    root: &'a OwnedFd,
+    handles: &'a FolderHandles,
+    root: &'a OpenedFolder,
+    excludes: Option<&'a VolumeExcludes>,
     hot: Timestamp,
     most: usize,
     tick: SignedDuration,
@@ -182,11 +200,16 @@ struct Look<'a> {
 
 impl Look<'_> {
     fn whole(mut self) -> io::Result<()> {
-        let mut left = vec![PathBuf::new()];
-        while let Some(path) = left.pop() {
-            // A folder that can't be opened is the reader's to tell.
-            if let Some(handle) = self.open(&path)? {
-                self.folder(&path, &handle, &mut left)?;
+        let mut left = Vec::new();
+        self.folder(self.root, &mut left)?;
+        while let Some((above, name)) = left.pop() {
+            match self.handles.enter(&above, &name) {
+                Ok(opened) => self.folder(&opened, &mut left)?,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    self.copies.moving.insert(above.path_of(&name));
+                }
+                // The reader's to tell.
+                Err(_) => {}
             }
         }
         let gone: Vec<_> =
@@ -198,59 +221,72 @@ impl Look<'_> {
         Ok(())
     }
 
-    /// Opens a folder of the volume. No part of its path may be a symbolic link: somebody may put
-    /// one there at any time, to what is not the volume's.
-    fn open(&mut self, path: &Path) -> io::Result<Option<OwnedFd>> {
-        let inside = if path == Path::new("") { Path::new(".") } else { path };
-        let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
-        match rustix::fs::openat2(self.root, inside, FOLDER, Mode::empty(), resolve) {
-            Ok(handle) => Ok(Some(handle)),
-            Err(error @ Errno::NOSYS) => Err(error.into()),
-            Err(error) => {
-                if error == Errno::NOENT {
-                    self.copies.moving.insert(path.to_owned());
-                }
-                Ok(None)
-            }
-        }
-    }
-
-    fn folder(&mut self, path: &Path, handle: &OwnedFd, left: &mut Vec<PathBuf>) -> io::Result<()> {
-        let stat = rustix::fs::fstat(handle)?;
+    /// Looks at a folder. What can't be looked at is the reader's to tell.
+    fn folder(
+        &mut self,
+        opened: &OpenedFolder,
+        left: &mut Vec<(Arc<TreeFolder>, CString)>,
+    ) -> io::Result<()> {
+        let (folder, handle) = (&opened.folder, &*opened.handle);
+        let Ok((stat, listed)) = rustix::fs::fstat(handle).and_then(|stat| {
+            let names = Dir::read_from(handle)?.map(|it| it.map(|it| it.file_name().to_owned()));
+            Ok((stat, names.collect::<Result<Vec<_>, _>>()?))
+        }) else {
+            return Ok(());
+        };
+        let left_out = self.excludes.map(|excludes| LeftOut::of(excludes, opened));
+        let is_out = |name: &CStr| left_out.as_ref().is_some_and(|left_out| left_out.has(name));
         let mut names = Vec::new();
-        for entry in Dir::read_from(handle)? {
-            let name = entry?.file_name().to_owned();
+        for name in listed {
             if name.as_c_str() == c"." || name.as_c_str() == c".." {
                 continue;
             }
-            let below = path.join(OsStr::from_bytes(name.as_bytes()));
-            let seen = match rustix::fs::statat(handle, &name, AtFlags::SYMLINK_NOFOLLOW) {
-                Ok(seen) => seen,
-                Err(Errno::NOENT) => {
-                    self.copies.moving.insert(below);
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
-            };
-            match FileType::from_raw_mode(seen.st_mode) {
-                FileType::Directory => left.push(below),
-                FileType::RegularFile if changed_at(&seen) >= self.hot => {
-                    self.file(&below, (handle, &name), &seen)?;
-                }
-                _ => {}
+            if !is_out(&name) && !self.entry(opened, &name, left)? {
+                continue;
             }
             names.push(name);
         }
+        let path = match folder.path() {
+            path if path == Path::new(".") => PathBuf::new(),
+            path => path,
+        };
         if changed_at(&stat) < self.hot {
             return Ok(());
         }
-        let known = self.copies.folders.get(path);
-        if !known.is_some_and(|known| same(&known.stat, &stat) && known.names == names) {
-            let attributes = attributes(handle)?;
-            self.copies.moving.insert(path.to_owned());
-            self.copies.folders.insert(path.to_owned(), HotFolder { stat, names, attributes });
+        let known = self.copies.folders.get(&path);
+        if !known.is_some_and(|known| same(&known.stat, &stat) && known.names == names)
+            && let Ok(attributes) = attributes(handle)
+        {
+            self.copies.moving.insert(path.clone());
+            self.copies.folders.insert(path, HotFolder { stat, names, attributes });
         }
         Ok(())
+    }
+
+    /// Looks at what has this name in a folder. Returns whether it is there.
+    fn entry(
+        &mut self,
+        opened: &OpenedFolder,
+        name: &CStr,
+        left: &mut Vec<(Arc<TreeFolder>, CString)>,
+    ) -> io::Result<bool> {
+        let (folder, handle) = (&opened.folder, &*opened.handle);
+        match rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(seen) => match FileType::from_raw_mode(seen.st_mode) {
+                FileType::Directory => left.push((Arc::clone(folder), name.to_owned())),
+                FileType::RegularFile if changed_at(&seen) >= self.hot => {
+                    self.file(&folder.path_of(name), (handle, name), &seen)?;
+                }
+                _ => {}
+            },
+            Err(Errno::NOENT) => {
+                self.copies.moving.insert(folder.path_of(name));
+                return Ok(false);
+            }
+            // The reader's to tell.
+            Err(_) => {}
+        }
+        Ok(true)
     }
 
     /// Copies a hot file, unless its copy is still what the file is.
@@ -272,7 +308,7 @@ impl Look<'_> {
             return Ok(());
         }
         let copied = (self.now)();
-        match copy(self.root, (folder, name), stat, copied)? {
+        match copy(&self.root.handle, (folder, name), stat, copied)? {
             Some(copy) => {
                 self.copies.moving.insert(path.to_owned());
                 self.copies.files.insert(path.to_owned(), copy);
@@ -305,8 +341,8 @@ fn copy(
     let copy = nameless(root)?;
     match rustix::fs::ioctl_ficlone(&copy, &from) {
         Ok(()) => {
-            let (attributes, _counted) = (attributes(&from)?, Counted::one());
-            Ok(Some(CopiedFile { stat, attributes, copy, copied, _counted }))
+            let Ok(attributes) = attributes(&from) else { return Ok(None) };
+            Ok(Some(CopiedFile { stat, attributes, copy, copied, _counted: Counted::one() }))
         }
         Err(error @ (Errno::NOSPC | Errno::DQUOT)) => Err(error.into()),
         Err(_) => Ok(None),

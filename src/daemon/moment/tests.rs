@@ -43,7 +43,7 @@ fn notes(folder: &Path) -> usize {
 }
 
 fn take<'a>(moments: &'a Moments, place: &'a Place) -> Result<Moment<'a>> {
-    moments.begin(place).take()
+    moments.begin(place).take(None)
 }
 
 #[test]
@@ -95,7 +95,7 @@ fn a_subvolume_that_came_inside_after_the_look_is_read_too() {
     assert_eq!(beginning.kind(), Kind::Btrfs);
     subvolume(&place.folder.join("inside"));
     fs::write(place.folder.join("inside/b"), "b").unwrap();
-    let moment = beginning.take().unwrap();
+    let moment = beginning.take(None).unwrap();
     assert_eq!(moment.kind(), Kind::Reflink);
     assert!(moment.files().folder.join("inside/b").exists());
     assert_eq!((snapshots(&disk), notes(&disk.path())), (0, 0));
@@ -142,7 +142,7 @@ fn a_link_in_the_place_of_the_folder_is_not_followed() {
     let beginning = moments.begin(&place);
     fs::rename(&place.folder, disk.path().join("away")).unwrap();
     std::os::unix::fs::symlink(disk.path().join("secret"), &place.folder).unwrap();
-    let moment = beginning.take().unwrap();
+    let moment = beginning.take(None).unwrap();
     assert_eq!((moment.kind(), snapshots(&disk), notes(&disk.path())), (Kind::Live, 0, 0));
 }
 
@@ -212,7 +212,7 @@ impl Commanded {
 
     fn fails(&self, take: &str) -> Error {
         let moments = self.moments(take);
-        let error = moments.begin(&self.place).take().unwrap_err();
+        let error = moments.begin(&self.place).take(None).unwrap_err();
         assert_eq!(notes(self.folder.path()), 0, "nothing is left to be undone");
         error
     }
@@ -257,7 +257,7 @@ fn a_command_that_hangs_is_stopped_with_all_that_it_started() {
     let moments = commanded.moments("echo begun >&2; sleep 600 & wait");
     let commands = moments.commands.clone().unwrap().within(Duration::from_millis(300));
     let moments = Moments { commands: Some(commands), ..moments };
-    let error = moments.begin(&commanded.place).take().unwrap_err();
+    let error = moments.begin(&commanded.place).take(None).unwrap_err();
     assert!(error.kind == ErrorKind::Timeout && error.message.contains("300ms"), "{error}");
     assert!(error.message.ends_with("was stopped: begun"), "{error}");
 }
@@ -282,7 +282,7 @@ fn a_command_that_names_no_folder_of_a_moment_is_told_why() {
 fn commands_do_not_get_the_passwords_of_the_settings() {
     let commanded = Commanded::new();
     let moments = commanded.moments("set | grep -c ^BKUP_ >&2; exit 1");
-    let error = moments.begin(&commanded.place).take().unwrap_err();
+    let error = moments.begin(&commanded.place).take(None).unwrap_err();
     assert!(error.message.ends_with(": 0"), "{error}");
 }
 
@@ -329,7 +329,7 @@ fn on_xfs_what_was_changed_lately_is_kept_as_it_was_and_leaves_no_traces() {
 fn what_was_not_changed_lately_is_not_copied() {
     let Some((_disk, _moments, place)) = on_xfs() else { return };
     let tomorrow = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24);
-    let copies = reflink::copy_hot(&place.folder, || tomorrow).unwrap();
+    let copies = reflink::copy_hot((&place.folder, None), || tomorrow).unwrap();
     assert!(copies.file(Path::new("a")).is_none() && copies.folder(Path::new(".")).is_none());
 }
 
@@ -342,7 +342,7 @@ fn what_lies_behind_a_symbolic_link_is_not_copied() {
     for (name, to) in [("link", secret.clone()), ("key", secret.join("key"))] {
         std::os::unix::fs::symlink(to, place.folder.join(name)).unwrap();
     }
-    let copies = reflink::copy_hot(&place.folder, jiff::Timestamp::now).unwrap();
+    let copies = reflink::copy_hot((&place.folder, None), jiff::Timestamp::now).unwrap();
     for path in ["link/key", "key"] {
         assert!(copies.file(Path::new(path)).is_none(), "{path}");
     }
@@ -352,7 +352,7 @@ fn what_lies_behind_a_symbolic_link_is_not_copied() {
     fs::create_dir(place.folder.join("dir")).unwrap();
     fs::write(place.folder.join("dir/key"), "own").unwrap();
     let looks = std::cell::Cell::new(0);
-    let copies = reflink::copy_hot(&place.folder, || {
+    let copies = reflink::copy_hot((&place.folder, None), || {
         looks.set(looks.get() + 1);
         if looks.get() == 3 {
             fs::remove_dir_all(place.folder.join("dir")).unwrap();
@@ -369,7 +369,7 @@ fn what_lies_behind_a_symbolic_link_is_not_copied() {
 fn what_changes_at_every_look_is_told() {
     let Some((_disk, _moments, place)) = on_xfs() else { return };
     let number = std::cell::Cell::new(0);
-    let copies = reflink::copy_hot(&place.folder, || {
+    let copies = reflink::copy_hot((&place.folder, None), || {
         number.set(number.get() + 1);
         fs::write(place.folder.join("a"), number.get().to_string()).unwrap();
         jiff::Timestamp::now()
@@ -386,7 +386,7 @@ fn a_copy_that_can_not_be_made_again_does_not_stay_as_it_was() {
     let elsewhere = tempfile::NamedTempFile::new_in("/dev/shm").unwrap();
     fs::write(elsewhere.path(), "after").unwrap();
     let number = std::cell::Cell::new(0);
-    let copies = reflink::copy_hot(&place.folder, || {
+    let copies = reflink::copy_hot((&place.folder, None), || {
         number.set(number.get() + 1);
         // The first look has copied it, and the second one begins.
         if number.get() == 4 {

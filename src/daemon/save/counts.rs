@@ -63,6 +63,8 @@ pub(super) struct Counts {
     pub(super) capped: Counter,
     /// Files and folders with an extended attribute that can't be kept.
     pub(super) stripped: Counter,
+    /// Files and folders that are left out as configured. What is in such a folder is not counted.
+    pub(super) excluded: Counter,
     changed: Mutex<Told>,
 }
 
@@ -104,13 +106,15 @@ impl Counts {
 }
 
 /// The files that changed or went missing while they were read, also the last time that this was tried:
-/// what was kept of them may be no state that they ever had, or nothing. And those that can't be read.
+/// what was kept of them may be no state that they ever had, or nothing. Those that can't be read. And how
+/// many were left out as configured.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::daemon) struct Changed {
     pub(in crate::daemon) count: u64,
     /// The paths of some of them in the volume, at most ten.
     pub(in crate::daemon) paths: Vec<PathBuf>,
     pub(in crate::daemon) lacking: Lacking,
+    pub(in crate::daemon) excluded: u64,
 }
 
 impl Changed {
@@ -122,6 +126,7 @@ impl Changed {
             changed_paths: self.paths.iter().map(|path| path.display().to_string()).collect(),
             lacking_files: self.lacking.count,
             lacking: self.lacking.first.clone(),
+            excluded_files: self.excluded,
             stood: None,
             containers: BTreeMap::new(),
             dumps: Vec::new(),

@@ -27,7 +27,10 @@ use crate::{
     daemon::{
         moment::{CopiedFile, TICK, changed_at},
         repository::{Coder, Hash},
-        tree::read::{MetadataReader, kind_of, open_file},
+        tree::{
+            open::open_file,
+            read::{MetadataReader, kind_of},
+        },
     },
     error::Result,
 };

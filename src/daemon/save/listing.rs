@@ -73,6 +73,13 @@ impl Listing {
         self.starts.len() as u32
     }
 
+    /// Leaves out these names. Returns how many.
+    pub(super) fn leave_out(&mut self, is_out: impl Fn(&CStr) -> bool) -> u64 {
+        let (text, before) = (&self.text, self.starts.len());
+        self.starts.retain(|start| !is_out(name_at(text, *start)));
+        (before - self.starts.len()) as u64
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &CStr> {
         self.starts.iter().map(|start| name_at(&self.text, *start))
     }

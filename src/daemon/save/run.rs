@@ -32,6 +32,7 @@ use crate::{
         },
     },
     error::Error,
+    exclude::VolumeExcludes,
     progress::Piece,
     sync::lock,
 };
@@ -85,6 +86,7 @@ pub(super) struct Run<'a> {
     /// What is held still while files are read.
     pub(super) still: Option<&'a Still<'a>>,
     pub(super) extras: Extras<'a>,
+    pub(super) excludes: Option<&'a VolumeExcludes>,
     /// Files that changed at this time or later are read again, whatever the parent says; `None` if
     /// there is no parent.
     pub(super) settled_before: Option<Timestamp>,

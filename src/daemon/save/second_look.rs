@@ -41,10 +41,12 @@ use crate::{
         moment::{TICK, changed_at},
         tree::{
             folder_handles::{FolderHandles, FolderId, OpenedFolder, TreeFolder},
+            left_out::LeftOut,
             read::ReadFailures,
         },
     },
     error::Result,
+    exclude::VolumeExcludes,
     sync::lock,
 };
 
@@ -122,13 +124,14 @@ impl SecondLook {
     pub(super) fn look(
         &self,
         (folders, volume): (&FolderHandles, &Path),
-        (counts, failures): (&Counts, &ReadFailures),
+        (counts, failures, excludes): (&Counts, &ReadFailures, Option<&VolumeExcludes>),
         is_wanted: impl Fn() -> Result<()>,
     ) -> Result<()> {
         let seen = std::mem::take(&mut *lock(&self.seen));
         let newest = seen.newest.filter(|newest| *newest >= self.begun);
         let Some(newest) = newest else { return Ok(()) };
-        let look = Look { counts, failures, begun: self.begun, listed: &self.listed, seen, newest };
+        let begun = self.begun;
+        let look = Look { counts, failures, excludes, begun, listed: &self.listed, seen, newest };
         let mut left = Vec::new();
         match folders.root(volume) {
             Ok(opened) => look.folder(&opened, &mut left),
@@ -176,6 +179,7 @@ type Unseen = (Arc<TreeFolder>, CString);
 struct Look<'a> {
     counts: &'a Counts,
     failures: &'a ReadFailures,
+    excludes: Option<&'a VolumeExcludes>,
     begun: Timestamp,
     listed: &'a ListedNames,
     seen: Seen,
@@ -223,10 +227,13 @@ impl Look<'_> {
         {
             self.counts.changed(folder.path());
         }
-        let listing = match Listing::read(handle) {
+        let mut listing = match Listing::read(handle) {
             Ok(listing) => listing,
             Err(error) => return self.unseen(folder.path(), &error),
         };
+        if let Some(left_out) = self.excludes.map(|excludes| LeftOut::of(excludes, opened)) {
+            listing.leave_out(|name| left_out.has(name));
+        }
         let stat_of = |name: &CStr| rustix::fs::statat(handle, name, AtFlags::SYMLINK_NOFOLLOW);
         let is_doubtful = self.seen.doubtful.contains(&folder.id());
         let mut gone = Vec::new();

@@ -1,5 +1,6 @@
 //! Tests of whole runs: what was saved is read back, by rustic and by restic.
 
+mod excluded;
 mod restored;
 
 use std::{
@@ -239,7 +240,7 @@ fn what_a_moment_keeps_is_saved_whatever_becomes_of_the_files() {
     rustix::fs::fsetxattr(&gone, "user.kept", b"yes", rustix::fs::XattrFlags::empty()).unwrap();
     xattr::set(volume.join("dir"), "user.kept", b"yes").unwrap();
     let (moments, place) = moments_on(&disk, Arc::new(SystemClock));
-    let moment = moments.begin(&place).take().unwrap();
+    let moment = moments.begin(&place).take(None).unwrap();
     fs::write(volume.join("large"), "short now").unwrap();
     fs::write(volume.join("dir/small"), "after").unwrap();
     fs::remove_file(volume.join("dir/gone")).unwrap();
@@ -299,7 +300,7 @@ fn what_the_moment_had_and_is_gone_or_another_is_told() {
         std::os::unix::fs::symlink("before", volume.join(link)).unwrap();
     }
     let (moments, place) = moments_on(&disk, Arc::new(SystemClock));
-    let moment = moments.begin(&place).take().unwrap();
+    let moment = moments.begin(&place).take(None).unwrap();
     fs::remove_dir_all(volume.join("gone")).unwrap();
     fs::rename(volume.join("switched"), volume.join("away")).unwrap();
     fs::rename(volume.join("other"), volume.join("switched")).unwrap();
@@ -328,7 +329,7 @@ fn what_comes_and_goes_after_the_moment_in_a_folder_that_was_quiet_is_told() {
         fs::write(volume.join(folder).join("f"), folder).unwrap();
     }
     let (moments, place) = moments_on(&disk, Arc::new(BegunTomorrow::default()));
-    let moment = moments.begin(&place).take().unwrap();
+    let moment = moments.begin(&place).take(None).unwrap();
     assert!(moment.files().copies.unwrap().folder(Path::new("from")).is_none());
     fs::rename(volume.join("from/f"), volume.join("to/moved")).unwrap();
     let source =

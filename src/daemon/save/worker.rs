@@ -30,6 +30,7 @@ use crate::{
         repository::{Coder, Hash, guarded},
         tree::{
             folder_handles::{OpenedFolder, TreeFolder},
+            left_out::LeftOut,
             read::MetadataReader,
         },
     },
@@ -140,7 +141,9 @@ impl<'a> Worker<'a> {
         known: Option<Hash>,
     ) -> io::Result<(UnfinishedFolder, Listing)> {
         let copied = self.run.copies.and_then(|copies| copies.folder(&opened.folder.path()));
-        let listing = self.names(opened, copied)?;
+        let mut listing = self.names(opened, copied)?;
+        let left_out = self.run.excludes.map(|excludes| LeftOut::of(excludes, opened));
+        let excluded = left_out.map_or(0, |left_out| listing.leave_out(|name| left_out.has(name)));
         let metadata = match copied {
             Some(folder) => self.metadata.with_attributes(&folder.stat, &folder.attributes),
             None => self.metadata.read(&opened.stat, &opened.handle, c"."),
@@ -155,6 +158,7 @@ impl<'a> Worker<'a> {
             parent_tree: known,
             folders: Mutex::default(),
         };
+        self.run.counts.excluded.add(excluded);
         Ok((unfinished, listing))
     }
 

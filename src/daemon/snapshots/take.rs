@@ -139,6 +139,7 @@ impl Turn<'_> {
             changed_files: saved.changed.count,
             changed_paths: saved.changed.moment("").changed_paths,
             lacking_files: saved.changed.lacking.count,
+            excluded_files: saved.changed.excluded,
             lacking: saved.changed.lacking.first,
         };
         Ok((state, saved.is_held))

@@ -21,6 +21,7 @@ use crate::{
         save::keep_trees,
     },
     error::{Error, ErrorKind, Result},
+    exclude::Excludes,
     progress,
     s3::S3Options,
 };
@@ -32,6 +33,7 @@ pub(super) fn options(root: &Path) -> BuiltinOptions {
         s3: S3Options::default(),
         moment: None,
         hold: HoldOptions::default(),
+        excludes: Excludes::default(),
         spool_most: 0,
         lock_wait: std::time::Duration::from_secs(60),
         folders: Vec::new(),

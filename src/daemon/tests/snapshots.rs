@@ -12,6 +12,7 @@ use super::scene::{Scene, name, noise, options, set_times, without_privileges};
 use crate::{
     convoy::{Changes, Daemon as _, Destination, NewVolume},
     daemon::{BuiltinDaemon, BuiltinOptions, MomentCommands},
+    exclude::{Excludes, Marker, Patterns},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,4 +184,46 @@ async fn a_volume_is_compared_with_its_backup_file_by_file() {
     scene.daemon().changes_since(&name("vol9"), &newer).await.unwrap_err();
     scene.daemon().delete_backup(&newer, &[]).await.unwrap();
     scene.daemon().changes_since(&name("vol1"), &newer).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn what_is_left_out_is_not_compared() {
+    let mut scene = Scene::new();
+    scene.daemon = None;
+    let excludes = Excludes {
+        patterns: Patterns::parse("*.tmp,[vol1],/cache").unwrap(),
+        markers: vec![Marker::parse(".nobackup").unwrap()],
+        one_file_system: true,
+    };
+    let options = BuiltinOptions { excludes, ..options(&scene.path("root")) };
+    scene.daemon = Some(BuiltinDaemon::open(options).unwrap());
+    let files = scene.volume("vol1").await;
+    for folder in ["cache", "dir", "marked/inside"] {
+        fs::create_dir_all(files.join(folder)).unwrap();
+    }
+    for file in ["cache/a", "dir/b", "marked/c", "marked/.nobackup", "marked/inside/d", "z"] {
+        fs::write(files.join(file), file).unwrap();
+    }
+    let url = scene.back_up("vol1", "snap1").await;
+    let backup = scene.daemon().backup(&url).await.unwrap();
+    assert_eq!((backup.field("ExcludedFiles"), backup.field("FileCount")), ("3", "3"));
+    let changes = async || scene.daemon().changes_since(&name("vol1"), &url).await.unwrap();
+    let changed = |path: &str| Changes::Changed { path: path.into() };
+    assert_eq!(changes().await, Changes::Unchanged);
+    for file in ["cache/a", "marked/c", "marked/inside/e"] {
+        fs::write(files.join(file), "changed").unwrap();
+    }
+    assert_eq!(changes().await, Changes::Unchanged);
+
+    // A folder that is marked since is compared without what the backup has of it.
+    let before = fs::metadata(files.join("dir")).unwrap();
+    fs::write(files.join("dir/.nobackup"), "").unwrap();
+    set_times(&files.join("dir"), before.mtime(), before.mtime_nsec());
+    assert_ne!(changes().await, Changes::Unchanged);
+    let marked = scene.back_up("vol1", "snap2").await;
+    let changes = async || scene.daemon().changes_since(&name("vol1"), &marked).await.unwrap();
+    fs::write(files.join("dir/b"), "changed").unwrap();
+    assert_eq!(changes().await, Changes::Unchanged);
+    fs::write(files.join("z"), "changed").unwrap();
+    assert_eq!(changes().await, changed("z"));
 }

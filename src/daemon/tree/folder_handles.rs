@@ -14,7 +14,7 @@ use std::{
 
 use rustix::fs::{CWD, Stat};
 
-use crate::{daemon::tree::read::open_at, files::FOLDER, sync::lock};
+use crate::{daemon::tree::open::open_at, files::FOLDER, sync::lock};
 
 /// How many handles of folders are kept. A process may have 1,024 files open, and has others.
 const MOST_HANDLES: usize = 200;
@@ -40,17 +40,31 @@ impl TreeFolder {
         self.id
     }
 
+    /// This folder, and those above, up to the volume's own.
+    fn upwards(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |folder| folder.above.as_deref())
+    }
+
+    /// The names in the path in the volume.
+    pub(in crate::daemon) fn names(&self) -> Vec<CString> {
+        let below = self.upwards().filter(|folder| folder.above.is_some());
+        let mut names: Vec<_> = below.map(|folder| folder.name.clone()).collect();
+        names.reverse();
+        names
+    }
+
+    /// The device of the volume's own folder.
+    pub(in crate::daemon) fn top_device(&self) -> u64 {
+        self.upwards().last().map_or(self.id.0, |top| top.id.0)
+    }
+
     /// The path in the volume; `.` for the volume's own folder.
     pub(in crate::daemon) fn path(&self) -> PathBuf {
-        let mut names = Vec::new();
-        let mut folder = Some(self);
-        while let Some(here) = folder {
-            names.push(OsStr::from_bytes(here.name.as_bytes()));
-            folder = here.above.as_deref();
+        let names = self.names();
+        if names.is_empty() {
+            return PathBuf::from(".");
         }
-        // The last one is the volume's folder.
-        names.pop();
-        if names.is_empty() { PathBuf::from(".") } else { names.iter().rev().collect() }
+        names.iter().map(|name| OsStr::from_bytes(name.as_bytes())).collect()
     }
 
     /// The path in the volume of something in this folder.

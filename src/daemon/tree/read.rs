@@ -6,7 +6,6 @@ mod compare;
 mod failures;
 mod file;
 mod metadata;
-mod open;
 #[cfg(test)]
 mod tests;
 mod walk;
@@ -14,4 +13,3 @@ mod walk;
 pub(in crate::daemon) use compare::first_difference;
 pub(in crate::daemon) use failures::{Lacking, ReadFailures};
 pub(in crate::daemon) use metadata::{MetadataNotes, MetadataReader, kind_of};
-pub(in crate::daemon) use open::{open_at, open_file};

@@ -117,6 +117,7 @@ impl Host {
                     docker: DockerOptions::default(),
                     moment: None,
                     hold: HoldOptions::default(),
+                    excludes: crate::exclude::Excludes::default(),
                     spool_most: 0,
                     lock_wait: Duration::from_secs(60),
                     folders: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::{
     io::Read as _,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     vec,
@@ -13,10 +14,14 @@ use rustic_core::{
     repofile::{BlobType, Metadata, Node, Tree},
 };
 
-use super::{failures::ReadFailures, file::ListedFile, open::path_in_volume, walk::Walk};
+use super::{failures::ReadFailures, file::ListedFile, walk::Walk};
 use crate::{
-    daemon::repository::{Indexed, OpenRepository, hash},
+    daemon::{
+        repository::{Indexed, OpenRepository, hash},
+        tree::{left_out::is_left_out, open::path_in_volume},
+    },
     error::{Error, ErrorKind, Result},
+    exclude::VolumeExcludes,
 };
 
 /// The coarsest times of file systems. A file that was changed so shortly before a snapshot, or
@@ -24,24 +29,41 @@ use crate::{
 const COARSEST_TIME: SignedDuration = SignedDuration::from_secs(2);
 
 /// The first path in the volume that is not as in the snapshot; `None` if all are. Access times
-/// don't count, and neither do paths in the volume that are `left_out`. `begun` is when the snapshot was
+/// don't count, and neither do paths in the volume that are `left_out` or excluded. `begun` is when the snapshot was
 /// begun.
 ///
 /// # Errors
 /// If a file or the repository can't be read.
 pub(in crate::daemon) fn first_difference(
     repository: &OpenRepository,
-    (tree, left_out): (TreeId, &dyn Fn(&Path) -> bool),
+    (tree, left_out, excludes): (TreeId, &dyn Fn(&Path) -> bool, Option<&VolumeExcludes>),
     (folder, volume): (&Path, &str),
     begun: Timestamp,
 ) -> Result<Option<PathBuf>> {
     let indexed = repository.indexed()?;
-    let mut there = SnapshotWalk { repository, indexed: &indexed, levels: Vec::new(), left_out };
-    there.enter(&tree, PathBuf::from("/"))?;
     let failures = Arc::new(ReadFailures::default());
     let shown = Path::new("/").join(volume);
+    let walk = Walk::new(folder, &shown, failures.clone(), excludes);
+    let emptied = walk.emptied();
+    // The walk is never behind the snapshot's, so it knows of each folder first.
+    let is_out = |path: &Path| {
+        let is_emptied = || {
+            let emptied = emptied.borrow();
+            let stays = path.parent().and_then(|folder| emptied.get(folder));
+            stays.zip(path.file_name()).is_some_and(|(stays, name)| {
+                !stays.iter().any(|it| it.to_bytes() == name.as_bytes())
+            })
+        };
+        let path_in_volume = path_in_volume(path);
+        left_out(path_in_volume)
+            || excludes.is_some_and(|excludes| is_left_out(excludes, path_in_volume))
+            || is_emptied()
+    };
+    let (levels, at) = (Vec::new(), PathBuf::from("/"));
+    let mut there = SnapshotWalk { repository, indexed: &indexed, levels, at, left_out: &is_out };
+    there.enter(&tree)?;
     let settled_before = begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN);
-    for entry in Walk::new(folder, &shown, failures.clone()) {
+    for entry in walk {
         if left_out(path_in_volume(&entry.path)) {
             continue;
         }
@@ -75,13 +97,16 @@ fn essential(meta: &Metadata) -> Metadata {
 struct SnapshotWalk<'a> {
     repository: &'a OpenRepository,
     indexed: &'a Indexed,
-    levels: Vec<(PathBuf, vec::IntoIter<Node>)>,
+    levels: Vec<vec::IntoIter<Node>>,
+    /// The path of the folder that is walked.
+    at: PathBuf,
     left_out: &'a dyn Fn(&Path) -> bool,
 }
 
 impl SnapshotWalk<'_> {
-    fn enter(&mut self, tree: &TreeId, path: PathBuf) -> Result<()> {
-        let what = format!("cannot read the folder \"{}\" of the snapshot", path.display());
+    /// Enters the folder of the path.
+    fn enter(&mut self, tree: &TreeId) -> Result<()> {
+        let what = format!("cannot read the folder \"{}\" of the snapshot", self.at.display());
         let read = self.indexed.get_blob_cached(&BlobId::from(**tree), BlobType::Tree);
         let text = read.map_err(|error| self.repository.failure(&what, &error))?;
         let wrong = |why: String| Error::new(ErrorKind::Repository, format!("{what}: {why}"));
@@ -91,23 +116,25 @@ impl SnapshotWalk<'_> {
         }
         let tree: Tree = serde_json::from_slice(&text)
             .map_err(|error| wrong(format!("it is no folder: {error}")))?;
-        self.levels.push((path, tree.nodes.into_iter()));
+        self.levels.push(tree.nodes.into_iter());
         Ok(())
     }
 
     fn next(&mut self) -> Result<Option<(PathBuf, Node)>> {
         loop {
-            let Some((folder, nodes)) = self.levels.last_mut() else { return Ok(None) };
+            let Some(nodes) = self.levels.last_mut() else { return Ok(None) };
             let Some(node) = nodes.next() else {
                 self.levels.pop();
+                self.at.pop();
                 continue;
             };
-            let path = folder.join(node.name());
-            if (self.left_out)(path_in_volume(&path)) {
+            let path = self.at.join(node.name());
+            if (self.left_out)(&path) {
                 continue;
             }
             if let Some(tree) = node.subtree {
-                self.enter(&tree, path.clone())?;
+                self.at.clone_from(&path);
+                self.enter(&tree)?;
             }
             return Ok(Some((path, node)));
         }

@@ -142,7 +142,7 @@ impl ReadFailures {
     /// The error, if anything could not be read.
     pub(in crate::daemon) fn error(&self, volume: &str) -> Option<Error> {
         let counts = self.lock();
-        let hint = "see why these files can't be read: permissions, a failing disk, a share";
+        let hint = "see why these files can't be read (permissions, a failing disk, a share), or leave them out: docs/excludes.md";
         (counts.of_all.count + counts.own.count > 0)
             .then(|| error(volume, [&counts.of_all, &counts.own], hint))
     }

@@ -11,10 +11,8 @@ use std::{
 
 use rustix::io::Errno;
 
-use super::{
-    failures::ReadFailures,
-    open::{open_file, path_in_volume},
-};
+use super::failures::ReadFailures;
+use crate::daemon::tree::open::{open_file, path_in_volume};
 
 /// A listed file. It is opened when its turn comes, and not at all if it is unchanged.
 pub(super) struct ListedFile {

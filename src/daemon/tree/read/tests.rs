@@ -15,13 +15,13 @@ use rustix::{
 use super::{
     ReadFailures,
     metadata::base64,
-    open::open_file,
     walk::{Entry, Walk},
 };
+use crate::daemon::tree::open::open_file;
 
-fn walk(folder: &Path) -> (Walk, Arc<ReadFailures>) {
+fn walk(folder: &Path) -> (Walk<'static>, Arc<ReadFailures>) {
     let failures: Arc<ReadFailures> = Arc::default();
-    (Walk::new(folder, Path::new("/vol1"), failures.clone()), failures)
+    (Walk::new(folder, Path::new("/vol1"), failures.clone(), None), failures)
 }
 
 fn entry(walk: Walk, name: &str) -> Entry {

@@ -1,9 +1,8 @@
-//! Opening the files and folders of a volume.
+//! Opening what others may have put there.
 
 use std::{
     ffi::CStr,
     os::fd::{AsFd, AsRawFd as _, OwnedFd},
-    path::Path,
 };
 
 use rustix::{
@@ -12,11 +11,7 @@ use rustix::{
 };
 
 /// Opens without changing the access time if the system allows it (for the owner, or root).
-pub(in crate::daemon) fn open_at(
-    folder: impl AsFd,
-    name: &CStr,
-    flags: OFlags,
-) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_at(folder: impl AsFd, name: &CStr, flags: OFlags) -> Result<OwnedFd, Errno> {
     let folder = folder.as_fd();
     match rustix::fs::openat(folder, name, flags | OFlags::NOATIME, Mode::empty()) {
         Err(Errno::PERM) => rustix::fs::openat(folder, name, flags, Mode::empty()),
@@ -30,7 +25,7 @@ pub(in crate::daemon) fn open_at(
 ///
 /// # Errors
 /// [`Errno::NXIO`] if it is no regular file.
-pub(in crate::daemon) fn open_file(folder: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
+pub(crate) fn open_file(folder: impl AsFd, name: &CStr) -> Result<OwnedFd, Errno> {
     let folder = folder.as_fd();
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     // That opens nothing yet, and only names what is there.
@@ -56,12 +51,4 @@ pub(in crate::daemon) fn open_file(folder: impl AsFd, name: &CStr) -> Result<Own
 fn is_file(file: &OwnedFd) -> Result<(), Errno> {
     let kind = FileType::from_raw_mode(rustix::fs::fstat(file)?.st_mode);
     if kind == FileType::RegularFile { Ok(()) } else { Err(Errno::NXIO) }
-}
-
-/// Converts `/<volume>/a/b` to the path in the volume, `a/b`, which an operator knows.
-pub(super) fn path_in_volume(shown: &Path) -> &Path {
-    let mut parts = shown.components();
-    parts.next();
-    parts.next();
-    parts.as_path()
 }
