@@ -21,6 +21,9 @@ use crate::{
 pub(super) const STOPS_0_1_0: &str =
     "a newer convoy-backups uses this folder - 0.1.0 must not - install a newer release.json";
 
+/// Before the number of a repository that is damaged.
+const DAMAGED: &str = "repository.damaged-";
+
 /// The paths of a root. The module doc of [`crate::daemon`] says what each of them is for.
 #[derive(Debug, Clone)]
 pub(super) struct Root {
@@ -194,6 +197,23 @@ impl Root {
 
     pub(super) fn repository(&self) -> PathBuf {
         self.path.join("repository")
+    }
+
+    /// An unused name for a repository that is damaged.
+    pub(super) fn new_damaged_repository(&self) -> PathBuf {
+        let highest = self.damaged_repositories().into_iter().map(|(number, _)| number).max();
+        self.path.join(format!("{DAMAGED}{}", highest.unwrap_or_default() + 1))
+    }
+
+    /// The repositories that were damaged, with their numbers.
+    pub(super) fn damaged_repositories(&self) -> Vec<(u32, PathBuf)> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let numbered = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            let number = name.to_str()?.strip_prefix(DAMAGED)?.parse().ok()?;
+            Some((number, entry.path()))
+        };
+        entries.filter_map(numbered).collect()
     }
 
     /// The file of a snapshot, in restic's layout.
