@@ -6,6 +6,7 @@ mod agreement;
 mod backup_data;
 mod bad_input;
 mod browser;
+mod campaigns;
 mod command_line;
 mod container_commands;
 mod container_holds;

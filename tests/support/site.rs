@@ -286,7 +286,6 @@ fn in_own_mounts(shell: &str, paths: &[&PathBuf]) -> Command {
 #[derive(Debug)]
 pub struct Ran {
     /// What was typed.
-    #[expect(dead_code, reason = "it is shown where a test fails")]
     pub line: String,
     /// The exit code.
     pub code: i32,
