@@ -6,6 +6,7 @@ mod count;
 mod look;
 mod mounts;
 mod removal;
+mod reserve;
 
 use std::{
     fs::{self, File},
@@ -23,6 +24,7 @@ pub(crate) use count::count_files;
 pub(crate) use look::{Look, Unanswered, look_at, look_at_each};
 pub(crate) use mounts::mounts_in;
 pub(crate) use removal::{FOLDER, remove_all};
+pub(crate) use reserve::Room;
 
 /// The path without symbolic links, also where its last parts do not exist (yet, or any more).
 pub(crate) fn real_path(path: &Path) -> PathBuf {
