@@ -1,10 +1,12 @@
 //! Writing, moving and removing the program's own files. A file is written completely or not at
 //! all, and is on disk before it counts.
 
+mod beneath;
 mod changes;
 mod count;
 mod look;
 mod mounts;
+mod open;
 mod removal;
 mod reserve;
 
@@ -19,10 +21,12 @@ use std::{
 use rustix::fs::{CWD, RenameFlags};
 
 use crate::error::{Error, Result};
+pub(crate) use beneath::Beneath;
 pub(crate) use changes::first_changed;
 pub(crate) use count::count_files;
 pub(crate) use look::{Look, Unanswered, look_at, look_at_each};
 pub(crate) use mounts::mounts_in;
+pub(crate) use open::{open_at, open_file};
 pub(crate) use removal::{FOLDER, remove_all};
 pub(crate) use reserve::Room;
 

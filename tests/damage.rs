@@ -21,6 +21,7 @@ both_ways! {
     every_volumes_newest_backup_is_looked_at_and_a_broken_one_is_no_good_backup
     what_a_restore_found_broken_is_a_problem_of_each_backup_that_needs_it
     a_backup_that_is_gone_alone_is_its_volumes_problem_and_not_the_destinations
+    a_damaged_local_snapshot_fails_no_backup_of_its_volume
 }
 
 /// A site with a crontab that starts nothing while a test runs.
@@ -32,9 +33,11 @@ fn site(way: Way) -> Site {
 }
 
 fn packs(site: &Site) -> BTreeSet<PathBuf> {
-    let Ok(folders) = fs::read_dir(site.path("backups/repository/data")) else {
-        return BTreeSet::new();
-    };
+    packs_in(&site.path("backups/repository")).into_iter().collect()
+}
+
+fn packs_in(repository: &Path) -> Vec<PathBuf> {
+    let Ok(folders) = fs::read_dir(repository.join("data")) else { return Vec::new() };
     let files = |folder: PathBuf| fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
     folders.flat_map(|folder| files(folder.unwrap().path())).collect()
 }
@@ -211,6 +214,31 @@ fn a_backup_that_is_gone_alone_is_its_volumes_problem_and_not_the_destinations(w
     assert!(volume(&status(&site, 1), "vol2")["problems"].as_array().unwrap().is_empty());
     backup(&site, "vol1");
     site.run("status").ok();
+}
+
+fn a_damaged_local_snapshot_fails_no_backup_of_its_volume(way: Way) {
+    let site = site(way);
+    site.create("vol1", &[("other", "1")]);
+    fs::write(site.volume("vol1").join("file"), noise(300_000)).unwrap();
+    assert!(!site.run("doctor").out.contains("local snapshots"));
+    for damage in ["a piece", "a pack", "config"] {
+        site.run("snapshot --volume vol1").ok();
+        let local = site.path("daemon/repository");
+        match damage {
+            "a piece" => _ = flip(&packs_in(&local)),
+            "a pack" => fs::remove_file(&packs_in(&local)[0]).unwrap(),
+            _ => fs::remove_file(local.join("config")).unwrap(),
+        }
+        if damage != "a piece" {
+            let told = site.run("doctor");
+            assert!(told.out.contains("the folder of local snapshots is damaged"), "{told:?}");
+        }
+        site.run("backup").ok();
+    }
+    assert_eq!(site.backups("vol1").len(), 3);
+    let url = site.backups("vol1").remove(0);
+    site.run_words(&["restore", "--volume", "new", "--backupurl", &url]).ok();
+    assert_eq!(fs::read(site.volume("new").join("file")).unwrap(), noise(300_000));
 }
 
 #[test]

@@ -251,8 +251,8 @@ fn a_backup_of_what_has_not_changed_takes_few_requests() {
     let before = s3.requests().len();
     site.run("backup --create-snapshot").ok();
     let asked = s3.requests().split_off(before);
-    // Lists have more pages here than elsewhere.
-    assert!(asked.len() <= 24, "{}: {asked:?}", asked.len());
+    // Lists have more pages here than elsewhere. Three are for restic's lock.
+    assert!(asked.len() <= 26, "{}: {asked:?}", asked.len());
 }
 
 #[test]

@@ -11,7 +11,9 @@
 //! repository/       the restic-format repository of the snapshots
 //! repository.key    its key, for the owner only; the volumes beside it are not encrypted either
 //! copies/           small files of repositories in buckets, so that each is read once; may go
-//! damaged/          pieces of files that a restore could not read, one file a destination
+//! damaged/          pieces of files and folders that could not be read, one file a destination
+//! missing/          packs that were missing at a destination, and since when, one file a destination
+//! repository.damaged-N  what is left of a repository that was damaged and made anew
 //! written/          the newest backups that were written here, one file a destination
 //! moments/          notes on moments that are held, so that the next start undoes them
 //! spool/            packs that wait to be uploaded; what is there at a start is removed
@@ -92,6 +94,7 @@ pub(crate) use builtin::BuiltinDaemon;
 pub(crate) use driver::{DockerOptions, Patience, is_in_container};
 pub(crate) use moment::{ContainerHolds, HoldCommands, HoldOptions, MomentCommands, release_all};
 pub(crate) use options::BuiltinOptions;
+pub(crate) use snapshots::damage_of_snapshots;
 
 /// Whether the root at this path was copied or moved, and nobody has settled which of both. It changes
 /// nothing; a root that can't be looked at is none.

@@ -37,6 +37,7 @@ pub(super) fn clean(
     aside::finish(disk, volumes, &mut sentences);
     clean_staging(disk, volumes, &mut sentences);
     forget_what_is_gone(disk, volumes, &mut sentences);
+    forget_gone_snapshots(disk, volumes, &mut sentences);
     let known: HashSet<_> =
         volumes.values().flat_map(|v| v.snapshots.values()).map(|s| s.id.as_str()).collect();
     snapshots::remove_unknown(disk.root, local, &known, &mut sentences);
@@ -47,6 +48,33 @@ pub(super) fn clean(
         sentences.push(format!("{files} removed from the repository"));
     }
     sentences
+}
+
+/// Lets the states of volumes forget the snapshots that are gone from the repository.
+fn forget_gone_snapshots(
+    disk: OnDisk<'_>,
+    volumes: &mut BTreeMap<String, VolumeState>,
+    sentences: &mut Vec<String>,
+) {
+    for volume in volumes.values_mut() {
+        let gone = snapshots::gone_of(disk.root, volume);
+        if gone.is_empty() {
+            continue;
+        }
+        let mut without = volume.clone();
+        without.snapshots.retain(|name, _| !gone.contains(name));
+        let names = gone.join(", ");
+        match disk.state.save(&without) {
+            Ok(()) => {
+                sentences.push(format!(
+                    "volume \"{}\": local snapshots that are gone were forgotten: {names}",
+                    volume.name
+                ));
+                *volume = without;
+            }
+            Err(error) => sentences.push(format!("snapshots that are gone stay listed: {error}")),
+        }
+    }
 }
 
 /// Empties the staging folder.

@@ -2,8 +2,8 @@
 //! ([`access`]) and made with ([`key_file`]), its files as rustic reads them ([`backend`]), where
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
 //! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`], [`snapshot_files`],
-//! [`folder_entries`]), what of it is lost ([`lost`], [`whole`]) and how the index is mended
-//! ([`index_repair`], [`pack_header`]), giving back space ([`collect`]), and restic's own locks
+//! [`folder_entries`]), how large that may be ([`limits`]), what of it is lost ([`lost`], [`whole`]) and how
+//! the index is mended ([`index_repair`], [`pack_header`]), giving back space ([`collect`]), and restic's own locks
 //! ([`restic_lock`], [`lock_content`]).
 //!
 //! This room knows no volumes, snapshots or backups.
@@ -18,6 +18,7 @@ mod index;
 mod index_file;
 mod index_repair;
 mod key_file;
+mod limits;
 mod lock_content;
 mod lost;
 mod open;

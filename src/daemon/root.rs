@@ -4,7 +4,9 @@
 use std::{
     fs::{self, File, TryLockError},
     io::{Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::{
+        DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _,
+    },
     path::{Path, PathBuf},
 };
 
@@ -18,6 +20,9 @@ use crate::{
 /// The folder in `state/` that version 0.1.0 can't read, with what it then tells.
 pub(super) const STOPS_0_1_0: &str =
     "a newer convoy-backups uses this folder - 0.1.0 must not - install a newer release.json";
+
+/// Before the number of a repository that is damaged.
+const DAMAGED: &str = "repository.damaged-";
 
 /// The paths of a root. The module doc of [`crate::daemon`] says what each of them is for.
 #[derive(Debug, Clone)]
@@ -79,7 +84,8 @@ impl Root {
     pub(super) fn make_folders(&self) -> Result<()> {
         make_folder(&self.repository(), 0o700)?;
         make_folder(&self.state(), 0o700)?;
-        make_folder(&self.volumes(), 0o755)?;
+        make_folder(&self.volumes(), 0o700)?;
+        close(&self.volumes());
         make_folder(&self.staging(), 0o700)
     }
 
@@ -193,6 +199,23 @@ impl Root {
         self.path.join("repository")
     }
 
+    /// An unused name for a repository that is damaged.
+    pub(super) fn new_damaged_repository(&self) -> PathBuf {
+        let highest = self.damaged_repositories().into_iter().map(|(number, _)| number).max();
+        self.path.join(format!("{DAMAGED}{}", highest.unwrap_or_default() + 1))
+    }
+
+    /// The repositories that were damaged, with their numbers.
+    pub(super) fn damaged_repositories(&self) -> Vec<(u32, PathBuf)> {
+        let entries = fs::read_dir(&self.path).into_iter().flatten().flatten();
+        let numbered = |entry: fs::DirEntry| {
+            let name = entry.file_name();
+            let number = name.to_str()?.strip_prefix(DAMAGED)?.parse().ok()?;
+            Some((number, entry.path()))
+        };
+        entries.filter_map(numbered).collect()
+    }
+
     /// The file of a snapshot, in restic's layout.
     pub(super) fn snapshot_file(&self, id: &str) -> PathBuf {
         self.snapshots().join(id)
@@ -255,9 +278,43 @@ fn make_folder(path: &Path, mode: u32) -> Result<()> {
     made.map_err(|error| write_error(path, &error))
 }
 
+/// Lets nobody but its owner into a folder that an earlier release made for all: a container can put
+/// programs there that run as root. Docker passes by, and so do programs that run in containers.
+fn close(folder: &Path) {
+    let Ok(found) = fs::symlink_metadata(folder) else { return };
+    let is_own = found.uid() == rustix::process::geteuid().as_raw();
+    if !is_own || !found.is_dir() || found.mode() & 0o077 == 0 {
+        return;
+    }
+    let shown = folder.display();
+    match fs::set_permissions(folder, fs::Permissions::from_mode(0o700)) {
+        Ok(()) => {
+            log::info!("\"{shown}\" can be entered by its owner only now (it was open to others)")
+        }
+        Err(error) => log::warn!(
+            "others can enter \"{shown}\", and use programs that containers put there: {error}"
+        ),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nobody_but_its_owner_gets_into_the_volumes_whoever_made_the_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| path.metadata().unwrap().mode() & 0o777;
+        let of_all = fs::Permissions::from_mode(0o755);
+        fs::set_permissions(folder.path(), of_all.clone()).unwrap();
+        let root = Root::at(folder.path());
+        root.make_folders().unwrap();
+        assert_eq!(mode(&root.volumes()), 0o700);
+        fs::set_permissions(root.volumes(), of_all).unwrap();
+        root.make_folders().unwrap();
+        assert_eq!(mode(&root.volumes()), 0o700);
+        assert_eq!(mode(folder.path()), 0o755, "it may be a folder of others");
+    }
 
     #[test]
     fn the_name_of_a_staged_folder_tells_why_it_is_there() {

@@ -9,6 +9,7 @@
 //! ([`Backend::failure`]), so only the holder of `writing` uses that backend. All other work has
 //! its own backend. It can neither fail a snapshot nor hide why one failed.
 
+mod anew;
 mod prune;
 mod take;
 #[cfg(test)]
@@ -16,7 +17,8 @@ mod tests;
 
 use std::{
     fs,
-    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard},
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, RwLock, RwLockReadGuard, atomic::AtomicU64},
 };
 
 use rustic_core::{
@@ -24,16 +26,21 @@ use rustic_core::{
     repofile::{Chunker, SnapshotFile, SnapshotId},
 };
 
-pub(super) use self::take::{Preparation, Turn};
+pub(super) use self::{
+    anew::gone,
+    take::{Preparation, Turn},
+};
 use super::{
     repository::{Access, Backend, OpenRepository, failure},
     root::Root,
     state::SnapshotState,
 };
 use crate::{
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     files::{write_error, write_whole},
+    progress,
     sync::{self, lock},
+    text::counted,
 };
 
 /// The root's own repository. It is created with the first snapshot.
@@ -47,6 +54,8 @@ pub(super) struct LocalRepository {
     /// Shared by readers of packs. Pruning packs holds it alone.
     gate: RwLock<()>,
     open: Mutex<Option<Arc<OpenRepository>>>,
+    /// How often it was made anew.
+    made_anew: AtomicU64,
 }
 
 impl LocalRepository {
@@ -57,7 +66,12 @@ impl LocalRepository {
             writing: Mutex::default(),
             gate: RwLock::default(),
             open: Mutex::default(),
+            made_anew: AtomicU64::new(0),
         }
+    }
+
+    pub(super) fn root(&self) -> &Root {
+        &self.root
     }
 
     fn backend(&self) -> Backend {
@@ -74,13 +88,14 @@ impl LocalRepository {
         lock(&self.writing)
     }
 
-    /// Opens the repository, and creates it first if there is none.
+    /// Opens the repository, and creates it first if there is none, or if it is damaged.
     ///
     /// # Errors
-    /// If the repository can't be opened or created.
+    /// If the repository's disk can't be read or written.
     pub(super) fn open(&self) -> Result<Arc<OpenRepository>> {
         let mut open = lock(&self.open);
-        if let Some(open) = &*open {
+        // What it was opened from may be gone.
+        if let Some(open) = open.as_ref().filter(|_| self.backend().exists().unwrap_or_default()) {
             return Ok(open.clone());
         }
         let repository = Arc::new(self.open_or_make()?);
@@ -89,28 +104,63 @@ impl LocalRepository {
     }
 
     fn open_or_make(&self) -> Result<OpenRepository> {
+        match self.open_existing() {
+            Ok(Some(repository)) => {
+                self.keep_key(&repository)?;
+                return Ok(repository);
+            }
+            Ok(None) => {}
+            Err(error) if error.kind == ErrorKind::Repository => self.set_aside(&error)?,
+            Err(error) => return Err(error),
+        }
+        // Copies of the snapshots of several hosts share what is the same in them.
+        let (password, chunker) = (self.access.password(), Chunker::FixedSize);
+        let repository = OpenRepository::create(self.backend(), password, true, chunker)?;
+        self.keep_key(&repository)?;
+        Ok(repository)
+    }
+
+    /// The repository, if there is one.
+    fn open_existing(&self) -> Result<Option<OpenRepository>> {
+        if !self.backend().exists()? {
+            return Ok(None);
+        }
         let key_file = self.root.repository_key();
-        let repository = if self.backend().exists()? {
-            let kept =
-                fs::read(&key_file).ok().and_then(|content| serde_json::from_slice(&content).ok());
-            if let Some(key) = kept {
-                match OpenRepository::open_with_key(self.backend(), key) {
-                    Ok(repository) => return Ok(repository),
-                    Err(error) => {
-                        log::warn!("the key in \"{}\" is of no use: {error}", key_file.display())
-                    }
+        let kept =
+            fs::read(&key_file).ok().and_then(|content| serde_json::from_slice(&content).ok());
+        if let Some(key) = kept {
+            match OpenRepository::open_with_key(self.backend(), key) {
+                Ok(repository) => return Ok(Some(repository)),
+                Err(error) => {
+                    log::warn!("the key in \"{}\" is of no use: {error}", key_file.display())
                 }
             }
-            OpenRepository::open(self.backend(), self.access.password())?
-        } else {
-            // Copies of the snapshots of several hosts share what is the same in them.
-            let chunker = Chunker::FixedSize;
-            OpenRepository::create(self.backend(), self.access.password(), true, chunker)?
+        }
+        OpenRepository::open(self.backend(), self.access.password()).map(Some)
+    }
+
+    /// What is wrong with the repository, which is only looked at.
+    ///
+    /// # Errors
+    /// If its disk can't be read.
+    pub(super) fn damage(&self) -> Result<Option<String>> {
+        let opened = match self.open_existing() {
+            Err(error) if error.kind == ErrorKind::Repository => return Ok(Some(error.message)),
+            opened => opened?,
         };
+        let Some(repository) = opened else { return Ok(None) };
+        let seen = repository.look_at_all()?;
+        let lost = seen.missing.len() + seen.cut.len();
+        let packs = counted(lost, "pack is missing or cut", "packs are missing or cut");
+        let index = repository.has_damaged_index().then(|| "an index file is damaged".to_owned());
+        Ok(index.or_else(|| (lost > 0).then_some(packs)))
+    }
+
+    fn keep_key(&self, repository: &OpenRepository) -> Result<()> {
+        let key_file = self.root.repository_key();
         let key = serde_json::to_vec(repository.key())
             .map_err(|error| Error::internal(error.to_string()))?;
-        write_whole(&key_file, &key).map_err(|error| write_error(&key_file, &error))?;
-        Ok(repository)
+        write_whole(&key_file, &key).map_err(|error| write_error(&key_file, &error))
     }
 
     /// A snapshot's file, and a second handle of the repository to read the snapshot's data.
@@ -156,4 +206,12 @@ impl LocalRepository {
         }
         Ok(())
     }
+}
+
+/// What is wrong with the local snapshots in the root at this path; `None` if nothing is, or that can't be
+/// seen. It changes nothing.
+pub(crate) fn damage_of_snapshots(root: &Path, password: Option<String>) -> Option<String> {
+    let access = Access { password, host: String::new(), progress: progress::none() };
+    let local = LocalRepository::new(Root::looked_at(root), access);
+    local.damage().ok().flatten()
 }

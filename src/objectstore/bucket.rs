@@ -13,7 +13,7 @@ use super::{
 use crate::{
     convoy::guards::Seen,
     error::{Error, ErrorKind},
-    s3::{self, Objects},
+    s3::{self, Extent, Objects},
 };
 
 /// Larger objects are not read as a whole.
@@ -111,7 +111,7 @@ impl Content for Object {
         if length == 0 {
             return Ok(Vec::new());
         }
-        match self.access.objects.get(&self.path, Some((offset, length))) {
+        match self.access.objects.get(&self.path, Extent::Part(offset, length)) {
             Ok(bytes) => Ok(bytes.into()),
             // It was deleted since it was opened.
             Err(error) if error.kind == ErrorKind::NotFound => {

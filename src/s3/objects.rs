@@ -45,6 +45,15 @@ const LARGEST_AT_ONCE: usize = 64 << 20;
 
 type PutError = SdkError<PutObjectError, HttpResponse>;
 
+/// How much of an object is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Extent {
+    /// All of it, if it has no more bytes.
+    Whole { most: u64 },
+    /// So many bytes from an offset on: less, where it ends before.
+    Part(u64, u32),
+}
+
 /// The objects below one folder of a bucket. Every method blocks.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
@@ -115,20 +124,21 @@ impl Objects {
         format!("{}{name}", self.prefix)
     }
 
-    /// A whole object, or a part of it: its offset and length.
+    /// A whole object, or a part of it.
     ///
     /// # Errors
-    /// [`ErrorKind::NotFound`] if there is no such object.
-    pub(crate) fn get(&self, name: &str, part: Option<(u64, u32)>) -> Result<Bytes> {
+    /// [`ErrorKind::NotFound`] if there is no such object; [`ErrorKind::Repository`] if it has more bytes than
+    /// it may have.
+    pub(crate) fn get(&self, name: &str, extent: Extent) -> Result<Bytes> {
         let mut request = self.client.get_object().bucket(&self.bucket).key(self.object(name));
-        if let Some((offset, length)) = part {
+        if let Extent::Part(offset, length) = extent {
             let last = offset + u64::from(length) - 1;
             request = request.range(format!("bytes={offset}-{last}"));
         }
         let got = wait(async {
             let mut pause = FIRST_PAUSE;
             for _ in 1..MOST_ATTEMPTS {
-                match self.try_get(name, request.clone(), part.is_some()).await {
+                match self.try_get(name, request.clone(), extent).await {
                     // The client repeats a request only until an answer begins.
                     Err(error) if error.kind == ErrorKind::Unreachable => {
                         log::debug!("{error}; trying again");
@@ -138,7 +148,7 @@ impl Objects {
                     got => return got,
                 }
             }
-            self.try_get(name, request, part.is_some()).await
+            self.try_get(name, request, extent).await
         })?;
         got.map_err(|error| match error.kind {
             ErrorKind::Unreachable => Error { kind: ErrorKind::Io, ..error },
@@ -151,19 +161,33 @@ impl Objects {
         &self,
         name: &str,
         request: GetObjectFluentBuilder,
-        is_part: bool,
+        extent: Extent,
     ) -> Result<Bytes> {
         let answer = request
             .send()
             .await
             .map_err(|error| self.failure(&format!("cannot read \"{name}\""), &error))?;
-        if is_part && answer.content_range.is_none() {
+        let most = match extent {
+            Extent::Whole { most } => most,
+            Extent::Part(_, length) => length.into(),
+        };
+        if matches!(extent, Extent::Part(..)) && answer.content_range.is_none() {
             let message = format!(
                 "a part of \"{name}\" was asked for, and the whole came, from {}",
                 self.location
             );
             return Err(Error::new(ErrorKind::Protocol, message)
                 .with_hint("does BKUP_S3_ENDPOINT name an S3 service?"));
+        }
+        let too_large = || {
+            let message = format!("\"{name}\" at {} has more than {most} bytes", self.location);
+            Error::new(ErrorKind::Repository, message)
+        };
+        if answer
+            .content_length
+            .is_some_and(|length| u64::try_from(length).is_ok_and(|it| it > most))
+        {
+            return Err(too_large());
         }
         let length = answer.content_length.and_then(|length| usize::try_from(length).ok());
         let mut content = Vec::with_capacity(length.unwrap_or_default().min(LARGEST_AT_ONCE));
@@ -175,6 +199,9 @@ impl Objects {
                 .with_hint("look at the network, and try again")
         })? {
             content.extend_from_slice(&piece);
+            if content.len() as u64 > most {
+                return Err(too_large());
+            }
         }
         Ok(content.into())
     }
@@ -214,7 +241,7 @@ impl Objects {
         {
             sent = self.try_put(name, upload(), false);
         }
-        let is_there = self.get(name, None);
+        let is_there = self.get(name, Extent::Whole { most: LARGEST_AT_ONCE as u64 });
         match (is_there, sent) {
             (Ok(there), _) if there == content => Ok(()),
             (Ok(_), _) => Err(Error::new(

@@ -7,15 +7,15 @@ use tokio_util::sync::CancellationToken;
 use super::{
     super::context::Context,
     check::{Check, Verdict, failed, failed_with, ok, warning},
-    folders::{space, spool, tempfile_in},
+    folders::{entered_by_others, space, spool, tempfile_in},
     places,
 };
 use crate::{
     app,
     clock::{Clock, SystemClock},
-    config::{DaemonChoice, DaemonDecision},
+    config::{DaemonChoice, DaemonDecision, Secret},
     convoy::{Daemon, Destination, Info},
-    daemon::is_in_container,
+    daemon::{damage_of_snapshots, is_in_container},
     files::{Unanswered, look_at},
     progress,
     runs::Store,
@@ -83,6 +83,8 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     checks.extend(forgotten(daemon.as_ref()).await);
     if let DaemonChoice::Builtin(root) = &choice {
         checks.push(space("volumes' folder", root));
+        checks.extend(snapshots(root, context.config.repository_password.as_ref()));
+        checks.extend(entered_by_others(root));
         if context.config.backup_url.as_ref().is_some_and(Destination::is_s3) {
             checks.extend(spool(root, context.config.spool_most));
         }
@@ -98,6 +100,14 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     checks.extend(looks.iter().map(newest_backups));
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     checks
+}
+
+/// Whether the built-in daemon's own copies of volumes are damaged.
+fn snapshots(root: &Path, password: Option<&Secret>) -> Option<Check> {
+    let why = damage_of_snapshots(root, password.map(|secret| secret.expose().to_owned()))?;
+    let found = format!("the folder of local snapshots is damaged: {why}");
+    let hint = "the next snapshot makes it anew; volumes and backups are not touched";
+    Some(warning("snapshots", found, hint))
 }
 
 /// The daemon, as it says itself who it is; Convoy does not.

@@ -1,6 +1,6 @@
 //! What `doctor` says of a folder: whether it can be written, and how much room it has.
 
-use std::path::Path;
+use std::{os::unix::fs::MetadataExt as _, path::Path};
 
 use super::check::{Check, failed, ok, warning};
 use crate::{daemon::spool_room, units::format_size};
@@ -24,6 +24,15 @@ pub(super) fn folder(what: &'static str, path: &Path, hint: &str) -> Vec<Check> 
             vec![failed(what, format!("\"{}\" can't be written: {error}", path.display()), hint)]
         }
     }
+}
+
+/// Warns of a root of the built-in daemon that others than its owner can enter.
+pub(super) fn entered_by_others(root: &Path) -> Option<Check> {
+    let mode = root.metadata().ok()?.mode();
+    (mode & 0o011 != 0).then(|| {
+        let found = format!("others can enter \"{}\" (mode {:o})", root.display(), mode & 0o777);
+        warning("volumes' folder", found, format!("chmod 700 \"{}\"", root.display()))
+    })
 }
 
 /// Tries to make a file in a folder. The file is removed at once.

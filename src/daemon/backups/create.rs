@@ -33,6 +33,7 @@ impl DestinationRepository {
         // A failure of an earlier call is not this one's.
         repository.backend().take_failure();
         let _reading = local.reading();
+        let made_anew = local.made_anew();
         let (source, mut file) = local.source(state)?;
         let extent = Extent { mounts: state.mounts.clone(), ..Extent::default() };
         let record = self.record(volume, (snapshot, state.created), now, extent)?;
@@ -44,6 +45,14 @@ impl DestinationRepository {
             let needs = save::copy((&source, file.tree), repository, &*piece)?;
             let (changed, dumps) = (Changed::default(), Vec::new());
             Ok(Written { file: file.clone(), changed, needs, dumps })
+        });
+        let written = written.inspect_err(|error| {
+            // The volume can still be backed up as it is, and the next snapshot is to be whole.
+            if !source.take_unread().is_empty()
+                && let Err(error) = local.make_anew(error, made_anew)
+            {
+                log::warn!("{error}");
+            }
         })?;
         let Written { file, needs, .. } = written;
         repository.save_snapshot(&file)?;

@@ -91,7 +91,7 @@ pub(super) struct Remembered {
 }
 
 /// So long does who only reads wait for a lock.
-const READERS_WAIT: Duration = Duration::from_secs(10);
+const READERS_WAIT: Duration = Duration::from_secs(5);
 
 /// Unfinished files that are older than this were left by a process that has ended.
 const LEFTOVER_AGE: Duration = Duration::from_hours(24);

@@ -48,6 +48,8 @@ impl DestinationRepository {
             let lacks_something = self.lacks_something(&index);
             if lacks_something || self.looks.is_due(now) || index.unread().iter().any(is_damaged) {
                 self.look(repository, lacks_something, now)?;
+            } else {
+                repository.hand_on(index);
             }
             Ok(())
         });

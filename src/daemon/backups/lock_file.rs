@@ -7,21 +7,21 @@
 use std::{
     fs::{self, File, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
+    os::unix::fs::DirBuilderExt as _,
     path::Path,
     time::{Duration, Instant},
 };
 
-use rustix::fs::OFlags;
-
 use crate::{
     error::{Error, ErrorKind, Result},
-    files::write_error,
+    files::{Beneath, write_error},
     locks::knows_no_locks,
     scope,
     units::format_duration,
 };
 
+const LOCK: &str = "convoy-backups.lock";
+const TURN: &str = "convoy-backups.turn";
 /// The pause between two attempts to take a lock that another process holds.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// So long lets a newcomer one go first that waits to be alone: that may wait for hours for another.
@@ -43,11 +43,17 @@ pub(super) enum Use {
 /// [`ErrorKind::Busy`] if another process holds the lock for longer than `wait`; another kind if the
 /// folder can't be written, if the lock can't be had alone, or if the run is to end.
 pub(super) fn lock_file(folder: &Path, use_for: Use, wait: Duration) -> Result<Option<File>> {
-    let path = folder.join("convoy-backups.lock");
+    let path = folder.join(LOCK);
     let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(folder);
-    let file = made.and_then(|()| open(&path)).map_err(|error| write_error(&path, &error))?;
+    // Others may write to the folder, also to the one that it is in.
+    let at = made.and_then(|()| {
+        let above = folder.parent().unwrap_or(folder);
+        Beneath::of(above)?.folder(folder.file_name().unwrap_or_default())
+    });
+    let at = at.map_err(|error| write_error(&path, &error))?;
+    let file = at.open_or_create(LOCK).map_err(|error| write_error(&path, &error))?;
     let end = Instant::now() + wait;
-    let _turn = turn(folder, use_for, end)?;
+    let _turn = turn(&at, use_for, end)?;
     match take(&file, use_for, end)? {
         Taken::Yes => Ok(Some(file)),
         Taken::Busy => Err(busy(&path, wait)),
@@ -68,26 +74,13 @@ fn busy(path: &Path, wait: Duration) -> Error {
 
 /// The turn of who wants to be alone, or that of a newcomer after it. It is given back once the lock is
 /// taken. `None` where there is none to be had: then the lock is taken as it comes.
-fn turn(folder: &Path, use_for: Use, end: Instant) -> Result<Option<File>> {
+fn turn(folder: &Beneath, use_for: Use, end: Instant) -> Result<Option<File>> {
     let end = match use_for {
         Use::Alone => end,
         Use::Beside => end.min(Instant::now() + LETS_GO_FIRST),
     };
-    let Ok(file) = open(&folder.join("convoy-backups.turn")) else { return Ok(None) };
+    let Ok(file) = folder.open_or_create(TURN) else { return Ok(None) };
     Ok(matches!(take(&file, use_for, end)?, Taken::Yes).then_some(file))
-}
-
-/// Opens a lock file, made if it is missing. Others may write to the folder: a link is not followed, and
-/// nobody waits for the other end of a pipe.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-    let mut options = File::options();
-    options.read(true).write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
-    let file = options.open(path)?;
-    if file.metadata()?.is_file() {
-        return Ok(file);
-    }
-    Err(io::Error::other("it is no file; remove what is there"))
 }
 
 enum Taken {
@@ -165,7 +158,7 @@ mod tests {
     }
 
     fn is_free(path: &Path) -> bool {
-        open(path).unwrap().try_lock().is_ok()
+        File::open(path).is_ok_and(|file| file.try_lock().is_ok())
     }
 
     #[test]
@@ -173,7 +166,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let held = lock_file(folder.path(), Use::Beside, Duration::ZERO).unwrap();
         let alone = waiting(folder.path(), Use::Alone);
-        while is_free(&folder.path().join("convoy-backups.turn")) {
+        let turn = folder.path().join(TURN);
+        while !turn.exists() || is_free(&turn) {
             std::thread::yield_now();
         }
         // A newcomer goes behind it, though others hold the lock that it wants.
@@ -203,7 +197,7 @@ mod tests {
     #[test]
     fn a_pipe_or_a_link_in_the_place_of_a_lock_is_refused_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, precious) = (folder.path().join("convoy-backups.lock"), folder.path().join("p"));
+        let (path, precious) = (folder.path().join(LOCK), folder.path().join("p"));
         std::os::unix::fs::symlink(&precious, &path).unwrap();
         lock_file(folder.path(), Use::Beside, Duration::ZERO).unwrap_err();
         assert!(!precious.exists());

@@ -14,13 +14,14 @@ use super::super::{
     repository::Gathering,
     root::Root,
     save::Source,
-    snapshots::{LocalRepository, Preparation, Turn},
+    snapshots::{LocalRepository, Preparation, Turn, gone},
     state::{SnapshotState, VolumeState},
     volumes::Volumes,
 };
 use crate::{
+    clock::is_in_future,
     convoy::refusal::{no_snapshot, no_volume, refused},
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
     files::{names, remove_all, write_error},
     text::counted,
 };
@@ -35,45 +36,88 @@ pub(in crate::daemon) fn create(
     local: &LocalRepository,
     reader: Reader<'_>,
     (volume, name): (&str, &str),
-    now: impl FnOnce() -> Zoned,
+    now: impl Fn() -> Zoned,
 ) -> Result<(VolumeState, SnapshotState)> {
     volumes.exclusively(volume, || {
-        let turn = local.turn()?;
-        let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
-        let time = now();
-        let dumps = reader.dump(&state, turn.repository(), || time.timestamp())?;
-        let to_read = ToRead { volume: &state, is_dump_only: dumps.are_all };
-        let taking = Taking {
-            local,
-            turn: RefCell::new(Some(turn)),
-            state: &state,
-            name,
-            time,
-            dumps: &dumps,
-        };
-        let (snapshot, stood) =
-            reader.read_together(&[to_read], &taking).pop().unwrap_or_else(unread)?;
-        let (stood, containers) = Stood::told(stood);
-        let snapshot = SnapshotState { stood, containers, ..snapshot };
-        let mut is_the_same = true;
-        let saved = volumes.update(volume, |now| {
-            is_the_same = now.id() == state.id();
-            if is_the_same {
-                now.snapshots.insert(name.to_owned(), snapshot.clone());
-                now.saved_bytes = Some(snapshot.bytes);
+        let made_anew = local.made_anew();
+        match create_once(volumes, local, reader, (volume, name), now()) {
+            // What is in the repository is in the volume as well.
+            Err(error) if error.kind == ErrorKind::Repository => {
+                local.make_anew(&error, made_anew)?;
+                create_once(volumes, local, reader, (volume, name), now())
             }
-        });
-        let saved = saved.and_then(|()| {
-            let anew = || refused(format!("volume {volume} was made anew just now"));
-            if is_the_same { Ok(()) } else { Err(anew().with_hint("try again")) }
-        });
-        if let Err(error) = saved {
-            taking.undo(&snapshot);
-            return Err(error);
+            created => created,
         }
-        drop(taking);
-        Ok((state, snapshot))
     })
+}
+
+fn create_once(
+    volumes: &Volumes,
+    local: &LocalRepository,
+    reader: Reader<'_>,
+    (volume, name): (&str, &str),
+    time: Zoned,
+) -> Result<(VolumeState, SnapshotState)> {
+    let turn = local.turn()?;
+    forget_gone(volumes, local, volume);
+    let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
+    let dumps = reader.dump(&state, turn.repository(), || time.timestamp())?;
+    let to_read = ToRead { volume: &state, is_dump_only: dumps.are_all };
+    let turn = RefCell::new(Some(turn));
+    let taking = Taking { local, turn, state: &state, name, time, dumps: &dumps };
+    let (snapshot, stood) =
+        reader.read_together(&[to_read], &taking).pop().unwrap_or_else(unread)?;
+    let (stood, containers) = Stood::told(stood);
+    let snapshot = SnapshotState { stood, containers, ..snapshot };
+    let mut is_the_same = true;
+    let saved = volumes.update(volume, |now| {
+        is_the_same = now.id() == state.id();
+        if is_the_same {
+            now.snapshots.insert(name.to_owned(), snapshot.clone());
+            now.saved_bytes = Some(snapshot.bytes);
+        }
+    });
+    let saved = saved.and_then(|()| {
+        let anew = || refused(format!("volume {volume} was made anew just now"));
+        if is_the_same { Ok(()) } else { Err(anew().with_hint("try again")) }
+    });
+    if let Err(error) = saved {
+        taking.undo(&snapshot);
+        return Err(error);
+    }
+    drop(taking);
+    Ok((state, snapshot))
+}
+
+/// Lets a volume's state forget the snapshots that are gone from the repository. The volume must be
+/// held exclusively.
+pub(in crate::daemon) fn forget_gone(volumes: &Volumes, local: &LocalRepository, volume: &str) {
+    let Some(state) = volumes.find_even_forgotten(volume) else { return };
+    let gone = gone_of(local.root(), &state);
+    if gone.is_empty() {
+        return;
+    }
+    tell_gone(volume, &gone);
+    let forgotten = volumes.update(volume, |state| {
+        state.snapshots.retain(|name, _| !gone.contains(name));
+    });
+    if let Err(error) = forgotten {
+        log::warn!("{error}");
+    }
+}
+
+/// The snapshots of a volume that are gone from the repository.
+pub(super) fn gone_of(root: &Root, volume: &VolumeState) -> Vec<String> {
+    let gone = gone(root, volume.snapshots.values().map(|snapshot| snapshot.id.as_str()));
+    let is_gone = |(_, snapshot): &(&String, &SnapshotState)| gone.contains(&*snapshot.id);
+    volume.snapshots.iter().filter(is_gone).map(|(name, _)| name.clone()).collect()
+}
+
+/// Says which snapshots of a volume are gone.
+fn tell_gone(volume: &str, gone: &[String]) {
+    let (one, more) = ("local snapshot is", "local snapshots are");
+    let count = counted(gone.len(), one, more);
+    log::warn!("volume \"{volume}\": {count} gone, and forgotten: {}", gone.join(", "));
 }
 
 /// A snapshot that is being taken.
@@ -106,7 +150,11 @@ impl Work for Taking<'_> {
     type Made = SnapshotState;
 
     fn prepare(&self, _: usize, reading: &VolumeReading<'_>) -> Result<Preparation> {
-        let parent = self.state.snapshots.values().max_by_key(|snapshot| snapshot.created);
+        // One that is dated in the future would be the parent for years.
+        let is_known =
+            |snapshot: &&SnapshotState| !is_in_future(snapshot.created, self.time.timestamp());
+        let known = self.state.snapshots.values().filter(is_known);
+        let parent = known.max_by_key(|snapshot| snapshot.created);
         self.in_turn(|turn| turn.prepare(self.source(reading), parent))
     }
 

@@ -1,7 +1,10 @@
 //! What a repository's files and blobs are made of: zstd in AES-256-CTR with Poly1305-AES, as
 //! restic writes them.
 
-use std::{io::Cursor, num::NonZeroU32};
+use std::{
+    io::{Cursor, Read as _},
+    num::NonZeroU32,
+};
 
 use aes256ctr_poly1305aes::{
     Aes256CtrPoly1305Aes, Key, Nonce, Tag,
@@ -13,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use zstd::{bulk::Decompressor, zstd_safe::compress_bound};
 
 use super::{
+    limits::LARGEST_INDEX,
     opened_blob::{LARGE, OpenedBlob, is_packed},
     packing::Packing,
 };
@@ -331,11 +335,29 @@ impl Coder {
     ///
     /// # Errors
     /// [`ErrorKind::Repository`] if it is damaged.
-    pub(crate) fn open_file(&self, mut sealed: Vec<u8>) -> Result<Vec<u8>> {
+    pub(crate) fn open_file(&self, sealed: Vec<u8>) -> Result<Vec<u8>> {
+        self.open_file_within(sealed, LARGEST_INDEX)
+    }
+
+    /// As [`Coder::open_file`], of at most so many bytes.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Repository`] if it is damaged, or larger.
+    pub(super) fn open_file_within(&self, mut sealed: Vec<u8>, most: u64) -> Result<Vec<u8>> {
         let opened = self.cipher.open(&mut sealed)?;
         match opened {
             [b'{' | b'[', ..] => Ok(opened.to_vec()),
-            [2, packed @ ..] => zstd::decode_all(&*packed).map_err(|_| not_unpacked()),
+            [2, packed @ ..] => {
+                let mut content = Vec::new();
+                let unpacking = zstd::stream::read::Decoder::with_buffer(&*packed);
+                let unpacked = unpacking
+                    .and_then(|unpacked| unpacked.take(most + 1).read_to_end(&mut content))
+                    .map_err(|_| not_unpacked())?;
+                if unpacked as u64 > most {
+                    return Err(damaged("it is out of all proportion"));
+                }
+                Ok(content)
+            }
             _ => Err(damaged("its form is not known")),
         }
     }
@@ -366,6 +388,17 @@ mod tests {
             assert_eq!(coder.open_blob(&sealed, length).unwrap_err().kind, ErrorKind::Repository);
             assert_eq!(coder.open_blob(&[1; 31], length).unwrap_err().kind, ErrorKind::Repository);
         }
+    }
+
+    #[test]
+    fn a_file_that_unpacks_without_end_is_not_unpacked_to_its_end() {
+        let mut coder = coder(Some(3));
+        let file = coder.seal_file(&[b' '; 100_000]).unwrap();
+        assert!(file.len() < 1000);
+        assert_eq!(coder.open_file_within(file.clone(), 100_000).unwrap().len(), 100_000);
+        let error = coder.open_file_within(file, 99_999).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Repository);
+        assert!(error.message.contains("out of all proportion"), "{error}");
     }
 
     #[test]

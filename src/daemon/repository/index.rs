@@ -15,7 +15,8 @@ use rustic_core::{FileType, Id, repofile::BlobType};
 use super::{
     backend::Backend,
     cipher::{Coder, Hash, OVERHEAD, hash},
-    index_file::{Content, parse},
+    index_file::{BlobEntry, Content, parse},
+    limits::is_in_proportion,
     lost::Lost,
 };
 use crate::{
@@ -233,7 +234,10 @@ impl Index {
         for pack in content.packs {
             let number = u32::try_from(self.packs.len()).unwrap_or(u32::MAX) & !(TREE | LOST);
             self.packs.push((Id::new(pack.id.0), pack.size()));
-            self.entries.extend(pack.blobs.into_iter().map(|blob| Entry {
+            let is_usable = |blob: &BlobEntry| {
+                is_in_proportion(blob.kind, blob.length, blob.uncompressed_length)
+            };
+            self.entries.extend(pack.blobs.into_iter().filter(is_usable).map(|blob| Entry {
                 id: blob.id.0,
                 pack: if blob.kind == BlobType::Tree { number | TREE } else { number },
                 offset: blob.offset,

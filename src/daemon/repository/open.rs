@@ -8,6 +8,7 @@ use std::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
@@ -49,6 +50,9 @@ const COMPRESSION: i32 = 3;
 /// The blobs of the largest index that stays in memory: 48 bytes each.
 const MOST_KEPT: usize = 500_000;
 
+/// So long does an index count that was read for who asks next.
+const A_MOMENT: Duration = Duration::from_mins(1);
+
 /// A repository whose index is loaded.
 pub(crate) type Indexed = Repository<IndexedFullStatus>;
 
@@ -65,6 +69,8 @@ pub(crate) struct OpenRepository {
     gathered_index: Mutex<Option<Arc<Index>>>,
     /// What does not count as there, although the index has it.
     pub(super) lost: Arc<Mutex<Arc<Lost>>>,
+    /// What was read a moment ago, for who asks next.
+    just_read: Mutex<Option<(Instant, Arc<Index>)>>,
     /// Whether the index that was read last has files that can't be read.
     is_index_damaged: AtomicBool,
     /// Index files that can't be read and were warned of.
@@ -160,6 +166,7 @@ impl OpenRepository {
     fn with(backend: Arc<Backend>, key: MasterKey, config: ConfigFile) -> Self {
         let (indexed, index, unread) = (Mutex::default(), Mutex::default(), Mutex::default());
         let (gathered_index, lost, warned_of, locks) = Default::default();
+        let just_read = Mutex::default();
         let is_index_damaged = AtomicBool::new(false);
         Self {
             backend,
@@ -169,6 +176,7 @@ impl OpenRepository {
             index,
             gathered_index,
             lost,
+            just_read,
             is_index_damaged,
             warned_of,
             unread,
@@ -226,14 +234,24 @@ impl OpenRepository {
         if let Some(index) = &*lock(&self.gathered_index) {
             return Ok(Arc::clone(index));
         }
-        let index = self.whole_index()?;
+        let just_read = lock(&self.just_read).take();
+        let index = match just_read.filter(|(at, _)| at.elapsed() < A_MOMENT) {
+            Some((_, index)) => index,
+            None => self.whole_index()?,
+        };
         let lost = lock(&self.lost).clone();
-        Ok(if lost.is_empty() { index } else { Arc::new(index.without(lost)) })
+        let is_so = lost.is_empty() && index.lost().is_empty();
+        Ok(if is_so { index } else { Arc::new(index.without(lost)) })
     }
 
     /// Whether the index that was read last has files that can't be read.
     pub(crate) fn has_damaged_index(&self) -> bool {
         self.is_index_damaged.load(Ordering::Relaxed)
+    }
+
+    /// Lets who asks next for the index have this one, which was read just now.
+    pub(crate) fn hand_on(&self, index: Arc<Index>) {
+        *lock(&self.just_read) = Some((Instant::now(), index));
     }
 
     /// All that index files name, whether it is lost or not.

@@ -15,6 +15,7 @@ use rustic_core::{
 
 use super::{
     cipher::{Coder, hash},
+    limits::LARGEST_SNAPSHOT,
     open::OpenRepository,
 };
 use crate::{
@@ -87,7 +88,9 @@ impl OpenRepository {
         if fits_its_name && !coder.has_sealed(&sealed) {
             return Ok(None);
         }
-        let text = coder.open_file(sealed.into()).map_err(|error| unreadable(error.message))?;
+        let text = coder
+            .open_file_within(sealed.into(), LARGEST_SNAPSHOT)
+            .map_err(|error| unreadable(error.message))?;
         let file: SnapshotFile = serde_json::from_slice(&text)
             .map_err(|error| unreadable(format!("it is no snapshot: {error}")))?;
         let id = SnapshotId::from(*id);

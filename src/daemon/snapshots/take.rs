@@ -18,7 +18,7 @@ use crate::{
         state::SnapshotState,
         unheld::{Target, Unheld},
     },
-    error::Result,
+    error::{Error, ErrorKind, Result},
     progress::Piece,
 };
 
@@ -115,6 +115,13 @@ impl Turn<'_> {
         let (local, repository, volume) = (self.local, &*self.repository, source.volume);
         let saved = unheld.save(self.target(), source, &*piece)?;
         saved.log(&format!("snapshot {snapshot} of volume {volume}"));
+        if !saved.needs.are_met(repository)? {
+            let message = format!(
+                "\"{}\" has lost what a snapshot needs that is in its index",
+                repository.backend().location()
+            );
+            return Err(Error::new(ErrorKind::Repository, message));
+        }
         let mut file = local.new_file(volume, snapshot, time);
         (file.tree, file.summary) = (saved.tree, Some(*saved.summary));
         (file.parent, file.parents) = (parent, parent.into_iter().collect());

@@ -2,9 +2,12 @@
 
 use std::fs;
 
+use rustic_core::{FileType, Id, repofile::BlobType};
+
 use super::scene::{Scene, name};
 use crate::{
     convoy::{Changes, Daemon as _},
+    daemon::repository::{Backend, OpenRepository, hash},
     error::ErrorKind,
 };
 
@@ -87,4 +90,27 @@ async fn where_nothing_tells_which_of_two_files_is_a_backup_none_counts_and_both
         assert!(error.message.contains(&forged), "{error}");
     }
     scene.daemon().delete_backup(&other, &[]).await.unwrap();
+}
+
+#[tokio::test]
+async fn files_that_unpack_without_end_and_pieces_out_of_proportion_are_passed_over() {
+    let (scene, url) = Scene::with_backup().await;
+    let backend = Backend::in_folder(&scene.path("backups/repository"), "evil");
+    let opened = OpenRepository::open(backend, "secret").unwrap();
+    let packed = zstd::bulk::compress(&vec![b' '; 64 << 20], 3).unwrap();
+    let snapshot = opened.coder().unwrap().seal_header(&[&[2], &packed[..]].concat()).unwrap();
+    let pack = serde_json::json!({ "id": "ab".repeat(32), "blobs": [{
+        "id": "cd".repeat(32), "type": "data", "offset": 0, "length": u32::MAX,
+        "uncompressed_length": u32::MAX,
+    }] });
+    let index = serde_json::json!({ "packs": [pack] }).to_string();
+    let index = opened.coder().unwrap().seal_file(index.as_bytes()).unwrap();
+    for (kind, sealed) in [(FileType::Snapshot, snapshot), (FileType::Index, index)] {
+        opened.backend().write_file(kind, &Id::new(hash(&sealed)), sealed.into()).unwrap();
+    }
+    assert!(!opened.index().unwrap().has(BlobType::Data, &[0xcd; 32]));
+    let listed = scene.daemon().backups(&scene.destination, None).await.unwrap();
+    assert_eq!(listed.len(), 1);
+    scene.back_up("vol1", "snap2").await;
+    scene.restore("vol2", &url).await.unwrap();
 }

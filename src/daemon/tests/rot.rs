@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use rustic_core::repofile::{BlobType, IndexFile};
 
-use super::scene::{Scene, noise};
+use super::scene::{Scene, name, noise};
 use crate::{
     convoy::{BackupUrl, Daemon as _},
     daemon::repository::{Backend, OpenRepository},
@@ -250,4 +250,60 @@ async fn without_a_config_or_a_key_nothing_is_written_and_putting_it_back_helps(
             assert_eq!(backups.broken().await, [] as [usize; 0]);
         }
     }
+}
+
+#[tokio::test]
+async fn a_damaged_folder_of_local_snapshots_is_made_anew() {
+    for spoil in [flip, cut, remove] {
+        for below in ["config", "keys", "index", "snapshots", "data", "all"] {
+            let (mut scene, _) = Scene::with_backup().await;
+            let repository = scene.path("root/repository");
+            let files = |folder: &str| -> Vec<PathBuf> {
+                let files = fs::read_dir(repository.join(folder)).unwrap();
+                files.map(|file| file.unwrap().path()).collect()
+            };
+            match below {
+                "config" => spoil(&repository.join("config")),
+                "data" => scene.packs("root/repository").iter().for_each(|pack| spoil(pack)),
+                "all" => fs::remove_dir_all(&repository).unwrap(),
+                folder => files(folder).iter().for_each(|file| spoil(file)),
+            }
+            if below == "keys" {
+                // With it, no key file is needed.
+                fs::remove_file(scene.path("root/repository.key")).unwrap();
+            }
+            scene.restart(|_| ());
+            fs::write(scene.path("root/volumes/vol1/new"), "new").unwrap();
+            scene.snapshot("vol1", "snap2").await;
+            let url = scene.backup("snap2").await;
+            scene.restore("vol2", &url).await.unwrap();
+            scene.back_up("vol1", "snap3").await;
+            let volume = scene.daemon().volume(&name("vol1")).await.unwrap();
+            assert!(volume.snapshots.unwrap().contains_key("snap2"));
+        }
+    }
+}
+
+#[tokio::test]
+async fn local_snapshots_that_are_gone_are_forgotten_and_only_one_damaged_folder_is_kept() {
+    let (mut scene, _) = Scene::with_backup().await;
+    for round in 0..3 {
+        remove(&scene.path("root/repository/config"));
+        scene.restart(|_| ());
+        // The repository may be on a disk that is not mounted.
+        let listed = scene.daemon().volume(&name("vol1")).await.unwrap().snapshots.unwrap();
+        assert_eq!(listed.len(), 1);
+        scene.snapshot("vol1", &format!("later{round}")).await;
+        let listed = scene.daemon().volume(&name("vol1")).await.unwrap().snapshots.unwrap();
+        assert_eq!(listed.into_keys().collect::<Vec<_>>(), [format!("later{round}")]);
+    }
+    let names = fs::read_dir(scene.path("root")).unwrap().map(|entry| entry.unwrap().file_name());
+    let damaged = names.filter(|name| name.to_str().unwrap().starts_with("repository.damaged-"));
+    assert_eq!(damaged.collect::<Vec<_>>(), ["repository.damaged-3"]);
+    for snapshot in fs::read_dir(scene.path("root/repository/snapshots")).unwrap() {
+        remove(&snapshot.unwrap().path());
+    }
+    scene.restart(|_| ());
+    let listed = scene.daemon().volume(&name("vol1")).await.unwrap().snapshots.unwrap();
+    assert!(listed.is_empty());
 }

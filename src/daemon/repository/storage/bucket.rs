@@ -23,13 +23,13 @@ use self::{
     windows::{WINDOW, Windows},
 };
 use super::{
-    super::hex_hash::HexHash, LARGEST_LOCK, LOCKS, Storage, file_name, lock_name,
-    not_what_was_written,
+    super::{hex_hash::HexHash, limits::largest_file},
+    LARGEST_LOCK, LOCKS, Storage, file_name, lock_name, not_what_was_written,
 };
 use crate::{
     daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
-    s3::{Objects, S3Options, age, size},
+    s3::{Extent, Objects, S3Options, age, size},
 };
 
 /// From this many packs on, listing all packs, 1,000 in an answer, is cheaper than asking for each.
@@ -116,7 +116,8 @@ impl Storage for Bucket {
     }
 
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
-        read(&self.objects, &file_name(kind, id), None)
+        let most = largest_file(kind);
+        read(&self.objects, &file_name(kind, id), Extent::Whole { most })
     }
 
     fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
@@ -124,7 +125,7 @@ impl Storage for Bucket {
             return Ok(Bytes::new());
         }
         if kind != FileType::Pack || length > WINDOW {
-            return read(&self.objects, &file_name(kind, id), Some((offset, length)));
+            return read(&self.objects, &file_name(kind, id), Extent::Part(offset.into(), length));
         }
         let mut content = Vec::with_capacity(length as usize);
         while content.len() < length as usize {
@@ -151,7 +152,7 @@ impl Storage for Bucket {
     }
 
     fn read_stretch(&self, pack: &Id, offset: u32, length: u32) -> Result<Bytes> {
-        read(&self.objects, &file_name(FileType::Pack, pack), Some((offset, length)))
+        read(&self.objects, &file_name(FileType::Pack, pack), Extent::Part(offset.into(), length))
     }
 
     fn is_far(&self) -> bool {
@@ -235,7 +236,7 @@ impl Storage for Bucket {
     }
 
     fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {
-        match read(&self.objects, &lock_name(id), Some((0, LARGEST_LOCK as u32))) {
+        match read(&self.objects, &lock_name(id), Extent::Whole { most: LARGEST_LOCK }) {
             Ok(content) => Ok(Some(content)),
             Err(error) if error.kind == ErrorKind::Repository => Ok(None),
             Err(error) => Err(error),

@@ -6,9 +6,10 @@
 
 use std::{
     collections::BTreeSet,
+    ffi::{OsStr, OsString},
     fs::{self, File},
-    io::{self, Read as _, Write as _},
-    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
+    io::{self, Write as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _},
     path::{Path, PathBuf},
     sync::{
         Arc, Mutex,
@@ -19,12 +20,11 @@ use std::{
 
 use bytes::Bytes;
 use rustic_core::{FileType, Id};
-use rustix::fs::OFlags;
 
-use super::{LARGEST_LOCK, LOCKS, Storage, file_name, lock_name};
+use super::{super::limits::largest_file, LARGEST_LOCK, LOCKS, Storage, file_name, lock_name};
 use crate::{
     error::{Error, ErrorKind, Result},
-    files::{age, is_lost, real_path, rename_to_new, sync_folder, write_error},
+    files::{Beneath, age, is_lost, real_path, write_error},
     mount_table::{MountPoint, holding, mounts},
     sync::lock,
 };
@@ -79,28 +79,53 @@ impl Folder {
         self.path.join(file_name(kind, id))
     }
 
+    /// A folder of the repository, by its path in it. Somebody trusted named the folder that the repository
+    /// is in, and nobody whom everything below it belongs to.
+    fn folder(&self, below: &Path) -> io::Result<Beneath> {
+        let above = match self.path.parent() {
+            Some(above) if !above.as_os_str().is_empty() => above,
+            _ => Path::new("."),
+        };
+        let name = self.path.file_name().unwrap_or(OsStr::new("."));
+        let repository = Beneath::of(above)?.folder(name)?;
+        below.components().try_fold(repository, |folder, name| folder.folder(name))
+    }
+
+    /// The folder of a file, and its name there.
+    fn place(&self, path: &Path) -> io::Result<(Beneath, OsString)> {
+        let below = path.strip_prefix(&self.path).unwrap_or(path);
+        let name = below.file_name().unwrap_or_default().to_owned();
+        Ok((self.folder(below.parent().unwrap_or(Path::new("")))?, name))
+    }
+
+    /// What is known of a file; `None` if it is missing.
+    fn metadata(&self, path: &Path) -> io::Result<Option<fs::Metadata>> {
+        match self.place(path).and_then(|(folder, name)| folder.metadata(name)) {
+            Ok(metadata) => Ok(Some(metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     fn try_write(&self, kind: FileType, target: &Path, parts: &[Bytes]) -> io::Result<()> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
-        let temporary =
-            self.path.join(TEMPORARY).join(format!("{}-{}-{serial}", self.host, self.drawn));
+        let temporary = OsString::from(format!("{}-{}-{serial}", self.host, self.drawn));
         #[cfg(test)]
         self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
-        // If a file already has this name, another process made it, and it must not be removed.
-        let new = || File::options().write(true).create_new(true).mode(0o600).open(&temporary);
-        let file = new().or_else(|error| {
+        let unfinished = self.folder(Path::new(TEMPORARY)).or_else(|error| {
             // A repository that another program made may have no such folder.
-            if error.kind() != io::ErrorKind::NotFound || !self.path.join("config").exists() {
+            let repository = self.folder(Path::new(""))?;
+            if error.kind() != io::ErrorKind::NotFound || repository.metadata("config").is_err() {
                 return Err(error);
             }
-            fs::DirBuilder::new()
-                .mode(0o700)
-                .create(self.path.join(TEMPORARY))
-                .or_else(is_there)?;
-            new()
+            repository.make_folder(TEMPORARY)?;
+            repository.folder(TEMPORARY)
         })?;
-        let written = self.write_and_rename(kind, file, &temporary, target, parts);
+        // If a file already has this name, another process made it, and it must not be removed.
+        let file = unfinished.create(&temporary)?;
+        let written = self.write_and_rename(kind, file, (&unfinished, &temporary), target, parts);
         if written.is_err() {
-            _ = fs::remove_file(&temporary);
+            _ = unfinished.remove(&temporary);
         }
         written
     }
@@ -109,7 +134,7 @@ impl Folder {
         &self,
         kind: FileType,
         mut file: File,
-        temporary: &Path,
+        (unfinished, temporary): (&Beneath, &OsStr),
         target: &Path,
         parts: &[Bytes],
     ) -> io::Result<()> {
@@ -117,12 +142,14 @@ impl Folder {
             file.write_all(part)?;
         }
         file.sync_all()?;
-        let folder = target.parent().unwrap_or(&self.path).to_owned();
+        let path = target.parent().unwrap_or(&self.path).to_owned();
+        let name = target.file_name().unwrap_or_default();
         if kind == FileType::Config {
             // Two hosts may create the repository at the same moment. The second must not replace
             // the config that the first one's keys belong to.
-            rename_to_new(temporary, target)?;
-            return sync_folder(&folder);
+            let (folder, _) = self.place(target)?;
+            unfinished.rename_to_new(temporary, &folder, name)?;
+            return folder.sync();
         }
         // An index or a snapshot must not be visible before its packs are on disk, including their
         // names; nor an index that lacks what only a removed snapshot needed, while a power cut could
@@ -130,15 +157,22 @@ impl Folder {
         if kind != FileType::Pack {
             self.sync_folders()?;
         }
-        match fs::rename(temporary, target) {
+        let folder = match self.place(target) {
+            Ok((folder, _)) => folder,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                fs::DirBuilder::new().mode(0o700).recursive(true).create(&folder)?;
-                lock(&self.unsynced).extend(folder.parent().map(Path::to_owned));
-                fs::rename(temporary, target)?;
+                let below = path.strip_prefix(&self.path).unwrap_or(&path);
+                let mut folder = self.folder(Path::new(""))?;
+                for part in below.components() {
+                    folder.make_folder(part)?;
+                    folder = folder.folder(part)?;
+                }
+                lock(&self.unsynced).extend(path.parent().map(Path::to_owned));
+                folder
             }
-            other => other?,
-        }
-        lock(&self.unsynced).insert(folder);
+            Err(error) => return Err(error),
+        };
+        unfinished.rename(temporary, &folder, name)?;
+        lock(&self.unsynced).insert(path);
         if kind == FileType::Pack { Ok(()) } else { self.sync_folders() }
     }
 
@@ -147,7 +181,11 @@ impl Folder {
         // Who finds nothing to sync must wait for whoever is syncing it.
         let _syncing = lock(&self.syncing);
         let unsynced = std::mem::take(&mut *lock(&self.unsynced));
-        let synced = unsynced.iter().try_for_each(|folder| sync_folder(folder));
+        let sync = |path: &PathBuf| {
+            let below = path.strip_prefix(&self.path).unwrap_or(Path::new(""));
+            self.folder(below)?.sync()
+        };
+        let synced = unsynced.iter().try_for_each(sync);
         if synced.is_err() {
             lock(&self.unsynced).extend(unsynced);
         }
@@ -173,7 +211,7 @@ impl Folder {
         if let Some(at) = packs.iter().position(|(open, _)| open == id) {
             return Ok(packs[at].1.clone());
         }
-        let file = Arc::new(File::open(self.file(FileType::Pack, id))?);
+        let file = Arc::new(self.open(&self.file(FileType::Pack, id))?);
         if packs.len() == OPEN_PACKS {
             packs.remove(0);
         }
@@ -181,67 +219,84 @@ impl Folder {
         Ok(file)
     }
 
-    /// The files of the repository in one of its folders. What has another name, or is no file, does not
-    /// belong to it. restic ignores another name, too.
-    fn entries(folder: &Path) -> io::Result<Vec<(Id, fs::DirEntry)>> {
-        let entries = match fs::read_dir(folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-            entries => entries?,
-        };
-        let named = |entry: fs::DirEntry| {
-            let id = entry.file_name().to_str().filter(|name| name.len() == 64)?.parse().ok()?;
-            // Who opens a pipe waits for another to do so.
-            let is_file = |kind: fs::FileType| kind.is_file() || kind.is_symlink();
-            entry.file_type().map_or(true, is_file).then_some((id, entry))
-        };
-        entries.filter_map(|entry| entry.map(named).transpose()).collect()
+    /// Opens a file for reading.
+    fn open(&self, path: &Path) -> io::Result<File> {
+        let (folder, name) = self.place(path)?;
+        folder.open(name)
     }
 
-    fn list_folder(folder: &Path, found: &mut Vec<(Id, u32)>) -> io::Result<()> {
-        for (id, entry) in Self::entries(folder)? {
-            match entry.metadata() {
-                Ok(metadata) => found.push((id, u32::try_from(metadata.len()).unwrap_or(u32::MAX))),
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
+    /// The folder of the repository with this path in it, and the files that are there. What has another
+    /// name, or is no file, does not belong to it. restic ignores another name, too. `None` if there is no
+    /// such folder.
+    fn entries(&self, below: &Path) -> io::Result<Option<(Beneath, Vec<Id>)>> {
+        let folder = match self.folder(below) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            folder => folder?,
+        };
+        let named = |(name, kind): (OsString, rustix::fs::FileType)| {
+            let id = name.to_str().filter(|name| name.len() == 64)?.parse().ok()?;
+            let may_be_file =
+                matches!(kind, rustix::fs::FileType::RegularFile | rustix::fs::FileType::Unknown);
+            may_be_file.then_some(id)
+        };
+        let ids = folder.entries()?.into_iter().filter_map(named).collect();
+        Ok(Some((folder, ids)))
+    }
+
+    /// Passes each file of a folder to `each`, with what is known of it.
+    fn look(&self, below: &Path, mut each: impl FnMut(Id, fs::Metadata)) -> io::Result<()> {
+        let Some((folder, ids)) = self.entries(below)? else { return Ok(()) };
+        for id in ids {
+            match folder.metadata(id.to_hex().as_str()) {
+                Ok(metadata) if metadata.is_file() => each(id, metadata),
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
             }
         }
         Ok(())
     }
 
+    /// The files of a folder, with their ages if these are known.
+    fn aged(&self, folder: &str) -> io::Result<Vec<(Id, Option<Duration>)>> {
+        let mut found = Vec::new();
+        self.look(Path::new(folder), |id, metadata| {
+            found.push((id, metadata.modified().ok().map(age)));
+        })?;
+        Ok(found)
+    }
+
     fn try_list(&self, kind: FileType) -> io::Result<Vec<(Id, u32)>> {
         let mut found = Vec::new();
+        let mut add = |id, metadata: fs::Metadata| {
+            found.push((id, u32::try_from(metadata.len()).unwrap_or(u32::MAX)));
+        };
         match kind {
-            FileType::Config => match fs::metadata(self.path.join("config")) {
-                Ok(metadata) => {
-                    found.push((Id::default(), u32::try_from(metadata.len()).unwrap_or(u32::MAX)))
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error),
-            },
+            FileType::Config => {
+                let config = self.metadata(&self.path.join("config"))?;
+                config.into_iter().for_each(|config| add(Id::default(), config));
+            }
             FileType::Pack => {
                 for byte in 0..=u8::MAX {
-                    let folder = self.path.join("data").join(format!("{byte:02x}"));
-                    Self::list_folder(&folder, &mut found)?;
+                    self.look(&Path::new("data").join(format!("{byte:02x}")), &mut add)?;
                 }
             }
-            _ => Self::list_folder(&self.path.join(kind.dirname()), &mut found)?,
+            _ => self.look(Path::new(kind.dirname()), &mut add)?,
         }
         Ok(found)
     }
 }
 
-/// Somebody else may have made a folder at the same time.
-fn is_there(error: io::Error) -> io::Result<()> {
-    if error.kind() == io::ErrorKind::AlreadyExists { Ok(()) } else { Err(error) }
+fn not_looked_at(path: &Path, error: &io::Error) -> Error {
+    Error::io(format!("cannot read \"{}\"", path.display()), error)
 }
 
 /// The error for a file that can't be read. A missing file is a fault of the repository and not of
 /// the disk, because another host may have removed the file. What a disk can't read is lost, and what is
-/// cut off.
+/// cut off; and what is out of all proportion is none of the repository's.
 fn read_error(path: &Path, error: &io::Error) -> Error {
-    let is_too_short = error.kind() == io::ErrorKind::UnexpectedEof;
-    let is_missing = error.kind() == io::ErrorKind::NotFound;
-    let is_damage = is_missing || is_too_short || is_lost(error, path);
+    use io::ErrorKind::{FileTooLarge, NotFound, UnexpectedEof};
+    let is_damage = matches!(error.kind(), NotFound | UnexpectedEof | FileTooLarge);
+    let is_damage = is_damage || is_lost(error, path);
     let kind = if is_damage { ErrorKind::Repository } else { ErrorKind::Io };
     Error::new(kind, format!("cannot read \"{}\": {error}", path.display()))
         .with_hint("look whether the disk or share is well; if something is lost, back up again, which stores what the volumes still have")
@@ -258,12 +313,13 @@ impl Storage for Folder {
     }
 
     fn make(&self) -> Result<()> {
-        for folder in [TEMPORARY, "data", "index", "keys", LOCKS, "snapshots"] {
-            let path = self.path.join(folder);
-            let made = fs::DirBuilder::new().mode(0o700).recursive(true).create(&path);
-            made.map_err(|error| write_error(&path, &error))?;
-        }
-        Ok(())
+        let make = || {
+            fs::DirBuilder::new().mode(0o700).recursive(true).create(&self.path)?;
+            let repository = self.folder(Path::new(""))?;
+            let folders = [TEMPORARY, "data", "index", "keys", LOCKS, "snapshots"];
+            folders.iter().try_for_each(|folder| repository.make_folder(folder))
+        };
+        make().map_err(|error| write_error(&self.path, &error))
     }
 
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
@@ -274,21 +330,30 @@ impl Storage for Folder {
         if matches!(kind, FileType::Config | FileType::Pack) {
             return Ok(self.list(kind)?.into_iter().map(|(id, _)| id).collect());
         }
-        let folder = self.path.join(kind.dirname());
-        let entries = Self::entries(&folder).map_err(|error| read_error(&folder, &error))?;
-        Ok(entries.into_iter().map(|(id, _)| id).collect())
+        let entries = self.entries(Path::new(kind.dirname()));
+        let entries =
+            entries.map_err(|error| read_error(&self.path.join(kind.dirname()), &error))?;
+        Ok(entries.map(|(_, ids)| ids).unwrap_or_default())
     }
 
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
         let path = self.file(kind, id);
-        fs::read(&path).map(Bytes::from).map_err(|error| read_error(&path, &error))
+        let read =
+            self.place(&path).and_then(|(folder, name)| folder.read(name, largest_file(kind)));
+        read.map(Bytes::from).map_err(|error| read_error(&path, &error))
     }
 
     fn read_part(&self, kind: FileType, id: &Id, offset: u32, length: u32) -> Result<Bytes> {
         let path = || self.file(kind, id);
         let read = || {
-            let file =
-                if kind == FileType::Pack { self.pack(id)? } else { Arc::new(File::open(path())?) };
+            let file = match kind {
+                FileType::Pack => self.pack(id)?,
+                _ => Arc::new(self.open(&path())?),
+            };
+            // Not by the index's word alone: that would take memory first.
+            if u64::from(offset) + u64::from(length) > file.metadata()?.len() {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
             let mut content = vec![0; length as usize];
             file.read_exact_at(&mut content, u64::from(offset))?;
             Ok(Bytes::from(content))
@@ -310,7 +375,7 @@ impl Storage for Folder {
             // The index files that named it must not come back.
             self.sync_folders().map_err(|error| failed(&error))?;
         }
-        match fs::remove_file(&path) {
+        match self.place(&path).and_then(|(folder, name)| folder.remove(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(&error)),
             // No one relies on it that a pack without an index stays away.
             _ if kind == FileType::Pack => {}
@@ -321,37 +386,38 @@ impl Storage for Folder {
 
     fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
         let path = self.file(kind, id);
-        match fs::metadata(&path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
-        }
+        let found = self.metadata(&path).map_err(|error| not_looked_at(&path, &error))?;
+        Ok(found.filter(fs::Metadata::is_file).map(|metadata| metadata.len()))
     }
 
     fn age(&self, kind: FileType, id: &Id) -> Result<Option<Duration>> {
         let path = self.file(kind, id);
-        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
-            Ok(written) => Ok(written.elapsed().ok()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::io(format!("cannot read \"{}\"", path.display()), &error)),
-        }
+        let found = self.metadata(&path).map_err(|error| not_looked_at(&path, &error))?;
+        let written = found.map(|metadata| metadata.modified()).transpose();
+        let written = written.map_err(|error| not_looked_at(&path, &error))?;
+        Ok(written.and_then(|written| written.elapsed().ok()))
     }
 
     fn has_files(&self) -> Result<bool> {
-        let mut folders = ["snapshots", "index", "data"].map(|name| self.path.join(name)).to_vec();
-        while let Some(folder) = folders.pop() {
-            let unreadable = |error: io::Error| {
-                Error::io(format!("cannot read \"{}\"", folder.display()), &error)
-            };
-            let entries = match fs::read_dir(&folder) {
+        let mut folders = ["snapshots", "index", "data"].map(PathBuf::from).to_vec();
+        while let Some(below) = folders.pop() {
+            let unreadable = |error: io::Error| not_looked_at(&self.path.join(&below), &error);
+            let entries = match self.folder(&below).and_then(|folder| folder.entries()) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 entries => entries.map_err(unreadable)?,
             };
-            for entry in entries {
-                let entry = entry.map_err(unreadable)?;
-                if entry.file_type().map_err(unreadable)?.is_dir() {
-                    folders.push(entry.path());
-                } else if entry.file_name().len() == 64 {
+            for (name, kind) in entries {
+                let path = self.path.join(&below).join(&name);
+                let is_folder = match kind {
+                    rustix::fs::FileType::Unknown => {
+                        let found = self.metadata(&path).map_err(unreadable)?;
+                        found.is_some_and(|found| found.is_dir())
+                    }
+                    kind => kind == rustix::fs::FileType::Directory,
+                };
+                if is_folder {
+                    folders.push(below.join(&name));
+                } else if name.len() == 64 {
                     // A file with another name does not belong to the repository.
                     return Ok(true);
                 }
@@ -361,50 +427,39 @@ impl Storage for Folder {
     }
 
     fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>> {
-        let Ok(keys) = fs::read_dir(self.path.join("keys")) else { return Ok(Vec::new()) };
-        let aged = |key: fs::DirEntry| {
-            let id = key.file_name().to_str()?.parse().ok()?;
-            let modified = key.metadata().and_then(|metadata| metadata.modified()).ok();
-            Some((id, modified.map(age)))
-        };
-        Ok(keys.flatten().filter_map(aged).collect())
+        Ok(self.aged("keys").unwrap_or_default())
     }
 
     fn remove_leftovers(&self, age: Duration) -> usize {
-        let Ok(entries) = fs::read_dir(self.path.join(TEMPORARY)) else { return 0 };
-        let old = |entry: &fs::DirEntry| {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let Ok(folder) = self.folder(Path::new(TEMPORARY)) else { return 0 };
+        let old = |name: &OsString| {
             // The names of hosts may have hyphens.
-            let name = entry.file_name();
             let host = name.to_str().and_then(|name| name.rsplitn(3, '-').nth(2));
+            let modified = folder.metadata(name).and_then(|metadata| metadata.modified());
             host == Some(&self.host) && modified.is_ok_and(|time| crate::files::age(time) >= age)
         };
-        entries
-            .flatten()
-            .filter(|entry| old(entry) && fs::remove_file(entry.path()).is_ok())
-            .count()
+        let entries = folder.entries().unwrap_or_default().into_iter();
+        entries.filter(|(name, _)| old(name) && folder.remove(name).is_ok()).count()
     }
 
     fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
-        let folder = self.path.join(LOCKS);
-        let entries = Self::entries(&folder).map_err(|error| read_error(&folder, &error))?;
-        let aged = |(id, entry): (Id, fs::DirEntry)| {
-            let modified = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            (id, modified.map(age))
-        };
-        Ok(entries.into_iter().map(aged).collect())
+        self.aged(LOCKS).map_err(|error| read_error(&self.path.join(LOCKS), &error))
     }
 
     fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {
         let path = self.path.join(lock_name(id));
-        // Who opens a pipe waits for another to do so, and a link may lead anywhere.
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
-        let mut content = Vec::new();
-        let read = File::options().read(true).custom_flags(flags).open(&path);
-        let read = read.and_then(|file| file.take(LARGEST_LOCK + 1).read_to_end(&mut content));
-        match read {
-            Ok(length) => Ok((length as u64 <= LARGEST_LOCK).then(|| content.into())),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        match self.place(&path).and_then(|(folder, name)| folder.read(name, LARGEST_LOCK)) {
+            Ok(content) => Ok(Some(content.into())),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::FileTooLarge
+                        | io::ErrorKind::InvalidData
+                ) =>
+            {
+                Ok(None)
+            }
             Err(error) => Err(read_error(&path, &error)),
         }
     }
@@ -418,7 +473,7 @@ impl Storage for Folder {
 
     fn remove_lock(&self, id: &Id) -> Result<()> {
         let path = self.path.join(lock_name(id));
-        match fs::remove_file(&path) {
+        match self.place(&path).and_then(|(folder, name)| folder.remove(name)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 Err(Error::io(format!("cannot remove \"{}\"", path.display()), &error))
             }
@@ -428,11 +483,9 @@ impl Storage for Folder {
 
     fn marked(&self, name: &str) -> Result<Option<Duration>> {
         let path = self.path.join(name);
-        match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
-            Ok(time) => Ok(Some(age(time))),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(read_error(&path, &error)),
-        }
+        let found = self.metadata(&path).map_err(|error| read_error(&path, &error))?;
+        let modified = found.map(|metadata| metadata.modified()).transpose();
+        Ok(modified.map_err(|error| read_error(&path, &error))?.map(age))
     }
 
     fn mark(&self, name: &str) -> Result<()> {

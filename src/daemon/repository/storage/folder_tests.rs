@@ -128,3 +128,85 @@ fn a_file_that_is_gone_is_a_matter_of_the_repository() {
     fs::create_dir(folder.file(FileType::Index, &id)).unwrap();
     assert_eq!(folder.read(FileType::Index, &id).unwrap_err().kind, ErrorKind::Io);
 }
+
+#[test]
+fn links_that_others_put_into_a_repository_lead_nowhere() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |below: &str| scratch.path().join(below);
+    let link = |to: &Path, at: &Path| std::os::unix::fs::symlink(to, at).unwrap();
+    let folder = folder_at(&path("repository"));
+    fs::create_dir(path("victim")).unwrap();
+    let precious = path("victim").join(format!("host1-{}-7", folder.drawn));
+    fs::write(&precious, "words").unwrap();
+    let content = [Bytes::from_static(b"content")];
+    let id = Id::random();
+
+    // The folder for unfinished files.
+    fs::remove_dir(path("repository/tmp")).unwrap();
+    link(&path("victim"), &path("repository/tmp"));
+    fs::write(path("repository/config"), "").unwrap();
+    folder.write(FileType::Snapshot, &id, &content).unwrap_err();
+    folder.mark("convoy-backups.pruned").unwrap_err();
+    assert_eq!(folder.remove_leftovers(Duration::ZERO), 0);
+    fs::remove_file(path("repository/tmp")).unwrap();
+
+    // A folder of packs, one of files, and the files themselves.
+    let pack = folder.file(FileType::Pack, &id);
+    link(&path("victim"), pack.parent().unwrap());
+    folder.write(FileType::Pack, &id, &content).unwrap_err();
+    fs::write(path("victim").join(id.to_hex().as_str()), "content").unwrap();
+    folder.read_part(FileType::Pack, &id, 0, 7).unwrap_err();
+    folder.remove(FileType::Pack, &id).unwrap_err();
+    link(&precious, &folder.file(FileType::Snapshot, &id));
+    link(Path::new("/dev/zero"), &folder.file(FileType::Index, &id));
+    for kind in [FileType::Snapshot, FileType::Index] {
+        assert!(folder.list(kind).unwrap().is_empty() && folder.names(kind).unwrap().is_empty());
+        folder.read(kind, &id).unwrap_err();
+        assert_eq!(folder.size(kind, &id).unwrap(), None);
+    }
+    folder.write(FileType::Snapshot, &id, &content).unwrap();
+    assert_eq!(folder.read(FileType::Snapshot, &id).unwrap(), "content");
+    let left: Vec<_> = fs::read_dir(path("victim")).unwrap().collect();
+    assert_eq!((left.len(), fs::read_to_string(precious).unwrap().as_str()), (2, "words"));
+
+    // The repository itself. The folder that it is in may be a link: somebody has named it.
+    fs::rename(path("repository"), path("victim/repository")).unwrap();
+    link(&path("victim/repository"), &path("repository"));
+    folder.list(FileType::Snapshot).unwrap_err();
+    folder.make().unwrap_err();
+    link(&path("victim"), &path("named"));
+    let named = Folder::new(&path("named/repository"), "host1");
+    assert_eq!(named.list(FileType::Snapshot).unwrap(), [(id, 7)]);
+}
+
+#[test]
+fn nobody_waits_for_a_pipe_in_the_place_of_a_file() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = folder_at(scratch.path());
+    let id = Id::random();
+    for kind in [FileType::Config, FileType::Key, FileType::Index, FileType::Snapshot] {
+        let (at, mode) = (folder.file(kind, &id), rustix::fs::Mode::RWXU);
+        rustix::fs::mknodat(rustix::fs::CWD, at, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        folder.read(kind, &id).unwrap_err();
+        assert_eq!(folder.size(kind, &id).unwrap(), None);
+    }
+    assert!(folder.keys().unwrap().is_empty());
+}
+
+#[test]
+fn a_file_out_of_all_proportion_is_not_read() {
+    let scratch = tempfile::tempdir().unwrap();
+    let folder = folder_at(scratch.path());
+    let id = Id::random();
+    for kind in [FileType::Config, FileType::Key, FileType::Snapshot, FileType::Index] {
+        let file = File::create(folder.file(kind, &id)).unwrap();
+        file.set_len(largest_file(kind) + 1).unwrap();
+        let error = folder.read(kind, &id).unwrap_err();
+        assert_eq!(error.kind, ErrorKind::Repository);
+        assert!(error.message.contains("are the most"), "{error}");
+    }
+    let pack = Id::random();
+    folder.write(FileType::Pack, &pack, &[Bytes::from_static(b"content")]).unwrap();
+    assert_eq!(folder.read_part(FileType::Pack, &pack, 3, 4).unwrap(), "tent");
+    folder.read_part(FileType::Pack, &pack, 3, u32::MAX).unwrap_err();
+}

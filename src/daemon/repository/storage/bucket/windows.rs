@@ -12,7 +12,11 @@ use bytes::Bytes;
 use rustic_core::{FileType, Id};
 
 use super::{super::file_name, content};
-use crate::{error::Result, s3::Objects, sync::lock};
+use crate::{
+    error::Result,
+    s3::{Extent, Objects},
+    sync::lock,
+};
 
 /// The length of a window in bytes.
 pub(super) const WINDOW: u32 = 4 << 20;
@@ -41,7 +45,7 @@ impl Windows {
             return Ok(content.clone());
         }
         let name = file_name(FileType::Pack, pack);
-        let read = content::read(objects, &name, Some((start, WINDOW)))?;
+        let read = content::read(objects, &name, Extent::Part(start.into(), WINDOW))?;
         Ok(content.insert(read).clone())
     }
 
