@@ -8,7 +8,6 @@ use std::{
 
 use rustic_core::{TreeId, repofile::BlobType};
 
-use super::content::RESTORING;
 use crate::{
     daemon::repository::{BlobReader, HexHash, Index},
     error::{Error, ErrorKind, Result},
@@ -140,7 +139,7 @@ fn surely_takes(
     let (mut bytes, mut entries) = (0_u64, 0_u64);
     let mut left = vec![tree];
     while let Some(tree) = left.pop() {
-        scope::goes_on(RESTORING)?;
+        scope::goes_on("the size of a backup was looked at")?;
         let what = || "cannot read a folder of the backup".to_owned();
         let mut nodes = reader.tree(index, &HexHash::of(&tree), &what)?;
         while let Some(node) = nodes.next()? {
