@@ -19,8 +19,8 @@ use async_trait::async_trait;
 
 use crate::{
     convoy::{
-        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
-        Mount, Name, NewVolume, Quiesced, Snapshot, Volume, identity,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
+        GivenBack, Info, Mount, Name, NewVolume, Quiesced, Snapshot, Volume, identity,
     },
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -145,6 +145,7 @@ forward! {
     Write let_go_on(id: &str) -> ();
     Write run_in_container(container: &str, command: &str) -> ();
     Write back_up(volumes: &[AsItIs], destination: &Destination) -> Vec<Result<BackupUrl>>;
+    Write give_back(destination: &Destination) -> Option<GivenBack>;
     Write delete_backup(url: &BackupUrl, required: &[BackupUrl]) -> ();
 }
 
