@@ -36,6 +36,8 @@ use crate::{
 const OWNER_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long closing waits for other processes' requests before it remarks on it.
 const CLOSE_REMARK_AFTER: Duration = Duration::from_secs(2);
+/// The longest that the owner of a root may work on one call.
+const OWNERS_LONG_WRITE: Duration = Duration::from_hours(14 * 24);
 const OWNER_POLL_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The daemon of a configuration, and the socket that this process serves for it.
@@ -246,7 +248,12 @@ async fn open_or_connect(builtin: &Builtin) -> Result<Arc<dyn Daemon>> {
         if UnixStream::connect(&socket).await.is_ok() {
             // A root whose owner ends can be taken over at once, so this client does not wait for
             // the socket to come back.
-            let deadlines = Deadlines { restart: Duration::ZERO, ..Deadlines::default() };
+            let deadlines = Deadlines {
+                restart: Duration::ZERO,
+                // It ends what a run asks for with that: the run's own time counts.
+                long_write: OWNERS_LONG_WRITE,
+                ..Deadlines::default()
+            };
             return Ok(Arc::new(client(socket, None, deadlines)));
         }
         if start.elapsed() > OWNER_TIMEOUT {

@@ -38,6 +38,7 @@ use super::{
 };
 use crate::{
     error::{ErrorKind, Result},
+    scope,
     unix_http::{Failure, is_another_file},
 };
 use answer::{Forgotten, MountsInside, Used};
@@ -147,7 +148,8 @@ impl Client {
                 | Failure::TooLarge => false,
             };
             match pauses.next() {
-                Some(pause) if again => {
+                // What is sent after its run is over would be bound to nothing.
+                Some(pause) if again && !scope::is_ended() => {
                     // A short interruption needs no message. After a longer one, the log says what
                     // is waited for.
                     if !said && started.elapsed() >= SILENT_RETRY_TIME {

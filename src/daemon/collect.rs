@@ -80,7 +80,12 @@ fn try_collect(repository: &OpenRepository, sharing: Sharing) -> Result<Collecte
     let config = repository.config();
     let full = |kind| u64::from(config.packsize(kind).0);
     let (piece_pack, tree_pack) = (full(BlobType::Data), full(BlobType::Tree));
-    let facts = Facts { now, sharing, piece_pack, tree_pack, unread: snapshots.newest_unread() };
+    let unread = match reached.lacks_folders {
+        true => Some(None),
+        false => snapshots.newest_unread(),
+    };
+    let is_lacking = !reached.broken.is_empty();
+    let facts = Facts { now, sharing, piece_pack, tree_pack, unread, is_lacking };
     let plan = Plan::of(&seen, &reached, &facts)?;
     let mut work = Work {
         repository,

@@ -52,6 +52,27 @@ impl Beneath {
         }
     }
 
+    /// As [`Beneath::folder`], but a link is followed that is root's or this user's: others can't make such a
+    /// one.
+    ///
+    /// # Errors
+    /// As [`Beneath::folder`].
+    pub(crate) fn folder_by_owner(&self, name: impl AsRef<OsStr>) -> io::Result<Self> {
+        let name = name.as_ref();
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let Ok(link) = rustix::fs::openat(&self.0, name, flags, Mode::empty()) else {
+            return self.folder(name);
+        };
+        let found = rustix::fs::fstat(&link)?;
+        let is_trusted = [0, rustix::process::geteuid().as_raw()].contains(&found.st_uid);
+        if FileType::from_raw_mode(found.st_mode) != FileType::Symlink || !is_trusted {
+            return self.folder(name);
+        }
+        // Where this very link leads, whatever has its name by now.
+        let target = rustix::fs::readlinkat(&link, c"", Vec::new())?;
+        Ok(Self(rustix::fs::openat(&self.0, &*target, PLACE, Mode::empty())?))
+    }
+
     /// Makes the folder with this name, if it is missing.
     ///
     /// # Errors

@@ -32,8 +32,10 @@ use crate::{
     text::command_line,
 };
 
-/// So long is waited for the end of what was begun for a run.
+/// So long is waited for the end of what was begun for a run; and at the end of the program, which gives
+/// its runs ten seconds for their records.
 const WORK_ENDS_WITHIN: Duration = Duration::from_mins(1);
+const WORK_ENDS_AT_THE_END: Duration = Duration::from_secs(5);
 
 /// A run that has its permit, or that was cancelled in the queue.
 pub(super) struct DueRun {
@@ -191,11 +193,15 @@ impl DueRun {
     /// Waits for what was begun for the run, so that nothing of it goes on when its record says that it
     /// has ended. What hangs, as on a share that does not answer, is told.
     fn wait_for_its_work(&self) {
-        if !self.scope.work.wait(WORK_ENDS_WITHIN) {
+        let within = match self.environment.ending.is_cancelled() {
+            true => WORK_ENDS_AT_THE_END,
+            false => WORK_ENDS_WITHIN,
+        };
+        if !self.scope.work.wait(within) {
             scope::within(Some(self.scope.clone()), || {
                 log::warn!(
                     "something that this run began has not ended within {} s: look at the disk, or at the server of the share",
-                    WORK_ENDS_WITHIN.as_secs()
+                    within.as_secs()
                 );
             });
         }

@@ -26,12 +26,16 @@ pub(super) fn folder(what: &'static str, path: &Path, hint: &str) -> Vec<Check> 
     }
 }
 
-/// Warns of a root of the built-in daemon that others than its owner can enter.
+/// Warns of a built-in daemon whose volumes others than their owner can get at.
 pub(super) fn entered_by_others(root: &Path) -> Option<Check> {
-    let mode = root.metadata().ok()?.mode();
-    (mode & 0o011 != 0).then(|| {
-        let found = format!("others can enter \"{}\" (mode {:o})", root.display(), mode & 0o777);
-        warning("volumes' folder", found, format!("chmod 700 \"{}\"", root.display()))
+    let is_open = |path: &Path| path.metadata().is_ok_and(|found| found.mode() & 0o011 != 0);
+    let volumes = root.join("volumes");
+    (is_open(root) && is_open(&volumes)).then(|| {
+        let found = format!(
+            "others can enter \"{}\", and run what containers put there",
+            volumes.display()
+        );
+        warning("volumes' folder", found, format!("chmod 700 \"{}\"", volumes.display()))
     })
 }
 

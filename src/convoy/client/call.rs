@@ -10,7 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{Method, Request, header};
+use hyper::{Method, Request, StatusCode, header};
 use serde_json::Value;
 
 use crate::{
@@ -50,7 +50,11 @@ impl Default for Deadlines {
     }
 }
 
+/// The pause before the end of a call is said again.
+const AGAIN: Duration = Duration::from_millis(100);
+
 /// One call: the request, its deadline, and whether it changes anything.
+#[derive(Debug, Clone)]
 pub(super) struct Call {
     pub(super) method: Method,
     /// The route without the API version, as errors name it.
@@ -79,9 +83,22 @@ impl Call {
         let Some(run) = scope::current().filter(|run| !run.ended.is_cancelled()) else {
             return self.send(socket, connect, None).await;
         };
-        let goes_on = scope::piece(&run);
+        let (call, socket) = (self.clone(), socket.to_owned());
+        // Whoever waits for the answer may be gone before the work has ended.
+        let exchange = async move { call.exchange_for(&run, &socket, connect).await };
+        let ended = tokio::spawn(scope::carried(exchange)).await;
+        ended.unwrap_or_else(|error| Err(Failure::Broken(error.to_string())))
+    }
+
+    async fn exchange_for(
+        &self,
+        run: &Scope,
+        socket: &Path,
+        connect: Duration,
+    ) -> Result<Answer, Failure> {
+        let goes_on = scope::piece(run);
         let name = random_name();
-        let exchange = self.send(socket, connect, Some((&run, &name)));
+        let exchange = self.send(socket, connect, Some((run, &name)));
         tokio::pin!(exchange);
         tokio::select! {
             biased;
@@ -94,9 +111,22 @@ impl Call {
             body: Some(serde_json::json!({ "Call": name })),
             deadline: connect,
         };
-        let ends = end.send(socket, connect, None).await;
-        if !ends.is_ok_and(|answer| answer.status.is_success()) {
-            drop(goes_on);
+        let ending = async {
+            loop {
+                match end.send(socket, connect, None).await {
+                    // The call is on its way, and has not begun yet.
+                    Ok(answer) if answer.status == StatusCode::CONFLICT => {
+                        tokio::time::sleep(AGAIN).await;
+                    }
+                    ended => break ended.is_ok_and(|answer| answer.status.is_success()),
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            answer = &mut exchange => return answer,
+            // Convoy knows no end, and goes on.
+            is_ending = ending => if !is_ending { drop(goes_on) },
         }
         exchange.await
     }

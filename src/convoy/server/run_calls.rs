@@ -59,8 +59,11 @@ impl RunCalls {
         let Ok(Ended { call }) = serde_json::from_slice(body) else {
             return Answer::error(400, "the field Call is missing");
         };
-        if let Some(ended) = lock(&self.0).get(&call) {
-            ended.cancel();
+        match lock(&self.0).get(&call) {
+            Some(ended) => ended.cancel(),
+            None => {
+                return Answer::error(409, "there is no such call; if it is on its way, try again");
+            }
         }
         Answer::text(String::new())
     }

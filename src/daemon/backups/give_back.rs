@@ -60,8 +60,13 @@ impl DestinationRepository {
         deleting: &Deleting<'_>,
         wait: Duration,
     ) -> Result<Collected> {
-        let _restic = self.restic_lock(repository, Beside::Nothing, wait)?;
-        let sharing = Sharing { is_shared: true, is_locked: deleting.is_alone() };
+        let restic = self.restic_lock(repository, Beside::Nothing, wait)?;
+        let sharing = Sharing {
+            is_shared: true,
+            // Some shares are mounted with locks of this host's own.
+            is_locked: deleting.is_alone() && !repository.backend().is_slow(),
+            writes_since: restic.longest_other()?,
+        };
         let done = guarded("giving back space", || collect(repository, sharing))?;
         // Without room for it, space is given back again at the next deletion.
         if let Err(error) = repository.backend().mark(DONE) {

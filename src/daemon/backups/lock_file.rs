@@ -48,7 +48,7 @@ pub(super) fn lock_file(folder: &Path, use_for: Use, wait: Duration) -> Result<O
     // Others may write to the folder, also to the one that it is in.
     let at = made.and_then(|()| {
         let above = folder.parent().unwrap_or(folder);
-        Beneath::of(above)?.folder(folder.file_name().unwrap_or_default())
+        Beneath::of(above)?.folder_by_owner(folder.file_name().unwrap_or_default())
     });
     let at = at.map_err(|error| write_error(&path, &error))?;
     let file = at.open_or_create(LOCK).map_err(|error| write_error(&path, &error))?;

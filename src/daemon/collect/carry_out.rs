@@ -5,8 +5,8 @@
 //!    counts, though another marks it.
 //! 3. The snapshots are listed again. If there is a new one, the files of 2 are removed: it may need what
 //!    they mark.
-//! 4. The old index files are removed, and after them the packs that go: those that were marked a day ago, or
-//!    where no other process uses the repository, all that nothing needs.
+//! 4. The packs that were marked a day ago are removed, and then the old index files, their marks among them.
+//!    Where no other process uses the repository, all that nothing needs goes after that.
 //!
 //! Where there is no room for 2, packs that go are removed before it.
 
@@ -69,10 +69,15 @@ impl Work<'_> {
             self.take_back(&written);
             return Err(error);
         }
+        // A pack without its mark would look like one that the index has lost, to be named again.
+        let marked =
+            |place: &usize| self.seen.packs[*place].is_marked && !self.seen.packs[*place].is_named;
+        let marked: Vec<usize> = self.plan.with(Fate::Goes).filter(marked).collect();
+        self.remove(marked)?;
         let old = self.seen.files.iter().zip(&replaced).filter(|(_, it)| **it);
         let old: Vec<Id> = old.map(|(file, _)| file.id).collect();
         remove_all(self.repository, FileType::Index, &old)?;
-        self.remove(Fate::Goes)
+        self.remove(self.plan.with(Fate::Goes).collect())
     }
 
     /// # Errors
@@ -86,11 +91,11 @@ impl Work<'_> {
         Err(Error::new(ErrorKind::Busy, message).with_hint("it is tried again the next time"))
     }
 
-    /// Removes the packs with this fate.
-    fn remove(&mut self, fate: Fate) -> Result<()> {
+    /// Removes these packs.
+    fn remove(&mut self, places: Vec<usize>) -> Result<()> {
         let is_there = |place: &usize| self.seen.packs[*place].listed.is_some();
         let gone: HashSet<usize> = self.removed.iter().copied().collect();
-        let places = self.plan.with(fate).filter(is_there);
+        let places = places.into_iter().filter(is_there);
         let places: Vec<usize> = places.filter(|place| !gone.contains(place)).collect();
         let ids: Vec<Id> = places.iter().map(|place| self.seen.packs[*place].id).collect();
         remove_all(self.repository, FileType::Pack, &ids)?;
@@ -107,7 +112,7 @@ impl Work<'_> {
             *fate = Fate::Goes;
         }
         let before = self.removed.len();
-        self.remove(Fate::Goes)?;
+        self.remove(self.plan.with(Fate::Goes).collect())?;
         Ok(self.removed.len() > before)
     }
 

@@ -53,6 +53,14 @@ pub(in crate::daemon) struct Sharing {
     pub(in crate::daemon) is_shared: bool,
     /// Whether none of them can at the moment.
     pub(in crate::daemon) is_locked: bool,
+    /// For how long one of them has been writing at most: what it wrote is in no snapshot yet.
+    pub(in crate::daemon) writes_since: SignedDuration,
+}
+
+impl Sharing {
+    /// No other process writes to it.
+    pub(in crate::daemon) const ALONE: Self =
+        Self { is_shared: false, is_locked: true, writes_since: SignedDuration::ZERO };
 }
 
 /// What is known beside the packs.
@@ -67,6 +75,9 @@ pub(super) struct Facts {
     /// When the newest of the snapshots was written that can't be read; `Some(None)` if that is not known.
     /// What was there before it stays: it may need that.
     pub(super) unread: Option<Option<Timestamp>>,
+    /// Whether a snapshot lacks something. A pack that no index names may have it, and stays: the next
+    /// backup names it.
+    pub(super) is_lacking: bool,
 }
 
 impl Facts {
@@ -77,12 +88,17 @@ impl Facts {
     /// Whether something that was written then is to stay as it is. What is dated in the future may be
     /// old: a day passes anyway before it goes.
     fn keeps(&self, written: Option<Timestamp>) -> bool {
-        let is_young = self.sharing.is_shared && self.age(written).is_some_and(|age| age < YOUNG);
-        let may_be_needed = self.unread.is_some_and(|unread| match (unread, written) {
+        let young = YOUNG.max(self.sharing.writes_since);
+        let is_young = self.sharing.is_shared && self.age(written).is_some_and(|age| age < young);
+        is_young || self.may_be_needed(written)
+    }
+
+    /// Whether a snapshot that can't be read may need something that was written then.
+    fn may_be_needed(&self, written: Option<Timestamp>) -> bool {
+        self.unread.is_some_and(|unread| match (unread, written) {
             (Some(unread), Some(written)) => written.duration_since(unread) <= CLOCK_TOLERANCE,
             _ => true,
-        });
-        is_young || may_be_needed
+        })
     }
 
     /// Whether a mark in an index file that was written then has waited long enough. One that is dated
@@ -133,13 +149,21 @@ impl Plan {
         let mut candidates = Vec::new();
         for (place, pack) in seen.packs.iter().enumerate() {
             let used = uses[place];
+            let may_be_needed = |used: Use| {
+                let written = pack.listed.and_then(|listed| listed.written);
+                let has_no_list = used == Use::default();
+                facts.may_be_needed(written) || facts.is_lacking && has_no_list
+            };
             let keeps = || pack.listed.is_some_and(|listed| facts.keeps(listed.written));
             plan.fates[place] = match (pack.is_named, pack.is_marked) {
                 (false, true) if used.blobs > 0 => Fate::Named,
                 // Only the index still knows it.
                 _ if used.blobs == 0 && pack.listed.is_none() => Fate::Goes,
-                (false, true) if facts.is_due(plan.marked[place]) => Fate::Goes,
+                (false, true) if facts.is_due(plan.marked[place]) && !may_be_needed(used) => {
+                    Fate::Goes
+                }
                 (false, true) => Fate::Waits,
+                (false, false) if facts.is_lacking => Fate::Stays,
                 _ if used.blobs == 0 && keeps() => Fate::Stays,
                 _ if used.blobs == 0 && facts.sharing.is_shared => Fate::Marked,
                 _ if used.blobs == 0 => Fate::Goes,

@@ -1,13 +1,13 @@
 //! Which blobs the snapshots of a repository need: one bit a blob.
 //!
 //! Folders are read wave by wave, those of one pack one after the other. A folder that can't be read is
-//! passed over: what is below it may be needed by others, and is then reached through them.
+//! passed over, and told: nobody knows what is needed below it, and its pack may come back.
 
 use std::{
     fmt, mem,
     sync::{
         Mutex,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
 };
@@ -44,6 +44,8 @@ pub(super) struct Reached {
     /// Snapshots with folders that can't be read, or with folders or pieces of files that are not in the
     /// index. One that only has what another has may not be among them.
     pub(super) broken: Vec<Id>,
+    /// Whether a folder can't be read: then it is not known what is needed below it.
+    pub(super) lacks_folders: bool,
 }
 
 impl Reached {
@@ -81,6 +83,7 @@ impl Reached {
             reached: Self::nothing(seen),
             next: Mutex::default(),
             broken: Mutex::default(),
+            lacks_folders: AtomicBool::new(false),
         };
         let roots = Folder { pieces: Vec::new(), trees: Vec::new() };
         for (number, (_, tree)) in snapshots.trees.iter().enumerate() {
@@ -102,7 +105,9 @@ impl Reached {
             walk.read_all(&wave, &mut coders)?;
         }
         repository.backend().take_failure();
-        Ok(Self { broken: walk.broken.into_inner().unwrap_or_default(), ..walk.reached })
+        let lacks_folders = walk.lacks_folders.into_inner();
+        let broken = walk.broken.into_inner().unwrap_or_default();
+        Ok(Self { broken, lacks_folders, ..walk.reached })
     }
 }
 
@@ -115,6 +120,7 @@ struct Walk<'a> {
     /// was found.
     next: Mutex<Vec<(usize, usize)>>,
     broken: Mutex<Vec<Id>>,
+    lacks_folders: AtomicBool,
 }
 
 impl Walk<'_> {
@@ -165,6 +171,7 @@ impl Walk<'_> {
                 Err(error) => return Err(error),
             }
         }
+        self.lacks_folders.store(true, Ordering::Relaxed);
         self.is_broken(snapshot);
         Ok(())
     }
@@ -202,7 +209,10 @@ impl Walk<'_> {
             match self.seen.find(true, tree) {
                 Some(entry) if self.reached.add(entry) => new.push((entry, snapshot)),
                 Some(_) => {}
-                None => is_lacking = true,
+                None => {
+                    self.lacks_folders.store(true, Ordering::Relaxed);
+                    is_lacking = true;
+                }
             }
         }
         lock(&self.next).extend(new);

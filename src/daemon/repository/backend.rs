@@ -203,6 +203,11 @@ impl Backend {
         self.storage.age(kind, id)
     }
 
+    /// Whether writing takes longer than to a disk of this machine, as to a share or a bucket.
+    pub(crate) fn is_slow(&self) -> bool {
+        self.storage.is_slow()
+    }
+
     /// Whether each read waits for an answer over the network.
     pub(crate) fn is_far(&self) -> bool {
         self.storage.is_far()

@@ -24,6 +24,9 @@ pub(super) struct Lock {
     pub(super) uid: u32,
     #[serde(default)]
     pub(super) gid: u32,
+    /// When the work began, in the form of `time`. restic writes none.
+    #[serde(default)]
+    pub(super) began: String,
     /// Which program wrote it. restic writes none.
     #[serde(default)]
     pub(super) program: String,

@@ -11,10 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use rustic_core::Id;
 
-use super::{cipher::hash, lock_content::Lock, open::OpenRepository, storage::Storage};
+use super::{
+    cipher::hash,
+    lock_content::Lock,
+    open::OpenRepository,
+    storage::{Listed, Storage},
+};
 use crate::{
     clock::{Clock as _, SystemClock},
     error::{Error, ErrorKind, Result},
@@ -29,6 +34,10 @@ const STALE: Duration = Duration::from_mins(30);
 const RENEW: Duration = Duration::from_mins(5);
 /// A lock that any host of this program left is removed after so long.
 const LEFT: Duration = Duration::from_hours(24);
+/// So many locks that were left are looked at, each time.
+const MOST_LEFT: usize = 20;
+/// So often is a lock renewed for a run that is over and hangs.
+const MOST_AFTER_END: u32 = 6;
 /// So often is looked again whether restic has ended.
 const LOOK: Duration = Duration::from_secs(1);
 /// So often who waits looks whether its run goes on.
@@ -55,6 +64,7 @@ pub(crate) struct ResticLock {
 struct Shared {
     repository: Arc<OpenRepository>,
     host: String,
+    began: Timestamp,
     beside: Beside,
     /// The lock's name; `None` if it could not be written.
     name: Mutex<Option<Id>>,
@@ -78,6 +88,7 @@ impl ResticLock {
         let shared = Shared {
             repository: Arc::clone(repository),
             host: host.to_owned(),
+            began: SystemClock.now(),
             beside,
             name: Mutex::default(),
             is_over: Mutex::new(false),
@@ -115,13 +126,36 @@ impl ResticLock {
     /// As [`ResticLock::take`].
     pub(crate) fn wait(repository: &OpenRepository, wait: Duration) -> Result<()> {
         let until = Instant::now() + wait;
-        while let Some(other) = other(repository, "", Beside::Others)? {
+        while let Some(other) = other(repository, ("", None), Beside::Others)? {
             if Instant::now() >= until {
                 return Err(busy(repository, &other));
             }
             pause(LOOK.min(until.saturating_duration_since(Instant::now())))?;
         }
         Ok(())
+    }
+}
+
+impl ResticLock {
+    /// For how long the oldest of this program's other processes has been writing that hold a lock, each by
+    /// its own clock.
+    ///
+    /// # Errors
+    /// If the locks can't be read.
+    pub(crate) fn longest_other(&self) -> Result<SignedDuration> {
+        let repository = &self.shared.repository;
+        let mut longest = SignedDuration::ZERO;
+        for there in repository.backend().storage().locks()? {
+            if Some(there.id) == *lock(&self.shared.name) {
+                continue;
+            }
+            let Some(content) = read(repository, &there.id)? else { continue };
+            let time = |text: &str| text.parse::<Timestamp>().ok();
+            if let (Some(began), Some(renewed)) = (time(&content.began), time(&content.time)) {
+                longest = longest.max(renewed.duration_since(began) + signed(STALE));
+            }
+        }
+        Ok(longest)
     }
 }
 
@@ -154,8 +188,9 @@ impl Shared {
     fn try_write(&self) -> Result<Id> {
         let content = Lock {
             time: SystemClock.now().to_string(),
+            began: self.began.to_string(),
             exclusive: self.beside == Beside::Nothing,
-            hostname: self.host.clone(),
+            hostname: lock_host(&self.host),
             // restic tells its user who holds a lock.
             username: PROGRAM.to_owned(),
             pid: std::process::id(),
@@ -173,7 +208,7 @@ impl Shared {
     }
 
     fn other(&self) -> Result<Option<Arc<Lock>>> {
-        other(&self.repository, &self.host, self.beside)
+        other(&self.repository, (&self.host, *lock(&self.name)), self.beside)
     }
 
     /// Removes the lock. Where that is not allowed, it counts for half an hour.
@@ -183,9 +218,29 @@ impl Shared {
         }
     }
 
+    /// Writes the lock anew. Who removed it, as by `restic unlock --remove-all`, may have removed more.
+    fn renew_once(&self) {
+        let before = *lock(&self.name);
+        let listed = self.storage().locks().unwrap_or_default();
+        if let Some(before) = before
+            && !listed.iter().any(|there| there.id == before)
+        {
+            log::warn!(
+                "somebody removed the lock that keeps \"restic prune\" away from this backup"
+            );
+        }
+        self.write();
+        if let Some(before) = before
+            && *lock(&self.name) != Some(before)
+        {
+            remove(&self.repository, &before);
+        }
+    }
+
     /// Writes the lock anew now and then, until it is over.
     fn renew(&self) {
         let mut is_over = lock(&self.is_over);
+        let mut renewals_after_end = 0;
         loop {
             let waited = self.over.wait_timeout_while(is_over, RENEW, |is_over| !*is_over);
             is_over = waited.unwrap_or_else(PoisonError::into_inner).0;
@@ -193,12 +248,10 @@ impl Shared {
                 return;
             }
             drop(is_over);
-            let before = *lock(&self.name);
-            self.write();
-            if let Some(before) = before
-                && *lock(&self.name) != Some(before)
-            {
-                remove(&self.repository, &before);
+            // What hangs of a run that is over keeps restic away no longer than a crash would.
+            renewals_after_end += u32::from(scope::is_ended());
+            if renewals_after_end <= MOST_AFTER_END {
+                self.renew_once();
             }
             is_over = lock(&self.is_over);
         }
@@ -211,21 +264,47 @@ fn remove(repository: &OpenRepository, id: &Id) {
     }
 }
 
-/// A lock of restic's that is against what is to be done. What this program left is removed.
+/// The host in a lock of this program's: no system has such a name. `restic unlock` would ask a process of
+/// its own host whether it lives, by a signal that ends a backup.
+fn lock_host(host: &str) -> String {
+    format!("{host} ({PROGRAM})")
+}
+
+/// A lock of restic's that is against what is to be done. What this program left is removed. `own`: this
+/// host, and the lock that it has just written.
 ///
 /// # Errors
 /// If the locks can't be read.
-fn other(repository: &OpenRepository, host: &str, beside: Beside) -> Result<Option<Arc<Lock>>> {
+fn other(
+    repository: &OpenRepository,
+    (host, own): (&str, Option<Id>),
+    beside: Beside,
+) -> Result<Option<Arc<Lock>>> {
     let locks = repository.backend().storage().locks()?;
-    lock(&repository.locks.0).retain(|id, _| locks.iter().any(|(there, _)| there == id));
-    for (id, age) in locks {
-        let Some(content) = read(repository, &id)? else { continue };
-        // The storage's clock is the same for all hosts.
-        let age = age.or_else(|| since(&content));
-        let is_older = |limit| age.is_none_or(|age| age >= limit);
+    lock(&repository.locks.0).retain(|id, _| locks.iter().any(|there| there.id == *id));
+    let is_own = |there: &Listed| Some(there.id) == own;
+    if locks.iter().all(is_own) {
+        return Ok(None);
+    }
+    // By the clock of the storage, which also tells when the others were written.
+    let now = locks.iter().find(|there| is_own(there)).and_then(|own| own.written);
+    let now = now.map_or_else(|| repository.backend().storage().now(), Ok);
+    let now = now.unwrap_or_else(|_| SystemClock.now());
+    let mut looked_at = 0;
+    for there in locks.iter().filter(|there| !is_own(there)) {
+        let age = there.written.map(|written| now.duration_since(written));
+        let is_older = |limit: Duration| age.is_some_and(|age| age >= signed(limit));
+        // Where this program may not delete, many are left.
+        if is_older(STALE) {
+            looked_at += 1;
+            if looked_at > MOST_LEFT {
+                continue;
+            }
+        }
+        let Some(content) = read(repository, &there.id)? else { continue };
         if content.program == PROGRAM {
-            if is_older(LEFT) || content.hostname == host && is_older(STALE) {
-                remove(repository, &id);
+            if is_older(LEFT) || content.hostname == lock_host(host) && is_older(STALE) {
+                remove(repository, &there.id);
             }
             continue;
         }
@@ -235,6 +314,10 @@ fn other(repository: &OpenRepository, host: &str, beside: Beside) -> Result<Opti
         }
     }
     Ok(None)
+}
+
+fn signed(duration: Duration) -> SignedDuration {
+    SignedDuration::try_from(duration).unwrap_or(SignedDuration::MAX)
 }
 
 /// How long ago a lock was written, by the clock of who wrote it.
@@ -249,12 +332,16 @@ fn read(repository: &OpenRepository, id: &Id) -> Result<Option<Arc<Lock>>> {
         return Ok(known.clone());
     }
     let Some(sealed) = repository.backend().storage().read_lock(id)? else { return Ok(None) };
+    // What does not fit its name may be on its way.
+    let is_whole = Id::new(hash(&sealed)) == *id;
     let opened = repository.coder()?.open_file(sealed.into());
     let content = opened.ok().and_then(|text| serde_json::from_slice(&text).ok()).map(Arc::new);
     if content.is_none() {
         log::debug!("locks/{} is no lock of this repository", id.to_hex().as_str());
     }
-    lock(&repository.locks.0).insert(*id, content.clone());
+    if is_whole {
+        lock(&repository.locks.0).insert(*id, content.clone());
+    }
     Ok(content)
 }
 
@@ -343,7 +430,8 @@ mod tests {
     }
 
     fn make_older(lock: &PathBuf, by: Duration) {
-        let time = SystemTime::now() - by;
+        // The system's clock for files is a little behind.
+        let time = SystemTime::now() - by - Duration::from_secs(1);
         fs::File::options().write(true).open(lock).unwrap().set_modified(time).unwrap();
     }
 
@@ -402,7 +490,7 @@ mod tests {
     fn locks_of_this_program_stop_no_other_process_of_it_and_what_it_left_goes() {
         let scene = Scene::new();
         let (mine, others) =
-            (scene.write(true, "host1", PROGRAM), scene.write(true, "host2", PROGRAM));
+            (scene.write(true, &lock_host("host1"), PROGRAM), scene.write(true, "host2", PROGRAM));
         scene.take(Beside::Nothing).unwrap();
         assert_eq!(scene.locks().len(), 2);
         make_older(&mine, STALE);
@@ -412,6 +500,34 @@ mod tests {
         make_older(&others, LEFT);
         scene.take(Beside::Others).unwrap();
         assert!(scene.locks().is_empty());
+    }
+
+    #[test]
+    fn a_lock_from_a_clock_that_is_ahead_counts_and_one_that_was_half_there_is_read_again() {
+        let scene = Scene::new();
+        let prune = scene.write(true, "laptop", "");
+        let ahead = SystemTime::now() + LEFT;
+        let open = || fs::File::options().write(true).open(&prune).unwrap();
+        open().set_modified(ahead).unwrap();
+        scene.take(Beside::Others).unwrap_err();
+        ResticLock::wait(&scene.repository, Duration::ZERO).unwrap_err();
+        let whole = fs::read(&prune).unwrap();
+        lock(&scene.repository.locks.0).clear();
+        fs::write(&prune, &whole[..40]).unwrap();
+        scene.take(Beside::Others).unwrap();
+        fs::write(&prune, whole).unwrap();
+        scene.take(Beside::Others).unwrap_err();
+    }
+
+    #[test]
+    fn how_long_others_have_been_writing_is_told_by_their_locks() {
+        let scene = Scene::new();
+        let mine = scene.take(Beside::Nothing).unwrap();
+        assert_eq!(mine.longest_other().unwrap(), SignedDuration::ZERO);
+        scene.write(false, "laptop", "");
+        assert_eq!(mine.longest_other().unwrap(), SignedDuration::ZERO, "restic tells no begin");
+        let _other = scene.take(Beside::Others).unwrap();
+        assert!(mine.longest_other().unwrap() >= signed(STALE));
     }
 
     #[test]
@@ -433,6 +549,8 @@ mod tests {
         let told = String::from_utf8_lossy(&refused.stderr);
         assert!(!refused.status.success() && told.contains("by convoy-backups"), "{told}");
         assert!(restic("snapshots").unwrap().status.success());
+        assert!(restic("unlock").unwrap().status.success());
+        assert_eq!(scene.locks().len(), 1, "only its age tells that it is left");
         drop(lock);
         let pruned = restic("prune").unwrap();
         assert!(pruned.status.success(), "{}", String::from_utf8_lossy(&pruned.stderr));

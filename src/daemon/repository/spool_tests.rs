@@ -79,7 +79,7 @@ impl Storage for Gated {
     fn remove_leftovers(&self, age: Duration) -> usize {
         self.folder.remove_leftovers(age)
     }
-    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+    fn locks(&self) -> Result<Vec<Listed>> {
         self.folder.locks()
     }
     fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {

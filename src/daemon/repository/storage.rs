@@ -124,8 +124,8 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// how many there were.
     fn remove_leftovers(&self, age: Duration) -> usize;
 
-    /// restic's locks, with their ages by the storage's clock if these are known.
-    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>>;
+    /// restic's locks.
+    fn locks(&self) -> Result<Vec<Listed>>;
 
     /// A lock of restic's; `None` if it is gone, or larger than [`LARGEST_LOCK`].
     fn read_lock(&self, id: &Id) -> Result<Option<Bytes>>;

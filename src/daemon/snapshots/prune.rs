@@ -54,7 +54,7 @@ impl LocalRepository {
         let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
         // No other process uses this repository, so nothing must be kept for a day, unlike at a shared
         // destination.
-        let sharing = Sharing { is_shared: false, is_locked: true };
+        let sharing = Sharing::ALONE;
         let collected = guarded("giving back space", || collect(repository, sharing))?;
         for (snapshot, why) in collected.unread {
             let name = snapshot.to_hex();

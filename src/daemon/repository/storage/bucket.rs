@@ -72,11 +72,12 @@ impl Bucket {
         })
     }
 
-    /// The objects of a folder, with their ages if these are known.
-    fn aged(&self, folder: &str) -> Result<Vec<(Id, Option<Duration>)>> {
+    /// The objects of a folder.
+    fn listed(&self, folder: &str) -> Result<Vec<Listed>> {
         let mut found = Vec::new();
         self.walk(folder, |id, object| {
-            found.push((id, object.last_modified().and_then(age)));
+            let written = object.last_modified().and_then(time);
+            found.push(Listed { id, size: size(object), written });
             true
         })?;
         Ok(found)
@@ -120,13 +121,7 @@ impl Storage for Bucket {
     }
 
     fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
-        let mut found = Vec::new();
-        self.walk(kind.dirname(), |id, object| {
-            let written = object.last_modified().and_then(time);
-            found.push(Listed { id, size: size(object), written });
-            true
-        })?;
-        Ok(found)
+        self.listed(kind.dirname())
     }
 
     fn now(&self) -> Result<Timestamp> {
@@ -249,7 +244,12 @@ impl Storage for Bucket {
     }
 
     fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>> {
-        self.aged("keys")
+        let mut keys = Vec::new();
+        self.walk("keys", |id, object| {
+            keys.push((id, object.last_modified().and_then(age)));
+            true
+        })?;
+        Ok(keys)
     }
 
     fn remove_leftovers(&self, _: Duration) -> usize {
@@ -257,8 +257,8 @@ impl Storage for Bucket {
         0
     }
 
-    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
-        self.aged(LOCKS)
+    fn locks(&self) -> Result<Vec<Listed>> {
+        self.listed(LOCKS)
     }
 
     fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {

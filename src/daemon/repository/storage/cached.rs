@@ -190,7 +190,7 @@ impl<S: Storage> Storage for Cached<S> {
         self.storage.remove_leftovers(age)
     }
 
-    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+    fn locks(&self) -> Result<Vec<Listed>> {
         self.storage.locks()
     }
 

@@ -97,7 +97,7 @@ impl Folder {
             _ => Path::new("."),
         };
         let name = self.path.file_name().unwrap_or(OsStr::new("."));
-        let repository = Beneath::of(above)?.folder(name)?;
+        let repository = Beneath::of(above)?.folder_by_owner(name)?;
         below.components().try_fold(repository, |folder, name| folder.folder(name))
     }
 
@@ -182,7 +182,10 @@ impl Folder {
             Err(error) => return Err(error),
         };
         unfinished.rename(temporary, &folder, name)?;
-        lock(&self.unsynced).insert(path);
+        // Nothing depends on a lock of restic's being on disk.
+        if path.file_name() != Some(OsStr::new(LOCKS)) {
+            lock(&self.unsynced).insert(path);
+        }
         if kind == FileType::Pack { Ok(()) } else { self.sync_folders() }
     }
 
@@ -245,9 +248,13 @@ impl Folder {
         };
         let named = |(name, kind): (OsString, rustix::fs::FileType)| {
             let id = name.to_str().filter(|name| name.len() == 64)?.parse().ok()?;
-            let may_be_file =
-                matches!(kind, rustix::fs::FileType::RegularFile | rustix::fs::FileType::Unknown);
-            may_be_file.then_some(id)
+            let is_file = match kind {
+                rustix::fs::FileType::Unknown => {
+                    folder.metadata(&name).is_ok_and(|metadata| metadata.is_file())
+                }
+                kind => kind == rustix::fs::FileType::RegularFile,
+            };
+            is_file.then_some(id)
         };
         let ids = folder.entries()?.into_iter().filter_map(named).collect();
         Ok(Some((folder, ids)))
@@ -264,15 +271,6 @@ impl Folder {
             }
         }
         Ok(())
-    }
-
-    /// The files of a folder, with their ages if these are known.
-    fn aged(&self, folder: &str) -> io::Result<Vec<(Id, Option<Duration>)>> {
-        let mut found = Vec::new();
-        self.look(Path::new(folder), |id, metadata| {
-            found.push((id, metadata.modified().ok().map(age)));
-        })?;
-        Ok(found)
     }
 
     fn try_list(&self, kind: FileType) -> io::Result<Vec<Listed>> {
@@ -465,7 +463,11 @@ impl Storage for Folder {
     }
 
     fn keys(&self) -> Result<Vec<(Id, Option<Duration>)>> {
-        Ok(self.aged("keys").unwrap_or_default())
+        let mut keys = Vec::new();
+        let add = |id, metadata: fs::Metadata| keys.push((id, metadata.modified().ok().map(age)));
+        // What can't be looked at is no key that could be removed.
+        _ = self.look(Path::new("keys"), add);
+        Ok(keys)
     }
 
     fn remove_leftovers(&self, age: Duration) -> usize {
@@ -480,8 +482,11 @@ impl Storage for Folder {
         entries.filter(|(name, _)| old(name) && folder.remove(name).is_ok()).count()
     }
 
-    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
-        self.aged(LOCKS).map_err(|error| read_error(&self.path.join(LOCKS), &error))
+    fn locks(&self) -> Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        self.look(Path::new(LOCKS), |id, metadata| found.push(listed(id, &metadata)))
+            .map_err(|error| read_error(&self.path.join(LOCKS), &error))?;
+        Ok(found)
     }
 
     fn read_lock(&self, id: &Id) -> Result<Option<Bytes>> {

@@ -164,7 +164,7 @@ impl Storage for Memory {
         0
     }
 
-    fn locks(&self) -> Result<Vec<(Id, Option<Duration>)>> {
+    fn locks(&self) -> Result<Vec<Listed>> {
         Ok(Vec::new())
     }
 
