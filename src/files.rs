@@ -8,6 +8,7 @@ mod look;
 mod mounts;
 mod open;
 mod removal;
+pub(crate) mod reserve;
 
 use std::{
     fs::{self, File},
