@@ -24,7 +24,7 @@ use super::storage::Storage;
 use crate::{
     blocking::{no_thread, panicked},
     error::{Error, ErrorKind, Result},
-    files::{remove_all, reserve::room, write_error},
+    files::{Room, remove_all, write_error},
     scope,
     sync::lock,
     text::counted,
@@ -54,6 +54,11 @@ impl SpoolPlace {
         let existing = self.folder.ancestors().find(|folder| folder.exists());
         room(existing.unwrap_or(&self.folder)).map(|room| room.min(self.most))
     }
+}
+
+/// What the disk of a folder has free beyond the reserve, in bytes.
+fn room(folder: &Path) -> io::Result<u64> {
+    Ok(Room::in_folder(folder)?.bytes)
 }
 
 /// Removes what an earlier process left in the folder of spools. Returns a sentence if there was

@@ -14,7 +14,7 @@ use std::{
 
 use rustic_core::Id;
 
-use crate::{daemon::repository::Hash, files::reserve::room_at, sync::lock};
+use crate::{daemon::repository::Hash, files::Room, sync::lock};
 
 /// At most so many bytes of trees are kept; the others are read from the repository.
 const MOST: u64 = 512 << 20;
@@ -40,7 +40,7 @@ struct Kept {
 impl Kept {
     fn fits(&mut self, end: u64, file: &File) -> bool {
         if end > self.allowed && end <= MOST {
-            let room = room_at(file).unwrap_or_default();
+            let room = Room::beside(file).map_or(0, |room| room.bytes);
             self.allowed = self.length + room.min(LOOK);
         }
         end <= self.allowed.min(MOST)

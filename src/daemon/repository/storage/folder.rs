@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    files::{Beneath, age, is_lost, real_path, reserve::room, write_error},
+    files::{Beneath, Room, age, is_lost, real_path, write_error},
     mount_table::{MountPoint, holding, mounts},
     sync::lock,
 };
@@ -132,7 +132,8 @@ impl Folder {
         let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         #[cfg(test)]
         self.spend(length)?;
-        if self.has_reserve && kind == FileType::Pack && room(&self.path)? < length {
+        if self.has_reserve && kind == FileType::Pack && Room::in_folder(&self.path)?.bytes < length
+        {
             let why = "what is left of the disk is kept free for the volumes on it";
             return Err(io::Error::new(io::ErrorKind::StorageFull, why));
         }
