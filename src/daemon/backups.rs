@@ -21,7 +21,8 @@
 //! ([`written`]), the proof that a backup is whole
 //! ([`prove`]), and the repository of one destination with its locks ([`destination`]), of which two
 //! backups at a time are made ([`slots`]). The operations [`inspect`], [`create`], [`restore`] and
-//! [`delete`] use these; [`heal`] makes good what a destination has lost; [`marks`] says how long
+//! [`delete`] use these; [`heal`] makes good what a destination has lost,
+//! [`read_back`] finds what is damaged ([`read_times`]); [`marks`] says how long
 //! deleted data waits. [`destinations`] finds the repository of a destination.
 
 mod adopt;
@@ -38,6 +39,8 @@ mod lock_file;
 mod looks;
 mod marks;
 mod prove;
+mod read_back;
+mod read_times;
 mod record;
 mod restore;
 mod slots;
