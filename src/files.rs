@@ -8,6 +8,7 @@ mod look;
 mod mounts;
 mod open;
 mod removal;
+mod reserve;
 
 use std::{
     fs::{self, File},
@@ -27,6 +28,7 @@ pub(crate) use look::{Look, Unanswered, look_at, look_at_each};
 pub(crate) use mounts::mounts_in;
 pub(crate) use open::{open_at, open_file};
 pub(crate) use removal::{FOLDER, remove_all};
+pub(crate) use reserve::Room;
 
 /// The path without symbolic links, also where its last parts do not exist (yet, or any more).
 pub(crate) fn real_path(path: &Path) -> PathBuf {

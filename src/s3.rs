@@ -5,5 +5,5 @@ mod objects;
 mod options;
 mod upload;
 
-pub(crate) use objects::{Extent, Objects, age, size};
+pub(crate) use objects::{Extent, Objects, age, size, time};
 pub(crate) use options::S3Options;

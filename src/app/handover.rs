@@ -19,8 +19,9 @@ use async_trait::async_trait;
 
 use crate::{
     convoy::{
-        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
-        Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack, identity,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
+        GivenBack, Info, Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
+        identity,
     },
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -146,6 +147,7 @@ forward! {
     Write let_go_on(id: &str) -> ();
     Write run_in_container(container: &str, command: &str) -> ();
     Write back_up(volumes: &[AsItIs], destination: &Destination) -> Vec<Result<BackupUrl>>;
+    Write give_back(destination: &Destination) -> Option<GivenBack>;
     Write delete_backup(url: &BackupUrl, required: &[BackupUrl]) -> ();
 }
 

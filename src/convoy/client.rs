@@ -33,9 +33,9 @@ use hyper::Method;
 use serde_json::{Map, Value, json};
 
 use super::{
-    AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info, Mount,
-    Name, NewVolume, Quiesced, REQUIRED, ReadBack, Snapshot, VOLUME_ID, Volume, WasReadBack,
-    identity, route,
+    AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, GivenBack,
+    Info, Mount, Name, NewVolume, Quiesced, REQUIRED, ReadBack, Snapshot, VOLUME_ID, Volume,
+    WasReadBack, identity, route,
 };
 use crate::{
     error::{ErrorKind, Result},
@@ -419,6 +419,13 @@ impl Daemon for Client {
         let body = json!({ "Container": container, "Command": command });
         let deadline = self.deadlines().long_write;
         self.nothing(self.post(route::CONTAINERS_EXEC, body, deadline)).await
+    }
+
+    async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
+        let body = self.backup_fields(destination.as_str(), destination);
+        let deadline = self.deadlines().long_write;
+        let call = self.post(route::BACKUPS_GIVE_BACK, body.into(), deadline);
+        Ok(self.beyond_convoy::<Option<GivenBack>>(call).await?.flatten())
     }
 
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {

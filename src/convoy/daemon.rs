@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{
-    AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount, Name,
-    NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
+    AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, GivenBack, Info,
+    Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
 };
 use crate::error::Result;
 
@@ -150,6 +150,11 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
         volumes: &[AsItIs],
         destination: &Destination,
     ) -> Result<Vec<Result<BackupUrl>>>;
+
+    /// Gives back the space of what no backup at a destination needs any more. `None` if the daemon does
+    /// that by itself. Our server answers `POST /backups/give-back`. Convoy has no such route; a deletion
+    /// there frees space at once.
+    async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>>;
 
     /// `DELETE /backups`: deletes a backup as long as those in `required`, which are at the same
     /// destination, are there. If one is not, nothing is deleted, and the error is a

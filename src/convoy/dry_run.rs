@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::{
     ApiTime, AsItIs, Backup, BackupUrl, COMMANDS, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, HOLD, Info, MOMENT, Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot,
-    VOLUME_ID, Volume, WasReadBack, ebs, extent::BACKUP_SIZE, refusal, url::DestinationKind,
+    DriverInfo, GivenBack, HOLD, Info, MOMENT, Mount, Name, NewVolume, Quiesced, ReadBack,
+    Snapshot, VOLUME_ID, Volume, WasReadBack, ebs, extent::BACKUP_SIZE, refusal,
+    url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -361,6 +362,12 @@ impl Daemon for DryRun {
         let text = format!("hold what writes to {} still", held.join(", "));
         self.pretended().step("quiesce", text);
         Ok(Quiesced { id: "dry run".into(), containers: Vec::new() })
+    }
+
+    async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
+        let text = format!("give back the space of what no backup at \"{destination}\" needs");
+        self.pretended().step("give_back", text);
+        Ok(None)
     }
 
     async fn let_go_on(&self, _: &str) -> Result<()> {

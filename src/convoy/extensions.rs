@@ -152,7 +152,7 @@ pub(crate) const REQUIRED: &str = "RequiredURLs";
 /// The routes of our server that Convoy does not have.
 pub(crate) mod route {
     pub(crate) const CAPABILITIES: &str = "/capabilities";
-    /// Backs up a volume as it is now. The only `POST` among these.
+    /// Backs up a volume as it is now.
     pub(crate) const VOLUMES_BACKUP: &str = "/volumes/backup";
     /// Holds what writes to volumes.
     pub(crate) const VOLUMES_QUIESCE: &str = "/volumes/quiesce";
@@ -160,6 +160,8 @@ pub(crate) mod route {
     pub(crate) const VOLUMES_RELEASE: &str = "/volumes/release";
     /// Runs a command in a container.
     pub(crate) const CONTAINERS_EXEC: &str = "/containers/exec";
+    /// Gives back the space of what no backup needs.
+    pub(crate) const BACKUPS_GIVE_BACK: &str = "/backups/give-back";
     /// Ends a call whose run is over: it is answered as soon as its work has ended.
     pub(crate) const CALLS_END: &str = "/calls/end";
     /// Whether a destination holds anything.

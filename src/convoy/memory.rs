@@ -14,8 +14,8 @@ use async_trait::async_trait;
 
 use super::{
     ApiTime, AsItIs, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, Extent, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin, Plugin,
-    Quiesced, ReadBack, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume, WasReadBack,
+    DriverInfo, Extent, GivenBack, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin,
+    Plugin, Quiesced, ReadBack, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume, WasReadBack,
     guards::{KnownBackup, KnownBackups, KnownSources},
     refusal::required_is_missing,
 };
@@ -626,6 +626,11 @@ impl Daemon for MemoryDaemon {
             names.iter().try_for_each(|name| state.volume(name).map(|_| ())).map(|()| held())
         };
         self.call("quiesce", &names.join(" "), act, held)
+    }
+
+    async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
+        let given = || Some(GivenBack::default());
+        self.call("give_back", destination.as_str(), |_| Ok(given()), given)
     }
 
     async fn let_go_on(&self, id: &str) -> Result<()> {

@@ -16,6 +16,7 @@ pub(crate) mod dry_run;
 pub(crate) mod ebs;
 mod extensions;
 mod extent;
+mod given_back;
 pub(crate) mod guards;
 pub(crate) mod identity;
 mod loss;
@@ -45,6 +46,7 @@ pub(crate) use extensions::{
     RUN, SERVICE, VOLUME_ID, route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
+pub(crate) use given_back::GivenBack;
 pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{
     AsItIs, Changes, DriverInfo, Info, Mount, NewVolume, Quiesced, Snapshot, Volume,

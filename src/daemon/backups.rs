@@ -20,10 +20,10 @@
 //! ([`catalogue`]), what of them could not be read ([`damage`]) or was missing ([`looks`]), which of them this daemon wrote
 //! ([`written`]), the proof that a backup is whole
 //! ([`prove`]), and the repository of one destination with its locks ([`destination`]), of which two
-//! backups at a time are made ([`slots`]). The operations [`inspect`], [`create`], [`restore`] and
-//! [`delete`] use these; [`heal`] makes good what a destination has lost,
-//! [`read_back`] finds what is damaged ([`read_times`]); [`marks`] says how long
-//! deleted data waits. [`destinations`] finds the repository of a destination.
+//! backups at a time are made ([`slots`]). The operations [`inspect`], [`create`], [`restore`],
+//! [`delete`] and [`give_back`] use these; [`heal`] makes good what a destination has lost, and
+//! [`read_back`] finds what is damaged ([`read_times`]). [`destinations`] finds the repository of a
+//! destination.
 
 mod adopt;
 mod back_up;
@@ -33,11 +33,11 @@ mod damage;
 mod delete;
 mod destination;
 mod destinations;
+mod give_back;
 mod heal;
 mod inspect;
 mod lock_file;
 mod looks;
-mod marks;
 mod prove;
 mod read_back;
 mod read_times;

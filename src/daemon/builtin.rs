@@ -13,9 +13,9 @@ use super::{
 use crate::{
     blocking,
     convoy::{
-        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
-        Mount, Name, NewVolume, Plugin, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
-        identity, refusal::refused,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
+        GivenBack, Info, Mount, Name, NewVolume, Plugin, Quiesced, ReadBack, Snapshot, Volume,
+        WasReadBack, identity, refusal::refused,
     },
     error::{ErrorKind, Result},
 };
@@ -204,6 +204,14 @@ impl Daemon for BuiltinDaemon {
     async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
         let volumes = volumes.to_vec();
         self.run("holding what writes", move |operations| operations.quiesce(&volumes)).await
+    }
+
+    async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
+        let destination = destination.clone();
+        self.run("giving back space", move |operations| {
+            operations.destinations().at(&destination)?.give_back().map(Some)
+        })
+        .await
     }
 
     async fn let_go_on(&self, id: &str) -> Result<()> {

@@ -51,6 +51,7 @@
 //! - [`repository`]: a restic-format repository, and the storage of its files.
 //! - [`tree`]: reads a folder for a snapshot, and writes one for a restore.
 //! - [`save`]: reads a folder once, and writes what is new of it into a repository.
+//! - [`collect`]: gives back the space of what no snapshot in a repository needs.
 //! - [`snapshots`]: the root's own repository. [`backups`]: the repositories at destinations.
 //! - [`reading`]: reading a volume, of a moment. [`dump`]: dumps of the databases in it.
 //! - [`recovery`]: restores, removals and snapshots, each with the repair after a crash.
@@ -59,6 +60,7 @@
 
 mod backups;
 mod builtin;
+mod collect;
 mod convoy_form;
 mod database;
 mod driver;

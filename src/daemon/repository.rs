@@ -3,15 +3,13 @@
 //! these files are ([`storage`]), or wait to get there ([`spool`]), what is in them ([`cipher`]; large
 //! ones piece by piece, [`opened_blob`]), what it has ([`index`]), and reading that ([`reader`], [`snapshot_files`],
 //! [`folder_entries`]), how large that may be ([`limits`]), what of it is lost ([`lost`], [`whole`]) and how
-//! the index is mended ([`index_repair`], [`pack_header`]), giving back space ([`collect`]), and restic's own locks
-//! ([`restic_lock`], [`lock_content`]).
+//! the index is mended ([`index_repair`], [`pack_header`]), and restic's own locks ([`restic_lock`], [`lock_content`]).
 //!
 //! This room knows no volumes, snapshots or backups.
 
 mod access;
 mod backend;
 mod cipher;
-mod collect;
 mod folder_entries;
 mod hex_hash;
 mod index;
@@ -39,6 +37,7 @@ pub(super) use cipher::{Coder, Hash, SealedBlob, hash};
 pub(super) use folder_entries::FolderEntries;
 pub(super) use hex_hash::HexHash;
 pub(super) use index::{Index, Location, UnreadFile};
+pub(super) use index_file::pack_size;
 pub(super) use lost::{Lost, LostPack};
 pub(super) use open::{Gathering, Indexed, OpenRepository, failure, guarded};
 pub(super) use reader::BlobReader;
@@ -46,6 +45,6 @@ pub(super) use restic_lock::{Beside, ResticLock};
 pub(super) use snapshot_files::SnapshotFiles;
 pub(super) use spool::{SpoolPlace, remove_left};
 #[cfg(test)]
-pub(super) use storage::Folder;
-pub(super) use storage::{Bucket, Cached};
+pub(super) use storage::{Act, Folder, Memory};
+pub(super) use storage::{Bucket, Cached, Listed};
 pub(super) use whole::Seen;

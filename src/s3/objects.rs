@@ -18,6 +18,7 @@ use aws_sdk_s3::{
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
+use jiff::Timestamp;
 
 use super::{
     failure::{cause, failure},
@@ -313,6 +314,18 @@ impl Objects {
         }
     }
 
+    /// When an object was written, by the service's clock. `None` if there is no such object.
+    pub(crate) fn written_at(&self, name: &str) -> Result<Option<Timestamp>> {
+        let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
+        match wait(request.send())? {
+            Ok(found) => Ok(found.last_modified.as_ref().and_then(time)),
+            Err(error) => match self.failure(&format!("cannot look at \"{name}\""), &error) {
+                error if error.kind == ErrorKind::NotFound => Ok(None),
+                said => Err(said),
+            },
+        }
+    }
+
     /// Passes each object below a folder to `each`, with its name in its own folder, until `each`
     /// returns `false`.
     pub(crate) fn list(
@@ -377,6 +390,11 @@ impl Objects {
 /// As [`files::age`], for a time of the service.
 pub(crate) fn age(time: &DateTime) -> Option<Duration> {
     SystemTime::try_from(*time).ok().map(files::age)
+}
+
+/// A time of the service.
+pub(crate) fn time(time: &DateTime) -> Option<Timestamp> {
+    SystemTime::try_from(*time).ok()?.try_into().ok()
 }
 
 /// An object's size in bytes.

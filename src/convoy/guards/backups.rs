@@ -9,7 +9,7 @@ use super::{
     run::Guards,
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, Name, ReadBack, WasReadBack},
+    convoy::{Backup, BackupUrl, Destination, GivenBack, Name, ReadBack, WasReadBack},
     error::{Error, ErrorKind, Result},
 };
 
@@ -102,6 +102,16 @@ impl Guards {
             self.still_there(&url.destination()).await?;
         }
         found
+    }
+
+    /// Gives back the space of what no backup at a destination needs: as
+    /// [`crate::convoy::Daemon::give_back`]. The daemon itself keeps it apart from backups there.
+    ///
+    /// # Errors
+    /// As there.
+    pub(crate) async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
+        self.may_write("give back space")?;
+        self.daemon.give_back(destination).await
     }
 
     /// Inspects many backups: as [`crate::convoy::Daemon::inspect_backups`]. A backup whose data a

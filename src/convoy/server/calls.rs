@@ -118,6 +118,11 @@ pub(super) async fn delete_backup(daemon: &dyn Daemon, fields: &Fields) -> Resul
     nothing(daemon.delete_backup(&url, &required).await)
 }
 
+/// Not Convoy's: gives back the space of what no backup needs; `null` if the daemon does so itself.
+pub(super) async fn give_back(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    go_json::to_string(&daemon.give_back(&destination(fields.text("URL")?)?).await?)
+}
+
 /// Not Convoy's: whether a destination holds anything; `null` if the daemon can't tell.
 pub(super) async fn is_used(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
     let used = daemon.is_used(&destination(fields.text("URL")?)?).await?;

@@ -37,6 +37,8 @@ pub(super) enum Route {
     VolumesMounts,
     /// Not Convoy's: whether a volume has changed since a backup.
     VolumesChanges,
+    /// Not Convoy's: gives back space.
+    BackupsGiveBack,
     /// Not Convoy's: backs up a volume as it is now.
     VolumesBackup,
     /// Not Convoy's: holds what writes to volumes.
@@ -81,6 +83,7 @@ impl Route {
             ("GET", route::VOLUMES_CHANGES) => Self::VolumesChanges,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
             ("GET", route::BACKUPS_READ) => Self::BackupsRead,
+            ("POST", route::BACKUPS_GIVE_BACK) => Self::BackupsGiveBack,
             ("POST", route::CALLS_END) => Self::CallsEnd,
             ("POST", route::VOLUMES_BACKUP) => Self::VolumesBackup,
             ("POST", route::VOLUMES_QUIESCE) => Self::VolumesQuiesce,
@@ -118,6 +121,7 @@ impl Route {
             Self::VolumesChanges => calls::changes_since(daemon, fields).await,
             Self::BackupsInspected => calls::inspect_backups(daemon, fields).await,
             Self::BackupsRead => calls::read_back(daemon, fields).await,
+            Self::BackupsGiveBack => calls::give_back(daemon, fields).await,
             Self::VolumesBackup => calls::back_up(daemon, fields).await,
             Self::VolumesQuiesce => calls::quiesce(daemon, fields).await,
             Self::VolumesRelease => calls::let_go_on(daemon, fields).await,

@@ -13,8 +13,8 @@ use tokio::{sync::oneshot, task::JoinHandle};
 use super::*;
 use crate::{
     convoy::{
-        AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, Info, Mount,
-        Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, GivenBack, Info,
+        Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
         client::{Client, ClientOptions, Deadlines},
         memory::{Fault, MemoryDaemon},
         refusal::no_backup,
@@ -302,6 +302,8 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     assert_eq!((failed.kind, failed.hint.as_deref()), (ErrorKind::Busy, Some("wait")));
     let held = client.quiesce(&[Name::volume("db").unwrap()]).await.unwrap();
     assert_eq!((held.id.as_str(), held.containers.as_slice()), ("7", &["db".to_owned()][..]));
+    let given = client.give_back(&at).await.unwrap().unwrap();
+    assert_eq!((given.given_back, given.notes.len()), (7, 1));
     let error = client.let_go_on("7").await.unwrap_err();
     assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::Daemon, Some("do less")));
     let error = client.run_in_container("db", "reindex").await.unwrap_err();
@@ -642,6 +644,10 @@ impl Daemon for Recorder {
     }
     async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
         Ok(Quiesced { id: "7".into(), containers: volumes.iter().map(Name::to_string).collect() })
+    }
+    async fn give_back(&self, _: &Destination) -> Result<Option<GivenBack>> {
+        let notes = vec!["a pack is missing".to_owned()];
+        Ok(Some(GivenBack { given_back: 7, notes, ..GivenBack::default() }))
     }
     async fn let_go_on(&self, id: &str) -> Result<()> {
         Err(Error::new(ErrorKind::Daemon, format!("{id} went on before")).with_hint("do less"))

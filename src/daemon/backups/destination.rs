@@ -111,7 +111,14 @@ pub(super) struct Writing<'a> {
 /// A deletion goes on, and nothing beside it, until this is dropped.
 pub(super) struct Deleting<'a> {
     _one: MutexGuard<'a, ()>,
-    _lock: Option<File>,
+    lock: Option<File>,
+}
+
+impl Deleting<'_> {
+    /// Whether no other process uses the destination meanwhile: where there are no locks, nothing tells.
+    pub(super) fn is_alone(&self) -> bool {
+        self.lock.is_some()
+    }
 }
 
 impl DestinationRepository {
@@ -247,7 +254,7 @@ impl DestinationRepository {
         let one = waiting::lock(&self.deleting, &what, self.lock_wait())?;
         let lock = self.lock_within(Use::Alone, left(until))?;
         ResticLock::wait(repository, left(until))?;
-        Ok(Deleting { _one: one, _lock: lock })
+        Ok(Deleting { _one: one, lock })
     }
 
     /// Keeps away what restic does against what is to be done here.
@@ -264,7 +271,7 @@ impl DestinationRepository {
     }
 
     /// How long another's lock is waited for.
-    fn lock_wait(&self) -> Duration {
+    pub(super) fn lock_wait(&self) -> Duration {
         scope::lock_wait().unwrap_or(self.lock_wait)
     }
 

@@ -43,9 +43,10 @@ impl DestinationRepository {
         self.prefer_what_is_there(&repository);
         let warnings = RestoreWarnings::default();
         let bytes = self.catalogue.bytes(found.tree);
+        let told = found.record.extent.bytes;
         let piece = self.access.progress.begin(&format!("restore {volume}"), bytes);
         let restored = guarded("the restore", || {
-            write::restore(&repository, found.tree, folder, &*piece, &warnings)
+            write::restore(&repository, (found.tree, told), folder, &*piece, &warnings)
         });
         drop(piece);
         repository.backend().take_failure();

@@ -65,8 +65,12 @@ fn create_once(
     let to_read = ToRead { volume: &state, is_dump_only: dumps.are_all };
     let turn = RefCell::new(Some(turn));
     let taking = Taking { local, turn, state: &state, name, time, dumps: &dumps };
-    let (snapshot, stood) =
-        reader.read_together(&[to_read], &taking).pop().unwrap_or_else(unread)?;
+    let read = reader.read_together(&[to_read], &taking).pop().unwrap_or_else(unread);
+    let (snapshot, stood) = read.inspect_err(|_| {
+        // Its space is freed only if no turn goes on.
+        taking.turn.take();
+        local.give_back();
+    })?;
     let (stood, containers) = Stood::told(stood);
     let snapshot = SnapshotState { stood, containers, ..snapshot };
     let mut is_the_same = true;

@@ -15,6 +15,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{
     BytesList, ErrorKind as RusticKind, FileType, Id, ReadBackend, RusticError, RusticResult,
     WriteBackend,
@@ -22,7 +23,7 @@ use rustic_core::{
 
 use super::{
     spool::{Spool, SpoolPlace},
-    storage::{Folder, Storage},
+    storage::{Folder, Listed, Storage},
 };
 use crate::{
     error::{Error, ErrorKind, Result},
@@ -61,7 +62,7 @@ impl Backend {
     }
 
     /// [`Backend::new`], with a storage that others may have as well.
-    pub(super) fn on(storage: Arc<dyn Storage>) -> Self {
+    pub(crate) fn on(storage: Arc<dyn Storage>) -> Self {
         Self {
             storage,
             spool: Mutex::default(),
@@ -136,6 +137,27 @@ impl Backend {
     /// All files of a kind, with their sizes in bytes.
     pub(crate) fn files(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
         self.kept(self.storage.list(kind))
+    }
+
+    /// All files of a kind, with the times at which they were written by the storage's clock.
+    pub(crate) fn files_with_times(&self, kind: FileType) -> Result<Vec<Listed>> {
+        self.kept(self.storage.list_written(kind))
+    }
+
+    /// The time by the storage's clock.
+    ///
+    /// # Errors
+    /// If the storage can't be written.
+    pub(crate) fn now(&self) -> Result<Timestamp> {
+        self.kept(self.storage.now())
+    }
+
+    /// Removes a file. A missing file is not an error.
+    ///
+    /// # Errors
+    /// If it can't be removed.
+    pub(crate) fn remove_file(&self, kind: FileType, id: &Id) -> Result<()> {
+        self.kept(self.storage.remove(kind, id))
     }
 
     /// A whole file.
@@ -314,7 +336,7 @@ impl Backend {
     }
 
     /// As [`Backend::kept`], with the failure as an error of rustic.
-    pub(super) fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
+    fn told<T>(&self, what: &str, done: Result<T>) -> RusticResult<T> {
         self.kept(done)
             .map_err(|error| RusticError::with_source(RusticKind::Backend, what.to_owned(), error))
     }

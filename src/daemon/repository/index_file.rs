@@ -12,6 +12,14 @@ pub(super) const HEADER_ENTRY: u64 = 37;
 pub(super) const HEADER_ENTRY_COMPRESSED: u64 = 41;
 pub(super) const HEADER_LENGTH: u64 = 4;
 
+/// The size in bytes of a pack's file that has blobs of these lengths, and whether each is compressed.
+pub(crate) fn pack_size(blobs: impl Iterator<Item = (u32, bool)>) -> u64 {
+    let length = |(length, is_compressed)| {
+        u64::from(length) + if is_compressed { HEADER_ENTRY_COMPRESSED } else { HEADER_ENTRY }
+    };
+    blobs.map(length).sum::<u64>() + OVERHEAD as u64 + HEADER_LENGTH
+}
+
 /// An index file.
 #[derive(Deserialize)]
 pub(super) struct Content {
@@ -37,13 +45,8 @@ pub(super) struct PackContent {
 impl PackContent {
     /// The size of the pack's file in bytes.
     pub(super) fn size(&self) -> u64 {
-        let length = |blob: &BlobEntry| {
-            let is_compressed = blob.uncompressed_length != 0;
-            let entry = if is_compressed { HEADER_ENTRY_COMPRESSED } else { HEADER_ENTRY };
-            u64::from(blob.length) + entry
-        };
-        let blobs = || self.blobs.iter().map(length).sum::<u64>();
-        self.size.map_or_else(|| blobs() + OVERHEAD as u64 + HEADER_LENGTH, u64::from)
+        let length = |blob: &BlobEntry| (blob.length, blob.uncompressed_length != 0);
+        self.size.map_or_else(|| pack_size(self.blobs.iter().map(length)), u64::from)
     }
 }
 

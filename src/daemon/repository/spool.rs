@@ -24,7 +24,7 @@ use super::storage::Storage;
 use crate::{
     blocking::{no_thread, panicked},
     error::{Error, ErrorKind, Result},
-    files::{remove_all, write_error},
+    files::{Room, remove_all, write_error},
     scope,
     sync::lock,
     text::counted,
@@ -35,9 +35,6 @@ use crate::{
 const THREADS: usize = 3;
 /// So often who waits for the upload looks whether its run is to end.
 const LOOK: Duration = Duration::from_millis(200);
-/// So much of the disk stays free: a twentieth, and at most 1 GiB.
-const RESERVED_PART: u64 = 20;
-const MOST_RESERVED: u64 = 1 << 30;
 
 /// Where packs may wait.
 #[derive(Debug, Clone)]
@@ -61,10 +58,7 @@ impl SpoolPlace {
 
 /// What the disk of a folder has free beyond the reserve, in bytes.
 fn room(folder: &Path) -> io::Result<u64> {
-    let disk = rustix::fs::statvfs(folder)?;
-    let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
-    let reserve = (bytes(disk.f_blocks) / RESERVED_PART).min(MOST_RESERVED);
-    Ok(bytes(disk.f_bavail).saturating_sub(reserve))
+    Ok(Room::of(&rustix::fs::statvfs(folder)?).bytes)
 }
 
 /// Removes what an earlier process left in the folder of spools. Returns a sentence if there was

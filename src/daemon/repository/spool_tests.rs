@@ -2,13 +2,14 @@
 
 use std::{collections::HashSet, os::unix::fs::MetadataExt as _};
 
+use jiff::Timestamp;
 use tempfile::TempDir;
 
 use super::{
     super::{
         backend::Backend,
         cipher::hash,
-        storage::{Folder, Storage},
+        storage::{Folder, Listed, Storage},
     },
     *,
 };
@@ -33,6 +34,12 @@ impl Storage for Gated {
     }
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
         self.folder.list(kind)
+    }
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
+        self.folder.list_written(kind)
+    }
+    fn now(&self) -> Result<Timestamp> {
+        self.folder.now()
     }
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
         self.folder.read(kind, id)

@@ -3,6 +3,8 @@
 mod bucket;
 mod cached;
 mod folder;
+#[cfg(test)]
+mod memory;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -12,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{FileType, Id};
 
 use super::cipher::hash;
@@ -19,6 +22,18 @@ use crate::error::{Error, ErrorKind, Result};
 pub(crate) use bucket::Bucket;
 pub(crate) use cached::Cached;
 pub(crate) use folder::Folder;
+#[cfg(test)]
+pub(crate) use memory::{Act, Memory};
+
+/// A file in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Listed {
+    pub(crate) id: Id,
+    /// In bytes.
+    pub(crate) size: u64,
+    /// When it was written, by the storage's clock ([`Storage::now`]); `None` if that is not known.
+    pub(crate) written: Option<Timestamp>,
+}
 
 /// The files of one repository. A file becomes visible as a whole or not at all.
 pub(crate) trait Storage: fmt::Debug + Send + Sync {
@@ -35,6 +50,13 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     fn names(&self, kind: FileType) -> Result<Vec<Id>> {
         Ok(self.list(kind)?.into_iter().map(|(id, _)| id).collect())
     }
+
+    /// As [`Storage::list`], with the times at which the files were written.
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>>;
+
+    /// The time by the clock that tells when files are written: a share's server and a bucket have one of
+    /// their own.
+    fn now(&self) -> Result<Timestamp>;
 
     /// A whole file. The error is [`crate::error::ErrorKind::Repository`] if the file is missing.
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes>;

@@ -1,5 +1,6 @@
 //! Tests of whole runs: what was saved is read back, by rustic and by restic.
 
+mod bounds;
 mod excluded;
 mod restored;
 

@@ -29,7 +29,7 @@ use crate::{
         moment::{HotFolder, changed_at},
         repository::{Coder, Hash, guarded},
         tree::{
-            folder_handles::{OpenedFolder, TreeFolder},
+            folder_handles::{MOST_LEVELS, OpenedFolder, TreeFolder},
             left_out::LeftOut,
             read::MetadataReader,
         },
@@ -97,6 +97,12 @@ impl<'a> Worker<'a> {
     fn subfolder(&mut self, folder: UnlistedFolder) -> Result<()> {
         let UnlistedFolder { above, number, name, known } = folder;
         self.run.content.goes_on(&self.run.queue)?;
+        if above.folder.depth() >= MOST_LEVELS {
+            // A restore would refuse it.
+            let why = format!("it is in more than {MOST_LEVELS} folders");
+            self.run.failures.leave_out(&above.folder.path_of(&name), why);
+            return self.put(&above, number..number + 1, Vec::new());
+        }
         let mut tried = 0;
         let text = loop {
             tried += 1;

@@ -1,4 +1,4 @@
-//! Freeing the space that only deleted snapshots used.
+//! Freeing the space that only deleted snapshots, and those that failed, used.
 
 use std::{
     fs,
@@ -7,13 +7,15 @@ use std::{
     time::Duration,
 };
 
-use rustic_core::{LimitOption, PruneOptions};
-
 use super::LocalRepository;
 use crate::{
-    daemon::repository::{OpenRepository, guarded},
+    daemon::{
+        collect::{Sharing, collect},
+        repository::{OpenRepository, guarded},
+    },
     error::Result,
     files::{age, write_error, write_whole},
+    sync::lock,
 };
 
 /// Up to this many packs (16 MiB each), unused space is freed at each deletion.
@@ -22,10 +24,19 @@ const PACKS_PRUNED_AT_EACH_DELETE: usize = 256;
 const PRUNE_INTERVAL: Duration = Duration::from_hours(24);
 
 impl LocalRepository {
+    /// Frees what a snapshot that failed has left, unless another one is being taken. What can't be freed is
+    /// only a warning.
+    pub(in crate::daemon) fn give_back(&self) {
+        let Some(_writing) = free(self.writing.try_lock()) else { return };
+        let open = lock(&self.open).clone();
+        if let Some(Err(error)) = open.map(|repository| self.collect(&repository)) {
+            log::warn!("space of a snapshot that failed was not given back: {error}");
+        }
+    }
+
     /// Frees space, unless a snapshot is being taken or a backup is being made.
     pub(super) fn prune(&self, repository: &OpenRepository) -> Result<()> {
         let Some(_writing) = free(self.writing.try_lock()) else { return Ok(()) };
-        let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
         let marker = self.root.pruned();
         let recently = || {
             let modified = fs::metadata(&marker).and_then(|metadata| metadata.modified());
@@ -34,21 +45,22 @@ impl LocalRepository {
         if count_packs(&self.root.repository()) > PACKS_PRUNED_AT_EACH_DELETE && recently() {
             return Ok(());
         }
-        repository.backend().take_failure();
-        repository.forget_index();
-        let mut options = PruneOptions::default();
-        // No other process uses this repository, so nothing must be kept for a day, unlike at a
-        // shared destination.
-        options.instant_delete = true;
-        options.max_unused = LimitOption::Percentage(5);
-        guarded("giving back space", || {
-            let library = repository.plain()?;
-            library
-                .prune_plan(&options)
-                .and_then(|plan| library.prune(&options, plan))
-                .map_err(|error| repository.failure("cannot give back space", &error))
-        })?;
+        self.collect(repository)?;
         write_whole(&marker, b"").map_err(|error| write_error(&marker, &error))
+    }
+
+    /// Frees space, unless a snapshot or a backup is being read. Only who holds `writing` calls this.
+    fn collect(&self, repository: &OpenRepository) -> Result<()> {
+        let Some(_gate) = free(self.gate.try_write()) else { return Ok(()) };
+        // No other process uses this repository, so nothing must be kept for a day, unlike at a shared
+        // destination.
+        let sharing = Sharing { is_shared: false, is_locked: true };
+        let collected = guarded("giving back space", || collect(repository, sharing))?;
+        for (snapshot, why) in collected.unread {
+            let name = snapshot.to_hex();
+            log::warn!("what the damaged snapshot {} may need stays: {why}", name.as_str());
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,10 @@ use crate::{daemon::tree::open::open_at, files::FOLDER, sync::lock};
 /// How many handles of folders are kept. A process may have 1,024 files open, and has others.
 const MOST_HANDLES: usize = 200;
 
+/// How many folders may be in one another. The system has no bound, but what is deeper can't be handled by
+/// most programs, and a forged backup could be of any depth.
+pub(in crate::daemon) const MOST_LEVELS: usize = 20_000;
+
 /// The device and the inode of a folder, or a file.
 pub(in crate::daemon) type FolderId = (u64, u64);
 
@@ -28,12 +32,19 @@ pub(in crate::daemon) struct TreeFolder {
     name: CString,
     /// A folder that is opened again must be the same one.
     id: FolderId,
+    /// How many folders of the volume it is in.
+    depth: usize,
     handle: Mutex<Option<Arc<OwnedFd>>>,
 }
 
 impl TreeFolder {
     pub(in crate::daemon) fn name(&self) -> &CStr {
         &self.name
+    }
+
+    /// How many folders of the volume it is in.
+    pub(in crate::daemon) fn depth(&self) -> usize {
+        self.depth
     }
 
     pub(in crate::daemon) fn id(&self) -> FolderId {
@@ -46,9 +57,9 @@ impl TreeFolder {
     }
 
     /// The names in the path in the volume.
-    pub(in crate::daemon) fn names(&self) -> Vec<CString> {
+    pub(in crate::daemon) fn names(&self) -> Vec<&CStr> {
         let below = self.upwards().filter(|folder| folder.above.is_some());
-        let mut names: Vec<_> = below.map(|folder| folder.name.clone()).collect();
+        let mut names: Vec<_> = below.map(|folder| &*folder.name).collect();
         names.reverse();
         names
     }
@@ -64,7 +75,7 @@ impl TreeFolder {
         if names.is_empty() {
             return PathBuf::from(".");
         }
-        names.iter().map(|name| OsStr::from_bytes(name.as_bytes())).collect()
+        names.iter().map(|name| OsStr::from_bytes(name.to_bytes())).collect()
     }
 
     /// The path in the volume of something in this folder.
@@ -160,7 +171,8 @@ fn open_folder(
     let stat = rustix::fs::fstat(&*handle)?;
     let id = (stat.st_dev, stat.st_ino);
     let kept = Mutex::new(Some(Arc::clone(&handle)));
-    let folder = Arc::new(TreeFolder { above, name: name.to_owned(), id, handle: kept });
+    let depth = above.as_ref().map_or(0, |above| above.depth + 1);
+    let folder = Arc::new(TreeFolder { above, name: name.to_owned(), id, depth, handle: kept });
     Ok(OpenedFolder { folder, handle, stat })
 }
 

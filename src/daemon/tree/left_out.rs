@@ -18,14 +18,14 @@ use crate::exclude::{Marker, VolumeExcludes};
 pub(in crate::daemon) struct LeftOut<'a> {
     excludes: &'a VolumeExcludes,
     /// The names in the folder's path.
-    path: Vec<CString>,
+    path: Vec<&'a CStr>,
     /// All that stays in a folder whose content is left out.
     stays: Option<Vec<CString>>,
 }
 
 impl<'a> LeftOut<'a> {
     /// What is left out of a folder that was opened.
-    pub(in crate::daemon) fn of(excludes: &'a VolumeExcludes, opened: &OpenedFolder) -> Self {
+    pub(in crate::daemon) fn of(excludes: &'a VolumeExcludes, opened: &'a OpenedFolder) -> Self {
         let OpenedFolder { folder, handle, stat } = opened;
         let path = if excludes.has_patterns() { folder.names() } else { Vec::new() };
         // A mount is kept as an empty folder, as restic does.

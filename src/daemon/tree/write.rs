@@ -8,7 +8,7 @@
 //! and writes it ([`content`]); what is written
 //! goes to the disk meanwhile ([`flush`]). A window and a stretch are limited, so the memory is limited for
 //! any volume. Runs of zeros, aligned to 4 KiB, become holes. A file's size is the sum of its
-//! content. The first failure ends the restore, and so does the end of the run that it is for.
+//! content. A restore ends before the disk is full ([`room`]). The first failure ends the restore, and so does the end of the run that it is for.
 
 mod content;
 mod file;
@@ -18,6 +18,7 @@ mod links;
 mod metadata;
 mod path;
 mod plan;
+mod room;
 mod special;
 mod trees;
 mod walk;
@@ -37,6 +38,7 @@ use rustic_core::TreeId;
 use self::{
     content::{ContentWriter, RESTORING},
     metadata::MetadataWriter,
+    room::RoomWatch,
     trees::Trees,
     walk::{CompleteFolder, Source, Walk},
 };
@@ -62,14 +64,16 @@ const FAR_THREADS: usize = 3;
 /// How many threads read trees ahead there.
 const TREE_THREADS: usize = 4;
 
-/// Restores the one folder in `tree` to `target`, an empty folder of this program, and syncs it.
+/// Restores the one folder in `tree` to `target`, an empty folder of this program, and syncs it. `bytes`:
+/// what its files have by the backup's own word.
 ///
 /// # Errors
-/// If something can't be read, written or set, or does not match its SHA-256. If the run ends.
+/// If something can't be read, written or set, or does not match its SHA-256. If the disk has no room but
+/// its reserve. If the run ends.
 /// `target` is then in an undefined state.
 pub(in crate::daemon) fn restore(
     repository: &OpenRepository,
-    tree: TreeId,
+    (tree, bytes): (TreeId, Option<u64>),
     target: &Path,
     piece: &dyn Piece,
     warnings: &RestoreWarnings,
@@ -80,13 +84,17 @@ pub(in crate::daemon) fn restore(
     let writers = if is_far { FAR_THREADS } else { cores.clamp(2, MOST_THREADS) };
     let ahead = if is_far { TREE_THREADS } else { 0 };
     let readers = (0..=writers + ahead).map(|_| BlobReader::new(repository));
-    let readers = readers.collect::<Result<Vec<_>>>()?;
+    let mut readers = readers.collect::<Result<Vec<_>>>()?;
 
     let folders = FolderHandles::default();
     let failed = |error: io::Error| write_error(target, &error);
     let root = folders.root(target).map_err(failed)?;
     let metadata = MetadataWriter::new(warnings);
-    let writer = ContentWriter::new(repository, piece, &folders, metadata);
+    let room = RoomWatch::new(Arc::clone(&root.handle));
+    if let Some(reader) = readers.first_mut() {
+        room.can_take(bytes, (&index, tree), reader)?;
+    }
+    let writer = ContentWriter::new(repository, piece, (&folders, room), metadata);
     let walked = work(&writer, (&index, tree), &root, readers, writers);
     if let Some(error) = writer.into_failure() {
         return Err(error);

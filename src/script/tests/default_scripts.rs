@@ -546,6 +546,18 @@ fn prune_deletes_the_oldest_first_and_never_the_newest() {
 }
 
 #[test]
+fn prune_gives_back_space_each_time_and_is_partial_where_it_could_not() {
+    let daemon = backed_up(2);
+    let asked = || daemon.calls().iter().filter(|call| call.starts_with("give_back ")).count();
+    let kept = run_default(again(&daemon), "prune", "--keep-last 5").unwrap();
+    assert_eq!((asked(), daemon.backup_names().len()), (1, 2));
+    assert_eq!(kept.status(), RunStatus::Done);
+    daemon.fault("give_back", refused());
+    let failed = run_default(again(&daemon), "prune", "--keep-last 5").unwrap();
+    assert_eq!((failed.status(), failed.failures.len()), (RunStatus::Partial, 1));
+}
+
+#[test]
 fn prune_with_snapshots_keeps_the_one_that_the_newest_backup_was_made_from() {
     let daemon = backed_up(2);
     let source = daemon.snapshot_names("vol1").pop().unwrap();

@@ -15,8 +15,8 @@ use super::share::{Damage, Share};
 use crate::{
     clock::Clock,
     convoy::{
-        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, Info,
-        Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
+        AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
+        GivenBack, Info, Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
         memory::MemoryDaemon,
         refusal::{no_folder, refused},
     },
@@ -179,6 +179,10 @@ impl Daemon for SharedConvoy {
 
     async fn quiesce(&self, volumes: &[Name]) -> Result<Quiesced> {
         self.answers()?.quiesce(volumes).await
+    }
+
+    async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
+        self.answers()?.give_back(destination).await
     }
 
     async fn let_go_on(&self, id: &str) -> Result<()> {

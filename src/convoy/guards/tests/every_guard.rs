@@ -93,6 +93,7 @@ async fn who_said_to_only_read_can_write_nothing() {
         ("delete a snapshot", guards.delete_snapshot(&snapshot).await),
         ("make a backup", guards.create_backup(&snapshot, &vfs()).await.map(drop)),
         ("delete a backup", guards.delete_backup(&url, THE_NEWEST).await),
+        ("give back space", guards.give_back(&vfs()).await.map(drop)),
     ];
     for (what, result) in refused {
         let error = result.unwrap_err();

@@ -16,6 +16,7 @@ use std::{
 
 use aws_sdk_s3::types::Object;
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{FileType, Id};
 
 use self::{
@@ -24,16 +25,19 @@ use self::{
 };
 use super::{
     super::{hex_hash::HexHash, limits::largest_file},
-    LARGEST_LOCK, LOCKS, Storage, file_name, lock_name, not_what_was_written,
+    LARGEST_LOCK, LOCKS, Listed, Storage, file_name, lock_name, not_what_was_written,
 };
 use crate::{
     daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
-    s3::{Extent, Objects, S3Options, age, size},
+    s3::{Extent, Objects, S3Options, age, size, time},
 };
 
 /// From this many packs on, listing all packs, 1,000 in an answer, is cheaper than asking for each.
 const MANY_PACKS: usize = 10;
+
+/// An object that is written to learn the service's time.
+const CLOCK: &str = "convoy-backups.clock";
 
 /// The place of a repository in a bucket.
 #[derive(Debug, Clone)]
@@ -113,6 +117,28 @@ impl Storage for Bucket {
             true
         })?;
         Ok(found)
+    }
+
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
+        let mut found = Vec::new();
+        self.walk(kind.dirname(), |id, object| {
+            let written = object.last_modified().and_then(time);
+            found.push(Listed { id, size: size(object), written });
+            true
+        })?;
+        Ok(found)
+    }
+
+    fn now(&self) -> Result<Timestamp> {
+        self.objects.put(CLOCK, Bytes::new(), None)?;
+        self.objects.written_at(CLOCK)?.ok_or_else(|| {
+            let place = self.objects.location();
+            Error::new(
+                ErrorKind::Protocol,
+                format!("\"{place}{CLOCK}\" was written, and has no time"),
+            )
+            .with_hint("the service has to give the times of objects: update it, or take another")
+        })
     }
 
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {

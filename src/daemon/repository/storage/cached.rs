@@ -15,9 +15,10 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{FileType, Id};
 
-use super::{super::cipher::hash, Storage};
+use super::{super::cipher::hash, Listed, Storage};
 use crate::{error::Result, sync::lock};
 
 /// The largest file that is copied, in bytes.
@@ -120,6 +121,14 @@ impl<S: Storage> Storage for Cached<S> {
 
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
         self.storage.list(kind).inspect(|listed| self.sweep(kind, listed))
+    }
+
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
+        self.storage.list_written(kind)
+    }
+
+    fn now(&self) -> Result<Timestamp> {
+        self.storage.now()
     }
 
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {

@@ -19,9 +19,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use rustic_core::{FileType, Id};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW};
 
-use super::{super::limits::largest_file, LARGEST_LOCK, LOCKS, Storage, file_name, lock_name};
+use super::{
+    super::limits::largest_file, LARGEST_LOCK, LOCKS, Listed, Storage, file_name, lock_name,
+};
 use crate::{
     error::{Error, ErrorKind, Result},
     files::{Beneath, age, is_lost, real_path, write_error},
@@ -33,6 +37,12 @@ use crate::{
 const OPEN_PACKS: usize = 8;
 /// The folder for files that are being written.
 const TEMPORARY: &str = "tmp";
+
+/// The present, by the clock of the file system.
+const NOW: Timestamps = Timestamps {
+    last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+    last_modification: Timespec { tv_sec: 0, tv_nsec: UTIME_NOW },
+};
 
 /// A repository's folder.
 #[derive(Debug)]
@@ -265,11 +275,9 @@ impl Folder {
         Ok(found)
     }
 
-    fn try_list(&self, kind: FileType) -> io::Result<Vec<(Id, u32)>> {
+    fn try_list(&self, kind: FileType) -> io::Result<Vec<Listed>> {
         let mut found = Vec::new();
-        let mut add = |id, metadata: fs::Metadata| {
-            found.push((id, u32::try_from(metadata.len()).unwrap_or(u32::MAX)));
-        };
+        let mut add = |id, metadata: fs::Metadata| found.push(listed(id, &metadata));
         match kind {
             FileType::Config => {
                 let config = self.metadata(&self.path.join("config"))?;
@@ -284,6 +292,11 @@ impl Folder {
         }
         Ok(found)
     }
+}
+
+fn listed(id: Id, metadata: &fs::Metadata) -> Listed {
+    let written = metadata.modified().ok().and_then(|time| time.try_into().ok());
+    Listed { id, size: metadata.len(), written }
 }
 
 fn not_looked_at(path: &Path, error: &io::Error) -> Error {
@@ -323,7 +336,32 @@ impl Storage for Folder {
     }
 
     fn list(&self, kind: FileType) -> Result<Vec<(Id, u32)>> {
+        let short = |size: u64| u32::try_from(size).unwrap_or(u32::MAX);
+        Ok(self.list_written(kind)?.into_iter().map(|it| (it.id, short(it.size))).collect())
+    }
+
+    fn list_written(&self, kind: FileType) -> Result<Vec<Listed>> {
         self.try_list(kind).map_err(|error| read_error(&self.path.join(kind.dirname()), &error))
+    }
+
+    fn now(&self) -> Result<Timestamp> {
+        let serial = self.serial.fetch_add(1, Ordering::Relaxed);
+        let name = OsString::from(format!("{}-{}-{serial}", self.host, self.drawn));
+        let touched = |file: io::Result<File>| -> io::Result<_> {
+            let file = file?;
+            rustix::fs::futimens(&file, &NOW)?;
+            file.metadata()?.modified()
+        };
+        let written = self.folder(Path::new(TEMPORARY)).and_then(|folder| {
+            let time = touched(folder.create(&name));
+            _ = folder.remove(&name);
+            time
+        });
+        // A disk that is full has no room for a new file; touching one needs none.
+        let config = self.path.join("config");
+        let time = written.or_else(|_| touched(self.open(&config)));
+        let time = time.map_err(|error| write_error(&config, &error))?;
+        Timestamp::try_from(time).map_err(|error| Error::internal(error.to_string()))
     }
 
     fn names(&self, kind: FileType) -> Result<Vec<Id>> {

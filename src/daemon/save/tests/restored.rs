@@ -25,7 +25,13 @@ impl Scene {
     fn restore(&self, tree: TreeId) -> Result<PathBuf> {
         let to = self.folder.path().join(Id::random().to_hex().as_str());
         fs::create_dir(&to).unwrap();
-        write::restore(&self.repository, tree, &to, &NoProgress, &RestoreWarnings::default())?;
+        write::restore(
+            &self.repository,
+            (tree, None),
+            &to,
+            &NoProgress,
+            &RestoreWarnings::default(),
+        )?;
         Ok(to)
     }
 }
@@ -136,7 +142,7 @@ fn the_first_thing_that_can_not_be_written_ends_a_restore() {
     fs::create_dir(&to).unwrap();
     fs::write(to.join("017"), "was there").unwrap();
     let warnings = RestoreWarnings::default();
-    let error = write::restore(&scene.repository, saved.tree, &to, &NoProgress, &warnings);
+    let error = write::restore(&scene.repository, (saved.tree, None), &to, &NoProgress, &warnings);
     let error = error.unwrap_err();
     assert!(error.message.contains("\"017\": File exists"), "{error}");
     assert_eq!(fs::read(to.join("017")).unwrap(), b"was there");
@@ -166,7 +172,7 @@ fn a_restore_ends_soon_after_its_run_was_cancelled() {
     let passed = CancelsAtOnce(ended.clone(), AtomicU64::new(0));
     let restored = scope::within(Some(Scope { ended, ..Scope::of("run-1") }), || {
         let warnings = RestoreWarnings::default();
-        write::restore(&scene.repository, saved.tree, &to, &passed, &warnings)
+        write::restore(&scene.repository, (saved.tree, None), &to, &passed, &warnings)
     });
     let error = restored.unwrap_err();
     assert_eq!(error.kind, ErrorKind::Cancelled, "{error}");

@@ -60,10 +60,10 @@ struct Named {
 }
 
 impl Named {
-    fn add(&mut self, path: &Path, error: &io::Error) {
+    fn add(&mut self, path: &Path, why: String) {
         self.count += 1;
         if self.first.len() < NAMED_FAILURES {
-            let (path, why) = (path.display().to_string(), error.to_string());
+            let path = path.display().to_string();
             self.first.push(LackingFile { path, why });
         }
     }
@@ -98,6 +98,11 @@ impl ReadFailures {
         if !errno.is_some_and(|errno| OWN.contains(&errno)) {
             return self.fail_all(path, error);
         }
+        self.leave_out(path, error.to_string());
+    }
+
+    /// Records that a file or a folder is left out, because it can't be read for a reason of its own.
+    pub(in crate::daemon) fn leave_out(&self, path: &Path, why: String) {
         let mut counts = self.lock();
         if counts.paths.contains(path) {
             return;
@@ -105,12 +110,12 @@ impl ReadFailures {
         if counts.paths.len() < REMEMBERED {
             counts.paths.insert(path.to_owned());
         }
-        counts.own.add(path, error);
+        counts.own.add(path, why);
     }
 
     /// Records that the volume as a whole can't be read: its own folder can't be.
     pub(in crate::daemon) fn fail_all(&self, path: &Path, error: &io::Error) {
-        self.lock().of_all.add(path, error);
+        self.lock().of_all.add(path, error.to_string());
     }
 
     /// Whether this file or folder is known as one that can't be read.

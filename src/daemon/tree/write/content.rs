@@ -12,6 +12,7 @@ use super::{
     holes::{is_zeros, write_with_holes},
     metadata::MetadataWriter,
     plan::{self, Wanted},
+    room::RoomWatch,
 };
 use crate::{
     daemon::{
@@ -60,6 +61,7 @@ pub(super) struct ContentWriter<'a> {
     pub(super) folders: &'a FolderHandles,
     pub(super) metadata: MetadataWriter<'a>,
     pub(super) flush: Flush,
+    pub(super) room: RoomWatch,
     failed: OnceLock<Error>,
 }
 
@@ -67,7 +69,7 @@ impl<'a> ContentWriter<'a> {
     pub(super) fn new(
         repository: &'a OpenRepository,
         piece: &'a dyn Piece,
-        folders: &'a FolderHandles,
+        (folders, room): (&'a FolderHandles, RoomWatch),
         metadata: MetadataWriter<'a>,
     ) -> Self {
         Self {
@@ -76,6 +78,7 @@ impl<'a> ContentWriter<'a> {
             folders,
             metadata,
             flush: Flush::default(),
+            room,
             failed: OnceLock::new(),
         }
     }
@@ -170,6 +173,7 @@ impl<'a> ContentWriter<'a> {
             drop(open);
             self.piece.advance(content.len() as u64);
             self.flush.wrote(content.len() as u64);
+            self.room.wrote(content.len() as u64)?;
             self.count(file)?;
         }
         Ok(())

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     daemon::{
         repository::{BlobReader, FolderEntries, Hash, HexHash, Index},
-        tree::folder_handles::TreeFolder,
+        tree::folder_handles::{MOST_LEVELS, TreeFolder},
     },
     error::{Error, ErrorKind, Result},
     files::write_error,
@@ -148,6 +148,7 @@ impl<'a> Walk<'a> {
             return Ok(());
         }
         level.last = Some(name.clone());
+        self.writer.room.makes()?;
         let identity = identity(&node);
         if let Some(first) = identity.and_then(|identity| self.firsts.find(&identity)) {
             return self.link(first, &folder, &name);
@@ -189,6 +190,12 @@ impl<'a> Walk<'a> {
     /// Creates a folder, and puts it on top of the stack.
     fn enter(&mut self, above: &Arc<TreeFolder>, name: &CString, node: Node) -> Result<()> {
         let path = || above.path_of(name);
+        if above.depth() >= MOST_LEVELS {
+            let message = format!("the backup has more than {MOST_LEVELS} folders in one another");
+            return Err(Error::new(ErrorKind::Repository, message).with_hint(
+                "the repository was tampered with: no backup of this program is so deep",
+            ));
+        }
         rustix::fs::mkdirat(&*self.handle(above)?, name, Mode::RWXU)
             .map_err(|error| failed(&path())(error))?;
         let entered = self.writer.folders.enter(above, name);

@@ -370,6 +370,30 @@ pub(crate) mod functions {
             run.wait(run.host.guards.delete_backup(&BackupUrl::parse(url)?, even))
         })
     }
+
+    /// Gives back the space of what no backup at the configured destination needs: a map with
+    /// `GivenBack` and `Waiting` (bytes; what waits goes a day after it became unused), `Text`, which says
+    /// so, and `Notes`, a text on each file that is damaged or missing. `()` with Convoy, which frees space
+    /// when a backup is deleted, and in a dry run. Fails with `configuration` where no destination is
+    /// configured, and with `daemon` where space can't be given back.
+    ///
+    /// ```rhai
+    /// let given = convoy::give_back();
+    /// if given != () { log::info(given.Text); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn give_back(ctx: NativeCallContext) -> Returned<Dynamic> {
+        call(&ctx, |run| {
+            let at = destination(run, None)?;
+            let Some(given) = run.wait(run.host.guards.give_back(&at))? else {
+                return Ok(Dynamic::UNIT);
+            };
+            let text = given.sentence(at.as_str(), &run.host.clock.time_zone());
+            let mut map = to_map(given)?;
+            map.insert("Text".into(), text.into());
+            Ok(map.into())
+        })
+    }
 }
 
 /// The name of the volume; `None`, which means every volume, for `()`.
