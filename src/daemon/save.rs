@@ -90,7 +90,7 @@ use self::{
 use super::{
     moment::{Copies, Files, Still},
     repository::{Hash, HexHash, Index, OpenRepository},
-    tree::{folder_handles::FolderHandles, read::ReadFailures},
+    tree::{folder_handles::FolderHandles, read::ReadFailures, settled::settled_before},
 };
 use crate::{
     error::{Error, Result},
@@ -271,7 +271,9 @@ fn save_as(
         still,
         extras: source.extras,
         excludes: source.files.excludes,
-        settled_before: source.parent.map(|parent| parent.settled_before()),
+        settled_before: source
+            .parent
+            .map(|parent| settled_before(parent.begun, source.files.folder)),
         parent_top,
         after_reading,
         failure: Mutex::default(),

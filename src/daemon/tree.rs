@@ -9,4 +9,5 @@ pub(super) mod left_out;
 mod mode;
 pub(super) mod open;
 pub(super) mod read;
+pub(super) mod settled;
 pub(super) mod write;

@@ -249,10 +249,10 @@ impl DestinationRepository {
         let begun = written.get(&found.tree).copied().unwrap_or(Timestamp::MIN);
         repository.forget_index();
         let difference = guarded("the comparison", || {
-            let of = (folder, volume.name.as_str());
+            let of = (folder, volume.name.as_str(), excludes);
             let has_dumps = !found.record.moment.dumps.is_empty();
             let left_out = |path: &Path| has_dumps && save::is_extra_path(path);
-            read::first_difference(&repository, (found.tree, &left_out, excludes), of, begun)
+            read::first_difference(&repository, (found.tree, &left_out), of, begun)
         });
         Ok(match difference? {
             None => Changes::Unchanged,

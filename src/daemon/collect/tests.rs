@@ -7,7 +7,7 @@ use std::sync::{
 
 use jiff::SignedDuration;
 use rustic_core::{
-    CheckError, CheckOptions, FileType, Id, WriteBackend as _,
+    CheckOptions, FileType, Id, WriteBackend as _,
     repofile::{Chunker, MasterKey, SnapshotFile, SnapshotId},
 };
 use tempfile::TempDir;
@@ -102,7 +102,7 @@ fn check(repository: &OpenRepository) {
     let check = || guarded("checking", || Ok(repository.plain()?.check(options).unwrap()));
     let mut found = (0..10).find_map(|_| check().ok()).unwrap();
     // A mark of a pack that went before it tells of nothing that is needed.
-    found.0.retain(|(_, what)| !matches!(what, CheckError::NoPack { to_delete: true, .. }));
+    found.0.retain(|(_, what)| !format!("{what:?}").contains("to_delete: true"));
     assert!(found.is_ok().is_ok(), "{found:?}");
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustic_core::{
     TreeId,
     repofile::{BlobType, Metadata, Node},
@@ -18,23 +18,12 @@ use crate::{
     error::{Error, ErrorKind, Result},
 };
 
-/// The coarsest times of file systems. A file that was changed so shortly before the parent was
-/// begun, or later, can have changed once more and look the same, so it is read again.
-const COARSEST_TIME: SignedDuration = SignedDuration::from_secs(2);
-
 /// The newest snapshot of the volume in the same repository.
 #[derive(Debug, Clone, Copy)]
 pub(in crate::daemon) struct Parent {
     pub(in crate::daemon) tree: TreeId,
     /// When the parent was begun.
     pub(in crate::daemon) begun: Timestamp,
-}
-
-impl Parent {
-    /// What was changed then or later is read again.
-    pub(super) fn settled_before(&self) -> Timestamp {
-        self.begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN)
-    }
 }
 
 /// What the parent knows of a folder, by name: as small as it gets, because a folder can have a million
@@ -261,6 +250,7 @@ struct Entry<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::tree::settled::settled_before;
 
     fn at(second: i64) -> Option<Timestamp> {
         Timestamp::from_second(second).ok()
@@ -309,7 +299,7 @@ mod tests {
     fn a_file_changed_just_before_its_parent_was_begun_is_read_again() {
         let begun = |second| {
             let begun = Timestamp::from_second(second).unwrap();
-            Parent { tree: TreeId::default(), begun }.settled_before()
+            settled_before(begun, std::path::Path::new("/proc"))
         };
         for (second, is_unchanged) in [(99, false), (101, false), (102, false), (103, true)] {
             assert_eq!(unchanged(&known(0), &meta(), begun(second)), is_unchanged, "{second}");

@@ -8,7 +8,7 @@ use std::{
     vec,
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use rustic_core::{
     BlobId, Id, TreeId,
     repofile::{BlobType, Metadata, Node, Tree},
@@ -18,15 +18,11 @@ use super::{failures::ReadFailures, file::ListedFile, walk::Walk};
 use crate::{
     daemon::{
         repository::{Indexed, OpenRepository, hash},
-        tree::{left_out::is_left_out, open::path_in_volume},
+        tree::{left_out::is_left_out, open::path_in_volume, settled::settled_before},
     },
     error::{Error, ErrorKind, Result},
     exclude::VolumeExcludes,
 };
-
-/// The coarsest times of file systems. A file that was changed so shortly before a snapshot, or
-/// later, can have changed once more and look the same, so its content is compared.
-const COARSEST_TIME: SignedDuration = SignedDuration::from_secs(2);
 
 /// The first path in the volume that is not as in the snapshot; `None` if all are. Access times
 /// don't count, and neither do paths in the volume that are `left_out` or excluded. `begun` is when the snapshot was
@@ -36,8 +32,8 @@ const COARSEST_TIME: SignedDuration = SignedDuration::from_secs(2);
 /// If a file or the repository can't be read.
 pub(in crate::daemon) fn first_difference(
     repository: &OpenRepository,
-    (tree, left_out, excludes): (TreeId, &dyn Fn(&Path) -> bool, Option<&VolumeExcludes>),
-    (folder, volume): (&Path, &str),
+    (tree, left_out): (TreeId, &dyn Fn(&Path) -> bool),
+    (folder, volume, excludes): (&Path, &str, Option<&VolumeExcludes>),
     begun: Timestamp,
 ) -> Result<Option<PathBuf>> {
     let indexed = repository.indexed()?;
@@ -62,7 +58,7 @@ pub(in crate::daemon) fn first_difference(
     let (levels, at) = (Vec::new(), PathBuf::from("/"));
     let mut there = SnapshotWalk { repository, indexed: &indexed, levels, at, left_out: &is_out };
     there.enter(&tree)?;
-    let settled_before = begun.saturating_sub(COARSEST_TIME).unwrap_or(Timestamp::MIN);
+    let settled_before = settled_before(begun, folder);
     for entry in walk {
         if left_out(path_in_volume(&entry.path)) {
             continue;

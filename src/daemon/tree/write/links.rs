@@ -11,15 +11,25 @@ use crate::daemon::{
 };
 
 /// What two entries have in common if they are names of one file: `None` for an entry with one
-/// name. It is a hash of the device, the inode, the kind, the size, the times and the content.
+/// name. It is a hash of the device, the inode, the kind, the size, the times, the owner, the mode, the
+/// attributes and the content.
 pub(super) fn identity(node: &Node) -> Option<Hash> {
     if node.meta.links < 2 || node.is_dir() {
         return None;
     }
     let meta = &node.meta;
     let mut text = format!(
-        "{} {} {:?} {} {:?} {:?}",
-        meta.device_id, meta.inode, node.node_type, meta.size, meta.mtime, meta.ctime
+        "{} {} {:?} {} {:?} {:?} {:?} {:?} {:?} {:?}",
+        meta.device_id,
+        meta.inode,
+        node.node_type,
+        meta.size,
+        meta.mtime,
+        meta.ctime,
+        meta.uid,
+        meta.gid,
+        meta.mode,
+        meta.extended_attributes
     );
     for piece in node.content.iter().flatten() {
         // Writing to memory does not fail.
@@ -80,6 +90,13 @@ mod tests {
             node(|node| node.meta.size = 4),
             node(|node| node.meta.mtime = later),
             node(|node| node.meta.ctime = later),
+            node(|node| node.meta.uid = Some(1)),
+            node(|node| node.meta.gid = Some(1)),
+            node(|node| node.meta.mode = Some(0o600)),
+            node(|node| {
+                let attributes = serde_json::json!([{ "name": "user.a", "value": "YQ==" }]);
+                node.meta.extended_attributes = serde_json::from_value(attributes).unwrap();
+            }),
             node(|node| node.node_type = NodeType::Fifo),
             node(|node| node.content = Some(vec![DataId::from(Id::new([2; 32]))])),
         ] {
