@@ -23,8 +23,10 @@ fn the_demo_holds_and_leaves_what_it_made_to_be_looked_at() {
 #[test]
 fn every_script_has_a_help_made_from_its_parameters() {
     let site = Site::builtin();
-    for name in ["snapshot", "backup", "backups", "volumes", "create", "restore", "remove", "prune"]
-    {
+    for name in [
+        "snapshot", "backup", "backups", "volumes", "create", "restore", "remove", "prune",
+        "verify",
+    ] {
         let help = site.run(&format!("{name} --help")).ok().out;
         assert!(help.contains(&format!("Usage: convoy-backups {name}")), "{help}");
     }

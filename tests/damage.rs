@@ -21,6 +21,7 @@ both_ways! {
     every_volumes_newest_backup_is_looked_at_and_a_broken_one_is_no_good_backup
     what_a_restore_found_broken_is_a_problem_of_each_backup_that_needs_it
     a_backup_that_is_gone_alone_is_its_volumes_problem_and_not_the_destinations
+    what_is_damaged_fails_a_verify_and_is_no_good_backup_until_it_is_stored_again
     a_damaged_local_snapshot_fails_no_backup_of_its_volume
 }
 
@@ -213,6 +214,40 @@ fn a_backup_that_is_gone_alone_is_its_volumes_problem_and_not_the_destinations(w
     assert!(shown.out.contains(why) && !shown.out.contains("is the share mounted"), "{shown:?}");
     assert!(volume(&status(&site, 1), "vol2")["problems"].as_array().unwrap().is_empty());
     backup(&site, "vol1");
+    site.run("status").ok();
+}
+
+fn what_is_damaged_fails_a_verify_and_is_no_good_backup_until_it_is_stored_again(way: Way) {
+    let site = site(way);
+    for (volume, length) in [("vol1", 300_000), ("vol2", 400_000)] {
+        site.create(volume, &[("other", volume)]);
+        let turn = |byte: u8| if volume == "vol2" { byte.reverse_bits() } else { byte };
+        let content: Vec<u8> = noise(length).into_iter().map(turn).collect();
+        fs::write(site.volume(volume).join("file"), content).unwrap();
+    }
+    let packs = backup(&site, "vol1");
+    backup(&site, "vol2");
+    let read = |line: &str| site.run(&format!("verify {line} --json")).json();
+    let all = read("");
+    assert!(
+        all["Packs"].as_u64().unwrap() >= 4 && all["Bytes"].as_u64().unwrap() > 700_000,
+        "{all}"
+    );
+    let share = read("--share 10");
+    assert!(share["Packs"].as_u64() < all["Packs"].as_u64(), "{share}");
+    let one = read("--volume vol1");
+    assert!((300_000..400_000).contains(&one["Bytes"].as_u64().unwrap()), "{one}");
+    site.run("status").ok();
+
+    flip(&packs);
+    site.run("verify --volume vol2").ok();
+    site.run("status").ok();
+    let told = ["1 file of the backups' data can't be read as written: the pack", "back up again"];
+    site.run("verify").fails(1, &told);
+    let shown = site.run("status").ends(1);
+    assert!(shown.out.contains("a piece of \"vol1/file\" is damaged"), "{shown:?}");
+    site.run("backup --volume vol1 --create-snapshot").ok();
+    site.run("verify").ok();
     site.run("status").ok();
 }
 

@@ -20,7 +20,8 @@ use async_trait::async_trait;
 use crate::{
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
-        GivenBack, Info, Mount, Name, NewVolume, Quiesced, Snapshot, Volume, identity,
+        GivenBack, Info, Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
+        identity,
     },
     error::{Error, ErrorKind, Result},
     sync::lock,
@@ -140,6 +141,7 @@ forward! {
     Read backups(destination: &Destination, volume: Option<&Name>) -> Vec<Backup>;
     Read backup(url: &BackupUrl) -> Backup;
     Read inspect_backups(urls: &[BackupUrl]) -> Vec<Result<Backup>>;
+    Read read_back(destination: &Destination, what: &ReadBack) -> Option<WasReadBack>;
     Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
     Write quiesce(volumes: &[Name]) -> Quiesced;
     Write let_go_on(id: &str) -> ();

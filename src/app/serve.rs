@@ -11,6 +11,7 @@ mod presence;
 mod program;
 mod runner;
 mod state;
+mod upkeep;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -115,6 +116,7 @@ pub(crate) async fn serve(serving: Serving, cancellation: CancellationToken) -> 
     let delivering = tokio::spawn(async move { outbox.keep_delivering(ended).await });
     let freshness = Arc::new(FreshnessWatch::new(shared.clone(), scheduler.view()));
     tokio::spawn(freshness.clone().watch(stop.clone()));
+    tokio::spawn(upkeep::keep(shared.clone(), stop.clone()));
     let program = Arc::new(Program::new(shared.clone(), freshness, scheduler.view()));
     let answering = listening
         .map(|(listener, gate)| http::answer(listener, gate, program.clone(), stop.clone()));

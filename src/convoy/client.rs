@@ -34,13 +34,14 @@ use serde_json::{Map, Value, json};
 
 use super::{
     AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, GivenBack,
-    Info, Mount, Name, NewVolume, Quiesced, REQUIRED, Snapshot, VOLUME_ID, Volume, identity, route,
+    Info, Mount, Name, NewVolume, Quiesced, REQUIRED, ReadBack, Snapshot, VOLUME_ID, Volume,
+    WasReadBack, identity, route,
 };
 use crate::{
     error::{ErrorKind, Result},
     unix_http::{Failure, is_another_file},
 };
-use answer::{Forgotten, MountsInside, Used};
+use answer::{Forgotten, MountsInside, Read, Used};
 pub(crate) use call::Deadlines;
 use call::{Call, pauses};
 use failure::{error_of, may_be_restarting};
@@ -349,6 +350,25 @@ impl Daemon for Client {
             Some(inspected) => Ok(inspected),
             None => self.inspect_one_by_one(urls).await,
         }
+    }
+
+    async fn read_back(
+        &self,
+        destination: &Destination,
+        what: &ReadBack,
+    ) -> Result<Option<WasReadBack>> {
+        let mut body = self.backup_fields(destination.as_str(), destination);
+        if let Some(volume) = &what.volume {
+            body.insert("VolumeName".into(), volume.as_str().into());
+        }
+        if let Some(since) = what.since {
+            body.insert("Since".into(), since.to_string().into());
+        }
+        if let Some(most) = what.most {
+            body.insert("Most".into(), most.into());
+        }
+        let call = self.get(route::BACKUPS_READ, Some(body.into()), self.deadlines().listing);
+        Ok(self.beyond_convoy::<Read>(call).await?.and_then(|answer| answer.read))
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

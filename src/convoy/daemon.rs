@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{
     AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, GivenBack, Info,
-    Mount, Name, NewVolume, Quiesced, Snapshot, Volume,
+    Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
 };
 use crate::error::Result;
 
@@ -114,6 +114,14 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
     /// Our server answers `GET /backups/inspected`. Convoy has no such route, so each is inspected
     /// by a call of its own.
     async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>>;
+
+    /// Reads the data of backups back for a short time, and compares it with what was written. `None` if
+    /// the daemon can't. Our server answers `GET /backups/read`. Convoy has no such route.
+    async fn read_back(
+        &self,
+        destination: &Destination,
+        what: &ReadBack,
+    ) -> Result<Option<WasReadBack>>;
 
     /// `POST /backups/create`: copies a snapshot to a destination and returns the new backup's URL.
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl>;

@@ -12,8 +12,9 @@ use serde::Serialize;
 
 use super::{
     ApiTime, AsItIs, Backup, BackupUrl, COMMANDS, Capabilities, Changes, Daemon, Destination,
-    DriverInfo, GivenBack, HOLD, Info, MOMENT, Mount, Name, NewVolume, Quiesced, Snapshot,
-    VOLUME_ID, Volume, ebs, extent::BACKUP_SIZE, refusal, url::DestinationKind,
+    DriverInfo, GivenBack, HOLD, Info, MOMENT, Mount, Name, NewVolume, Quiesced, ReadBack,
+    Snapshot, VOLUME_ID, Volume, WasReadBack, ebs, extent::BACKUP_SIZE, refusal,
+    url::DestinationKind,
 };
 use crate::{
     clock::Clock,
@@ -493,6 +494,14 @@ impl Daemon for DryRun {
         let is_real = |url: &&BackupUrl| self.pretended().backup(url).is_none();
         let real: Vec<_> = urls.iter().take_while(is_real).cloned().collect();
         self.daemon.inspect_backups(&real).await
+    }
+
+    async fn read_back(
+        &self,
+        destination: &Destination,
+        what: &ReadBack,
+    ) -> Result<Option<WasReadBack>> {
+        self.daemon.read_back(destination, what).await
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

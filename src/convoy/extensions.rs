@@ -174,12 +174,15 @@ pub(crate) mod route {
     pub(crate) const VOLUMES_MOUNTS: &str = "/volumes/mounts";
     /// Inspects many backups at once.
     pub(crate) const BACKUPS_INSPECTED: &str = "/backups/inspected";
+    /// Reads the data of backups back.
+    pub(crate) const BACKUPS_READ: &str = "/backups/read";
     /// All that are `GET`: a client takes a 404 for Convoy, so the server must know each.
     #[cfg(test)]
-    pub(crate) const READS: [&str; 6] = [
+    pub(crate) const READS: [&str; 7] = [
         CAPABILITIES,
         BACKUPS_USED,
         BACKUPS_INSPECTED,
+        BACKUPS_READ,
         VOLUMES_FORGOTTEN,
         VOLUMES_MOUNTS,
         VOLUMES_CHANGES,

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use super::{
     ApiTime, AsItIs, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
     DriverInfo, Extent, GivenBack, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin,
-    Plugin, Quiesced, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume,
+    Plugin, Quiesced, ReadBack, SNAPSHOT_SIZE, Snapshot, VOLUME_ID, Volume, WasReadBack,
     guards::{KnownBackup, KnownBackups, KnownSources},
     refusal::required_is_missing,
 };
@@ -765,6 +765,14 @@ impl Daemon for MemoryDaemon {
             inspected.push(self.backup(url).await);
         }
         Ok(inspected)
+    }
+
+    async fn read_back(
+        &self,
+        _destination: &Destination,
+        _what: &ReadBack,
+    ) -> Result<Option<WasReadBack>> {
+        Ok(None)
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

@@ -29,6 +29,7 @@ mod moment_record;
 pub(crate) mod names;
 pub(crate) mod object_store;
 mod plugin;
+mod read_back;
 pub(crate) mod refusal;
 pub(crate) mod server;
 mod source_mounts;
@@ -53,6 +54,7 @@ pub(crate) use model::{
 pub(crate) use moment_record::{DumpRecord, LackingFile, MomentRecord};
 pub(crate) use names::{Name, snapshot_time};
 pub(crate) use plugin::Plugin;
+pub(crate) use read_back::{ReadBack, WasReadBack};
 pub(crate) use source_mounts::source_mounts;
 pub use time::ApiTime;
 pub(crate) use url::{BackupUrl, Destination};

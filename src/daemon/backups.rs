@@ -21,8 +21,9 @@
 //! ([`written`]), the proof that a backup is whole
 //! ([`prove`]), and the repository of one destination with its locks ([`destination`]), of which two
 //! backups at a time are made ([`slots`]). The operations [`inspect`], [`create`], [`restore`],
-//! [`delete`] and [`give_back`] use these; [`heal`] makes good what a destination has lost.
-//! [`destinations`] finds the repository of a destination.
+//! [`delete`] and [`give_back`] use these; [`heal`] makes good what a destination has lost, and
+//! [`read_back`] finds what is damaged ([`read_times`]). [`destinations`] finds the repository of a
+//! destination.
 
 mod adopt;
 mod back_up;
@@ -38,6 +39,8 @@ mod inspect;
 mod lock_file;
 mod looks;
 mod prove;
+mod read_back;
+mod read_times;
 mod record;
 mod restore;
 mod slots;

@@ -14,8 +14,8 @@ use crate::{
     blocking,
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
-        GivenBack, Info, Mount, Name, NewVolume, Plugin, Quiesced, Snapshot, Volume, identity,
-        refusal::refused,
+        GivenBack, Info, Mount, Name, NewVolume, Plugin, Quiesced, ReadBack, Snapshot, Volume,
+        WasReadBack, identity, refusal::refused,
     },
     error::{ErrorKind, Result},
 };
@@ -292,6 +292,18 @@ impl Daemon for BuiltinDaemon {
             let stored = urls.iter().map(|url| StoredUrl::of(url, &destination));
             let zone = operations.convoy_form().zone;
             repository.inspect_all(&stored.collect::<Result<Vec<_>>>()?, &zone)
+        })
+        .await
+    }
+
+    async fn read_back(
+        &self,
+        destination: &Destination,
+        what: &ReadBack,
+    ) -> Result<Option<WasReadBack>> {
+        let (destination, what) = (destination.clone(), what.clone());
+        self.run("reading backups back", move |operations| {
+            operations.destinations().at(&destination)?.read_back(&what).map(Some)
         })
         .await
     }

@@ -9,6 +9,8 @@
 
 mod carry_out;
 mod index_file;
+#[cfg(test)]
+mod interleavings;
 mod plan;
 mod reach;
 mod remove;

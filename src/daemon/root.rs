@@ -185,6 +185,11 @@ impl Root {
         self.path.join("missing").join(crate::locks::file_name(destination, "packs"))
     }
 
+    /// The file with when the packs at this destination were read back.
+    pub(super) fn read_times(&self, destination: &str) -> PathBuf {
+        self.path.join("read-back").join(crate::locks::file_name(destination, "packs"))
+    }
+
     /// The folder for copies of the small files at this destination.
     pub(super) fn copies(&self, destination: &str) -> PathBuf {
         self.path.join("copies").join(crate::locks::file_name(destination, "files"))

@@ -75,7 +75,7 @@ impl LocalRepository {
     }
 
     fn backend(&self) -> Backend {
-        Backend::in_folder(&self.root.repository(), &self.access.host)
+        Backend::beside_volumes(&self.root.repository(), &self.access.host)
     }
 
     /// Holds off pruning while the guard lives.

@@ -1,7 +1,9 @@
 //! What is free on a disk, but for what is kept free for others: for programs in containers, and for this
 //! one to tell what is wrong.
 
-use rustix::fs::StatVfs;
+use std::{io, os::fd::AsFd, path::Path};
+
+use rustix::fs::{StatVfs, fstatvfs, statvfs};
 
 /// The part of a disk that is kept free, at most so many bytes.
 const RESERVED_PART: u64 = 20;
@@ -19,6 +21,22 @@ pub(crate) struct Room {
 }
 
 impl Room {
+    /// What is free on the disk of a folder.
+    ///
+    /// # Errors
+    /// If that can't be seen.
+    pub(crate) fn in_folder(folder: &Path) -> io::Result<Self> {
+        Ok(Self::of(&statvfs(folder)?))
+    }
+
+    /// What is free on the disk of an open file.
+    ///
+    /// # Errors
+    /// If that can't be seen.
+    pub(crate) fn beside(file: impl AsFd) -> io::Result<Self> {
+        Ok(Self::of(&fstatvfs(file)?))
+    }
+
     pub(crate) fn of(disk: &StatVfs) -> Self {
         let bytes = |blocks: u64| blocks.saturating_mul(disk.f_frsize);
         let reserve = (bytes(disk.f_blocks) / RESERVED_PART).min(MOST_RESERVED);

@@ -7,7 +7,7 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 use super::{advice, failure::IS_IT_CONVOY};
 use crate::{
-    convoy::{Answered, Backup, BackupUrl, HINT, KIND, Volume},
+    convoy::{Answered, Backup, BackupUrl, HINT, KIND, Volume, WasReadBack},
     error::{Error, ErrorKind, Result},
     scope,
     unix_http::Answer,
@@ -127,6 +127,14 @@ pub(super) fn nothing(body: &[u8]) -> Result<()> {
 pub(super) struct Used {
     /// Null if the daemon can't tell.
     pub(super) used: Option<bool>,
+}
+
+/// The answer to `GET /backups/read`.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub(super) struct Read {
+    /// Null if the daemon can't.
+    pub(super) read: Option<WasReadBack>,
 }
 
 /// The answer to `GET /volumes/forgotten`.

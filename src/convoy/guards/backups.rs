@@ -9,7 +9,7 @@ use super::{
     run::Guards,
 };
 use crate::{
-    convoy::{Backup, BackupUrl, Destination, GivenBack, Name},
+    convoy::{Backup, BackupUrl, Destination, GivenBack, Name, ReadBack, WasReadBack},
     error::{Error, ErrorKind, Result},
 };
 
@@ -128,6 +128,23 @@ impl Guards {
             }
         }
         Ok(inspected)
+    }
+
+    /// Reads the data of backups back for a short time: as [`crate::convoy::Daemon::read_back`].
+    ///
+    /// # Errors
+    /// As there. A usage error if the daemon can't.
+    pub(crate) async fn read_back(
+        &self,
+        destination: &Destination,
+        what: &ReadBack,
+    ) -> Result<WasReadBack> {
+        let read = self.daemon.read_back(destination, what).await?;
+        read.ok_or_else(|| {
+            Error::usage("this daemon does not read backups back").with_hint(
+                "the built-in daemon does; Convoy's backups are looked at when they are inspected",
+            )
+        })
     }
 
     /// These backups, each that is known to be broken with the reason. A memory that can't be read

@@ -10,7 +10,7 @@ use super::{go_json, request::Fields};
 use crate::{
     convoy::{
         Answered, AsItIs, Backup, BackupUrl, Daemon, Destination, Name, NewVolume, REQUIRED,
-        Snapshot, VOLUME_ID, Volume,
+        ReadBack, Snapshot, VOLUME_ID, Volume,
     },
     error::{Error, Result},
 };
@@ -182,6 +182,18 @@ pub(super) async fn inspect_backups(daemon: &dyn Daemon, fields: &Fields) -> Res
     let urls: Vec<_> = fields.texts("URLs")?.into_iter().map(backup_url).collect::<Result<_>>()?;
     let inspected = daemon.inspect_backups(&urls).await?;
     go_json::to_string(&inspected.into_iter().map(Answered::from).collect::<Vec<_>>())
+}
+
+/// Not Convoy's: reads the data of backups back; `null` if the daemon can't.
+pub(super) async fn read_back(daemon: &dyn Daemon, fields: &Fields) -> Result<String> {
+    let wrong = |_| Error::usage("\"Since\" is no time");
+    let what = ReadBack {
+        volume: fields.some_text("VolumeName")?.map(name).transpose()?,
+        since: fields.some_text("Since")?.map(str::parse).transpose().map_err(wrong)?,
+        most: fields.number("Most")?,
+    };
+    let read = daemon.read_back(&destination(fields.text("URL")?)?, &what).await?;
+    go_json::to_string(&BTreeMap::from([("Read", read)]))
 }
 
 fn nothing(done: Result<()>) -> Result<String> {

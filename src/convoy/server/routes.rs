@@ -49,6 +49,8 @@ pub(super) enum Route {
     ContainersExec,
     /// Not Convoy's: what many backups are.
     BackupsInspected,
+    /// Not Convoy's: reads the data of backups back.
+    BackupsRead,
     /// Not Convoy's: ends a call whose run is over. The server itself answers.
     CallsEnd,
 }
@@ -80,6 +82,7 @@ impl Route {
             ("GET", route::VOLUMES_MOUNTS) => Self::VolumesMounts,
             ("GET", route::VOLUMES_CHANGES) => Self::VolumesChanges,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
+            ("GET", route::BACKUPS_READ) => Self::BackupsRead,
             ("POST", route::BACKUPS_GIVE_BACK) => Self::BackupsGiveBack,
             ("POST", route::CALLS_END) => Self::CallsEnd,
             ("POST", route::VOLUMES_BACKUP) => Self::VolumesBackup,
@@ -117,6 +120,7 @@ impl Route {
             Self::VolumesMounts => calls::mounts_in_volume(daemon, fields).await,
             Self::VolumesChanges => calls::changes_since(daemon, fields).await,
             Self::BackupsInspected => calls::inspect_backups(daemon, fields).await,
+            Self::BackupsRead => calls::read_back(daemon, fields).await,
             Self::BackupsGiveBack => calls::give_back(daemon, fields).await,
             Self::VolumesBackup => calls::back_up(daemon, fields).await,
             Self::VolumesQuiesce => calls::quiesce(daemon, fields).await,

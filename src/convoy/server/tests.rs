@@ -14,7 +14,7 @@ use super::*;
 use crate::{
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, GivenBack, Info,
-        Mount, Name, NewVolume, Quiesced, Snapshot, Volume,
+        Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
         client::{Client, ClientOptions, Deadlines},
         memory::{Fault, MemoryDaemon},
         refusal::no_backup,
@@ -268,6 +268,16 @@ async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     let told = inspected[1].as_ref().unwrap_err();
     assert_eq!((told.kind, told.hint.as_deref()), (ErrorKind::Repository, Some("look")));
     assert_eq!(inspected[2].as_ref().unwrap_err().kind, ErrorKind::NotFound);
+
+    let what = ReadBack {
+        volume: Some(Name::volume("vol1").unwrap()),
+        since: Some(jiff::Timestamp::UNIX_EPOCH),
+        most: Some(7),
+    };
+    let at = Destination::parse("s3://bucket@region/full").unwrap();
+    let read = client.read_back(&at, &what).await.unwrap().unwrap();
+    let asked = "s3://bucket@region/full Some(\"vol1\") Some(1970-01-01T00:00:00Z) Some(7)";
+    assert!(read.is_all && read.all_bytes == 3 && read.damaged == [asked], "{read:?}");
 
     let expected = Capabilities {
         deletes_by_prefix: false,
@@ -680,6 +690,16 @@ impl Daemon for Recorder {
         let good = |url| Ok(Backup::new(std::collections::BTreeMap::new()).with_url(url));
         let all = [good(&urls[0]), Err(broken), Err(no_backup("vol1", "backup-3"))];
         Ok(all.into_iter().take(urls.len()).collect())
+    }
+    async fn read_back(
+        &self,
+        destination: &Destination,
+        what: &ReadBack,
+    ) -> Result<Option<WasReadBack>> {
+        let volume = what.volume.as_ref().map(Name::as_str);
+        let damaged = vec![format!("{destination} {volume:?} {:?} {:?}", what.since, what.most)];
+        let (began, is_all) = (jiff::Timestamp::UNIX_EPOCH, true);
+        Ok(Some(WasReadBack { began, packs: 1, bytes: 2, all_bytes: 3, is_all, damaged }))
     }
     async fn create_backup(
         &self,

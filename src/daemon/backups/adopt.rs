@@ -38,18 +38,21 @@ pub(super) fn name_again(repository: &OpenRepository, needs: &Needs) {
 fn try_name_again(repository: &OpenRepository, needs: &Needs) -> Result<usize> {
     let backend = repository.backend();
     let files = backend.files(FileType::Index)?;
-    let new: Vec<_> = files.iter().filter(|file| !needs.has_index_file(file)).collect();
-    if new.is_empty() {
+    let is_new = |file: &(Id, u32)| !needs.has_index_file(file);
+    let is_read = |file: &&(Id, u32)| needs.has_marked_pack() || is_new(file);
+    let read: Vec<_> = files.iter().filter(is_read).collect();
+    if read.is_empty() {
         return Ok(0);
     }
     let mut coder = repository.coder()?;
     let (mut named, mut marked) = (HashSet::new(), HashMap::new());
-    for (id, _) in new {
+    for file @ (id, _) in read {
         let text = coder.open_file(backend.read_file(FileType::Index, id)?.into())?;
         let index: IndexFile = serde_json::from_slice(&text).map_err(|error| {
             Error::new(ErrorKind::Repository, format!("it is no index: {error}"))
         })?;
-        named.extend(index.packs.iter().map(|pack| pack.id));
+        // One that was there at the beginning may go: who wrote the marks does not know the backup.
+        named.extend(index.packs.iter().filter(|_| is_new(file)).map(|pack| pack.id));
         // A mark without pieces is of a pack that was in no index then: the run's own names it.
         let needed = index.packs_to_delete.into_iter();
         let needed = needed.filter(|pack| needs.has_pack(&pack.id) && !pack.blobs.is_empty());
@@ -70,7 +73,7 @@ fn try_name_again(repository: &OpenRepository, needs: &Needs) -> Result<usize> {
 
 #[cfg(test)]
 mod tests {
-    use rustic_core::{WriteBackend as _, repofile::Chunker};
+    use rustic_core::repofile::Chunker;
 
     use super::{
         super::{damage::Damage, prove::prove},
@@ -80,53 +83,90 @@ mod tests {
         daemon::{
             moment::Files,
             repository::Backend,
-            save::{Extras, Source, save},
+            save::{Extras, Saved, Source, save},
         },
         progress::NoProgress,
     };
 
-    /// As another host does that does not know the backup: all packs are marked in a new index file, and
-    /// the old ones go.
-    fn mark_all(repository: &OpenRepository) {
-        let old: Vec<_> =
-            repository.plain().unwrap().stream_files::<IndexFile>().unwrap().collect();
-        let mut marks = IndexFile::default();
-        for file in old {
-            let (id, index) = file.unwrap();
+    /// As another host does that does not know the backup: all packs are marked in a new index file.
+    /// Returns the old ones, which go then.
+    fn mark_all(repository: &OpenRepository) -> Vec<Id> {
+        let plain = repository.plain().unwrap();
+        let old = plain.stream_files::<IndexFile>().unwrap();
+        let (mut marks, mut files) = (IndexFile::default(), Vec::new());
+        for (id, index) in old.map(Result::unwrap) {
             marks.packs_to_delete.extend(index.packs);
-            repository.backend().remove(FileType::Index, &id, false).unwrap();
+            files.push(*id);
         }
         let sealed = repository.coder().unwrap();
         let sealed = { sealed }.seal_file(&serde_json::to_vec(&marks).unwrap()).unwrap();
         let id = Id::new(hash(&sealed));
         repository.backend().write_file(FileType::Index, &id, sealed.into()).unwrap();
+        files
+    }
+
+    struct Scene {
+        scratch: tempfile::TempDir,
+        repository: OpenRepository,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let scratch = tempfile::tempdir().unwrap();
+            std::fs::create_dir(scratch.path().join("volume")).unwrap();
+            std::fs::write(scratch.path().join("volume/f"), "content").unwrap();
+            let backend = Backend::in_folder(&scratch.path().join("repository"), "host1");
+            let repository =
+                OpenRepository::create(backend, "secret", true, Chunker::Rabin).unwrap();
+            Self { scratch, repository }
+        }
+
+        fn save(&self) -> Saved {
+            let volume = self.scratch.path().join("volume");
+            let files = Files::live(&volume);
+            let extras = Extras::default();
+            let source = Source { files, volume: "vol1", parent: None, extras };
+            save(&self.repository, source, &NoProgress, &|| false).unwrap()
+        }
+
+        fn index_files(&self) -> usize {
+            self.repository.backend().files(FileType::Index).unwrap().len()
+        }
+
+        fn remove(&self, files: &[Id]) {
+            let backend = self.repository.backend();
+            files.iter().for_each(|id| backend.remove_file(FileType::Index, id).unwrap());
+        }
+
+        fn prove(&self, saved: &Saved) -> Result<()> {
+            let damage = Damage::in_file(self.scratch.path().join("damage"));
+            prove(&self.repository, &damage, saved.tree)
+        }
     }
 
     #[test]
     fn what_another_host_marks_while_a_backup_is_made_stays() {
-        let scratch = tempfile::tempdir().unwrap();
-        let path = |below: &str| scratch.path().join(below);
-        std::fs::create_dir(path("volume")).unwrap();
-        std::fs::write(path("volume/f"), "content").unwrap();
-        let backend = Backend::in_folder(&path("repository"), "host1");
-        let repository = OpenRepository::create(backend, "secret", true, Chunker::Rabin).unwrap();
-        let volume = path("volume");
-        let source = Source {
-            files: Files::live(&volume),
-            volume: "vol1",
-            parent: None,
-            extras: Extras::default(),
-        };
-        let saved = save(&repository, source, &NoProgress, &|| false).unwrap();
-        let damage = Damage::in_file(path("damage"));
-        name_again(&repository, &saved.needs);
-        assert_eq!(repository.backend().files(FileType::Index).unwrap().len(), 1);
-        mark_all(&repository);
-        prove(&repository, &damage, saved.tree).unwrap_err();
-        name_again(&repository, &saved.needs);
-        prove(&repository, &damage, saved.tree).unwrap();
-        let files = repository.backend().files(FileType::Index).unwrap().len();
-        name_again(&repository, &saved.needs);
-        assert_eq!(repository.backend().files(FileType::Index).unwrap().len(), files, "once");
+        let scene = Scene::new();
+        let saved = scene.save();
+        name_again(&scene.repository, &saved.needs);
+        assert_eq!(scene.index_files(), 1);
+        scene.remove(&mark_all(&scene.repository));
+        scene.prove(&saved).unwrap_err();
+        name_again(&scene.repository, &saved.needs);
+        scene.prove(&saved).unwrap();
+        let files = scene.index_files();
+        name_again(&scene.repository, &saved.needs);
+        assert_eq!(scene.index_files(), files, "once");
+    }
+
+    #[test]
+    fn what_another_host_has_just_marked_and_still_names_stays() {
+        let scene = Scene::new();
+        scene.save();
+        let old = mark_all(&scene.repository);
+        let saved = scene.save();
+        name_again(&scene.repository, &saved.needs);
+        scene.remove(&old);
+        scene.prove(&saved).unwrap();
     }
 }

@@ -14,6 +14,7 @@ use super::{
     damage::Damage,
     lock_file::{Use, lock_file},
     looks::Looks,
+    read_times::ReadTimes,
     slots::{Slot, Slots},
     written::WrittenHere,
 };
@@ -66,6 +67,7 @@ pub(in crate::daemon) struct DestinationRepository {
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
     pub(super) looks: Looks,
+    pub(super) read_times: ReadTimes,
     pub(super) written_here: WrittenHere,
     /// The backup that was made and proven last, until it is inspected.
     proven: Mutex<Vec<Proven>>,
@@ -87,6 +89,7 @@ pub(super) struct Remembered {
     pub(super) catalogue: Catalogue,
     pub(super) damage: Damage,
     pub(super) looks: Looks,
+    pub(super) read_times: ReadTimes,
     pub(super) written_here: WrittenHere,
 }
 
@@ -126,12 +129,13 @@ impl DestinationRepository {
         (lock_wait, spool): (Duration, SpoolPlace),
         remembered: Remembered,
     ) -> Self {
-        let Remembered { catalogue, damage, looks, written_here } = remembered;
+        let Remembered { catalogue, damage, looks, read_times, written_here } = remembered;
         Self {
             location,
             root,
             damage,
             looks,
+            read_times,
             access,
             lock_wait,
             spool,

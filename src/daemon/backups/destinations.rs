@@ -12,6 +12,7 @@ use super::{
     damage::Damage,
     destination::{DestinationRepository, Location, Remembered},
     looks::Looks,
+    read_times::ReadTimes,
     written::WrittenHere,
 };
 use crate::{
@@ -105,6 +106,7 @@ impl Destinations {
                 catalogue: Catalogue::new(self.identity.clone()),
                 damage: Damage::in_file(self.root.damage(&key)),
                 looks: Looks::in_file(self.root.looks(&key)),
+                read_times: ReadTimes::in_file(self.root.read_times(&key)),
                 written_here: WrittenHere::in_file(self.root.written(&key)),
             },
         );

@@ -80,6 +80,23 @@ pub(super) fn prove_all(
     }
 }
 
+/// The packs that these trees need, as far as their folders can be read.
+///
+/// # Errors
+/// If that can't be determined.
+pub(super) fn packs_of(
+    repository: &OpenRepository,
+    index: &Index,
+    trees: &[TreeId],
+) -> Result<HashSet<Id>> {
+    let mut prover = Prover::new(repository, index)?;
+    for tree in trees {
+        _ = prover.verdict(*tree)?;
+    }
+    let packs = prover.packs.iter().filter_map(|place| index.packs().get(*place));
+    Ok(packs.map(|(pack, _)| *pack).collect())
+}
+
 /// What is known of the folders and packs of one repository while its backups are proven.
 struct Prover<'a> {
     index: &'a Index,

@@ -98,7 +98,7 @@ fn check(repository: &OpenRepository) {
     let mut options = CheckOptions::default();
     options.read_data = true;
     // The library panics where one of its threads is slow.
-    let check = || guarded("checking", || Ok(repository.plain()?.check(options.clone()).unwrap()));
+    let check = || guarded("checking", || Ok(repository.plain()?.check(options).unwrap()));
     let found = (0..10).find_map(|_| check().ok()).unwrap();
     assert!(found.is_ok().is_ok(), "{found:?}");
 }

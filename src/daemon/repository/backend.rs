@@ -79,7 +79,15 @@ impl Backend {
 
     /// The backend of the repository in a folder. The names of temporary files contain `host`.
     pub(crate) fn in_folder(path: &Path, host: &str) -> Self {
-        let folder = Folder::new(path, host);
+        Self::at(Folder::new(path, host))
+    }
+
+    /// As [`Backend::in_folder`], on the disk that volumes share: a reserve of it stays free.
+    pub(crate) fn beside_volumes(path: &Path, host: &str) -> Self {
+        Self::at(Folder::new(path, host).with_reserve())
+    }
+
+    fn at(folder: Folder) -> Self {
         #[cfg(test)]
         return Self { room: folder.room(), ..Self::new(folder) };
         #[cfg(not(test))]

@@ -275,6 +275,11 @@ impl Index {
         &self.packs
     }
 
+    /// Whether a pack is marked for deletion, though an index file may name it as well.
+    pub(crate) fn is_marked(&self, pack: &Id) -> bool {
+        self.marked.contains(pack)
+    }
+
     /// All packs that index files name, or mark for deletion.
     pub(crate) fn known_packs(&self) -> HashSet<Id> {
         self.packs.iter().map(|(pack, _)| *pack).chain(self.marked.iter().copied()).collect()

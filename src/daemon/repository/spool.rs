@@ -58,7 +58,7 @@ impl SpoolPlace {
 
 /// What the disk of a folder has free beyond the reserve, in bytes.
 fn room(folder: &Path) -> io::Result<u64> {
-    Ok(Room::of(&rustix::fs::statvfs(folder)?).bytes)
+    Ok(Room::in_folder(folder)?.bytes)
 }
 
 /// Removes what an earlier process left in the folder of spools. Returns a sentence if there was

@@ -32,6 +32,8 @@ pub(in crate::daemon) struct Needs {
     /// With their sizes in bytes, as those below.
     index_files: Vec<(Id, u32)>,
     packs: HashMap<Id, u64>,
+    /// Whether one of them was marked for deletion at the beginning, and named as well.
+    is_marked: bool,
     /// Trees that were not read, and where they are.
     trees: Vec<(Hash, Location)>,
     /// Of the index files, those that the run wrote.
@@ -47,10 +49,12 @@ impl Needs {
         packs.extend(written.packs);
         let unread = blobs.unread();
         let found = |tree| Some((tree, index.find(BlobType::Tree, &tree)?));
+        let is_marked = packs.keys().any(|pack| index.is_marked(pack));
         let added = [BlobType::Data, BlobType::Tree].map(|kind| blobs.added(kind).blobs.get());
         Self {
             index_files: index.files().iter().chain(&written.index_files).copied().collect(),
             packs,
+            is_marked,
             trees: unread.into_iter().filter_map(found).collect(),
             written: written.index_files,
             blobs: added.iter().sum(),
@@ -62,12 +66,19 @@ impl Needs {
     pub(super) fn also_written(&mut self, earlier: &Self) {
         self.written.extend(&earlier.written);
         self.packs.extend(&earlier.packs);
+        self.is_marked |= earlier.is_marked;
         self.blobs += earlier.blobs;
     }
 
     /// Whether an index file, with its size in bytes, was there at the beginning or was written by the run.
     pub(in crate::daemon) fn has_index_file(&self, file: &(Id, u32)) -> bool {
         self.index_files.contains(file)
+    }
+
+    /// Whether a pack that is relied on was marked for deletion at the beginning, and named as well: who
+    /// marked it may be about to remove the index file that names it.
+    pub(in crate::daemon) fn has_marked_pack(&self) -> bool {
+        self.is_marked
     }
 
     /// Whether this pack is relied on.

@@ -14,10 +14,12 @@ use std::{
 
 use rustic_core::Id;
 
-use crate::{daemon::repository::Hash, sync::lock};
+use crate::{daemon::repository::Hash, files::Room, sync::lock};
 
 /// At most so many bytes of trees are kept; the others are read from the repository.
 const MOST: u64 = 512 << 20;
+/// After so many bytes it is looked again whether the disk has room beyond its reserve.
+const LOOK: u64 = 4 << 20;
 
 /// Trees that were read or written.
 #[derive(Debug)]
@@ -31,6 +33,18 @@ struct Kept {
     /// Where each begins, and how long it is.
     places: HashMap<Hash, (u64, usize)>,
     length: u64,
+    /// So many bytes may be kept before the disk is looked at again.
+    allowed: u64,
+}
+
+impl Kept {
+    fn fits(&mut self, end: u64, file: &File) -> bool {
+        if end > self.allowed && end <= MOST {
+            let room = Room::beside(file).map_or(0, |room| room.bytes);
+            self.allowed = self.length + room.min(LOOK);
+        }
+        end <= self.allowed.min(MOST)
+    }
 }
 
 impl Shelf {
@@ -52,7 +66,7 @@ impl Shelf {
         let at = {
             let mut kept = lock(&self.kept);
             let at = kept.length;
-            if kept.places.contains_key(&tree) || at + sealed.len() as u64 > MOST {
+            if kept.places.contains_key(&tree) || !kept.fits(at + sealed.len() as u64, &self.file) {
                 return;
             }
             kept.length += sealed.len() as u64;

@@ -12,7 +12,7 @@ use rustic_core::repofile::{BlobType, IndexFile};
 
 use super::scene::{Scene, name, noise};
 use crate::{
-    convoy::{BackupUrl, Daemon as _},
+    convoy::{BackupUrl, Daemon as _, ReadBack},
     daemon::repository::{Backend, OpenRepository},
     error::ErrorKind,
 };
@@ -306,4 +306,55 @@ async fn local_snapshots_that_are_gone_are_forgotten_and_only_one_damaged_folder
     scene.restart(|_| ());
     let listed = scene.daemon().volume(&name("vol1")).await.unwrap().snapshots.unwrap();
     assert!(listed.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_damaged_is_told_by_reading_back_before_a_restore_needs_it() {
+    for (spoil, is_missing) in [(flip as fn(&Path), false), (cut, false), (remove, true)] {
+        let mut backups = Backups::new().await;
+        let read = async |backups: &Backups, what: ReadBack| {
+            let daemon = backups.scene.daemon();
+            daemon.read_back(&backups.scene.destination, &what).await.unwrap().unwrap()
+        };
+        let whole = read(&backups, ReadBack::default()).await;
+        let count = backups.packs(BlobType::Data).len() + backups.packs(BlobType::Tree).len();
+        assert_eq!((whole.packs as usize, whole.is_all), (count, true));
+        assert!(whole.damaged.is_empty(), "{whole:?}");
+        let again = ReadBack { since: Some(whole.began), ..ReadBack::default() };
+        assert_eq!(read(&backups, again).await.packs, 0, "it was read a moment ago");
+
+        spoil(&backups.packs(BlobType::Data)[0]);
+        let told = read(&backups, ReadBack::default()).await;
+        assert_eq!(told.damaged.len(), 1, "{told:?}");
+        backups.restart();
+        let mut verdicts = backups.scene.daemon().inspect_backups(&backups.urls).await.unwrap();
+        assert_eq!(verdicts.extract_if(.., |verdict| verdict.is_err()).count(), 3);
+        backups.back_up_both("again").await;
+        assert_eq!(backups.broken().await, [] as [usize; 0]);
+        let after = read(&backups, ReadBack::default()).await;
+        assert_eq!(after.damaged.is_empty(), !is_missing, "{after:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_read_back_longest_ago_is_read_first_and_of_one_volume_only_what_it_needs() {
+    let backups = Backups::new().await;
+    let daemon = backups.scene.daemon();
+    let at = &backups.scene.destination;
+    let one = ReadBack { most: Some(1), ..ReadBack::default() };
+    let mut packs = 0;
+    let mut read = daemon.read_back(at, &one).await.unwrap().unwrap();
+    let began = read.began;
+    while !read.is_all {
+        assert_eq!(read.packs, 1);
+        packs += read.packs;
+        let next = ReadBack { since: Some(began), ..one.clone() };
+        read = daemon.read_back(at, &next).await.unwrap().unwrap();
+    }
+    packs += read.packs;
+    let all = daemon.read_back(at, &ReadBack::default()).await.unwrap().unwrap();
+    assert_eq!(packs, all.packs);
+    let of_one = ReadBack { volume: Some(name("vol1")), ..ReadBack::default() };
+    let of_one = daemon.read_back(at, &of_one).await.unwrap().unwrap();
+    assert_eq!(of_one.packs * 2, all.packs);
 }

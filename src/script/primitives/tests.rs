@@ -91,6 +91,7 @@ fn primitives_fail_with_the_codes_of_their_docs() {
         ("convoy::backups((), \"nowhere\")", "usage"),
         ("convoy::backup(MISSING)", "not_found"),
         ("convoy::create_backup(\"none\")", "not_found"),
+        ("convoy::read_back(#{})", "usage"),
         ("convoy::create_backup(\"none\", \"vfs:///elsewhere\")", "not_found"),
         ("convoy::delete_backup(MISSING)", "not_found"),
         ("BACKED_UP convoy::delete_backup(url)", "guard"),
@@ -134,6 +135,7 @@ fn primitives_fail_with_the_codes_of_their_docs() {
         "convoy::own_backups(\"vol1\")",
         "convoy::unclear_backups(\"vol1\")",
         "convoy::backups_by_volume(\"vol1\")",
+        "convoy::read_back(#{})",
         "convoy::create_backup(convoy::create_snapshot(\"vol1\").Name)",
     ] {
         let (_, mut host) = memory(&["vol1"]);

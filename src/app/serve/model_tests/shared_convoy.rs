@@ -16,7 +16,7 @@ use crate::{
     clock::Clock,
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
-        GivenBack, Info, Mount, Name, NewVolume, Quiesced, Snapshot, Volume,
+        GivenBack, Info, Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
         memory::MemoryDaemon,
         refusal::{no_folder, refused},
     },
@@ -241,6 +241,14 @@ impl Daemon for SharedConvoy {
             inspected.push(self.backup(url).await);
         }
         Ok(inspected)
+    }
+
+    async fn read_back(
+        &self,
+        _destination: &Destination,
+        _what: &ReadBack,
+    ) -> Result<Option<WasReadBack>> {
+        Ok(None)
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     error::{Error, ErrorKind, Result},
-    files::{Beneath, age, is_lost, real_path, write_error},
+    files::{Beneath, Room, age, is_lost, real_path, write_error},
     mount_table::{MountPoint, holding, mounts},
     sync::lock,
 };
@@ -58,6 +58,8 @@ pub(crate) struct Folder {
     /// Held while folders are synced.
     syncing: Mutex<()>,
     packs: Mutex<Vec<(Id, Arc<File>)>>,
+    /// Whether packs leave a reserve of the disk free.
+    has_reserve: bool,
     /// In tests, the disk is full after this many bytes.
     #[cfg(test)]
     room: Arc<Mutex<Option<u64>>>,
@@ -74,9 +76,16 @@ impl Folder {
             unsynced: Mutex::default(),
             syncing: Mutex::default(),
             packs: Mutex::default(),
+            has_reserve: false,
             #[cfg(test)]
             room: Arc::default(),
         }
+    }
+
+    /// The same, and packs leave a reserve of the disk free. What is small may take it: an index file that names
+    /// what is there makes that of use.
+    pub(crate) fn with_reserve(self) -> Self {
+        Self { has_reserve: true, ..self }
     }
 
     /// How many more bytes can be written in a test; `None` for no limit.
@@ -120,8 +129,14 @@ impl Folder {
     fn try_write(&self, kind: FileType, target: &Path, parts: &[Bytes]) -> io::Result<()> {
         let serial = self.serial.fetch_add(1, Ordering::Relaxed);
         let temporary = OsString::from(format!("{}-{}-{serial}", self.host, self.drawn));
+        let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
         #[cfg(test)]
-        self.spend(parts.iter().map(|part| part.len() as u64).sum())?;
+        self.spend(length)?;
+        if self.has_reserve && kind == FileType::Pack && Room::in_folder(&self.path)?.bytes < length
+        {
+            let why = "what is left of the disk is kept free for the volumes on it";
+            return Err(io::Error::new(io::ErrorKind::StorageFull, why));
+        }
         let unfinished = self.folder(Path::new(TEMPORARY)).or_else(|error| {
             // A repository that another program made may have no such folder.
             let repository = self.folder(Path::new(""))?;

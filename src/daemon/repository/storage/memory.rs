@@ -35,11 +35,13 @@ fn key(kind: FileType, id: &Id) -> (&'static str, Id) {
     (kind.dirname(), if kind == FileType::Config { Id::default() } else { *id })
 }
 
+/// By their kinds and names, each with the time at which it was written.
+type Files = BTreeMap<(&'static str, Id), (Bytes, Timestamp)>;
 type Hook = Box<dyn Fn(Act) -> Result<()> + Send + Sync>;
 
 /// The files of one repository, in memory. It has no locks.
 pub(crate) struct Memory {
-    files: Mutex<BTreeMap<(&'static str, Id), (Bytes, Timestamp)>>,
+    files: Mutex<Files>,
     now: Mutex<Timestamp>,
     before: Hook,
 }

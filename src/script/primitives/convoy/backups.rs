@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     convoy::{
-        Backup, BackupUrl, Destination, Name,
+        Backup, BackupUrl, Destination, Name, ReadBack,
         guards::{Even, Prunable},
     },
     error::{Error, Result},
@@ -309,6 +309,27 @@ pub(crate) mod functions {
         call(&ctx, |run| back_up_volumes(run, &volumes))
     }
 
+    /// Reads the data of backups at the configured destination back, and compares it with what was
+    /// written. Options: `volume`, to read what the backups of that volume need only; `share`, to read
+    /// so many percent, what was read longest ago first. A map with the number of `Packs` and `Bytes`
+    /// that were read, and with what is `Damaged`, a sentence for each pack. Fails with `configuration`
+    /// where no destination is configured, and with `usage` where the daemon can't do that, as Convoy
+    /// can't.
+    ///
+    /// ```rhai
+    /// try {
+    ///     for damaged in convoy::read_back(#{ share: 5 }).Damaged { log::error(damaged); }
+    /// } catch (error) { log::info(`not with Convoy: ${error.message}`); }
+    /// ```
+    #[rhai_fn(volatile, return_raw)]
+    pub(crate) fn read_back(ctx: NativeCallContext, options: Map) -> Returned<Map> {
+        call(&ctx, |run| {
+            let options = Options::new(&options, "read_back", &["volume", "share"])?;
+            let volume = options.string("volume")?.map(|name| Name::volume(&name)).transpose()?;
+            read_all_back(run, volume, options.number("share")?)
+        })
+    }
+
     /// Deletes a backup of this host's. Fails with `not_found` where there is no such backup, and
     /// with `guard` where it is the newest good one of its volume, or may be another host's.
     ///
@@ -378,6 +399,34 @@ pub(crate) mod functions {
 /// The name of the volume; `None`, which means every volume, for `()`.
 fn volume_or_all(volume: &Dynamic) -> Result<Option<Name>> {
     if volume.is_unit() { Ok(None) } else { Name::volume(&string(volume, "volume")?).map(Some) }
+}
+
+/// Reads back by one call after the other, so that a daemon is never silent for long.
+fn read_all_back(run: &RunningScript, volume: Option<Name>, share: Option<u64>) -> Result<Map> {
+    let share = share.map(|share| share.min(100));
+    let at = destination(run, None)?;
+    // How much there is, only the first answer tells.
+    let mut what = ReadBack { volume, since: None, most: share.map(|_| 1) };
+    let (mut packs, mut bytes, mut damaged) = (0, 0, Vec::new());
+    loop {
+        let read = run.wait(run.host.guards.read_back(&at, &what))?;
+        packs += read.packs;
+        bytes += read.bytes;
+        damaged.extend(read.damaged);
+        what.since.get_or_insert(read.began);
+        let left = share.map(|share| (read.all_bytes / 100 * share).saturating_sub(bytes));
+        if read.is_all || left == Some(0) {
+            break;
+        }
+        what.most = left;
+    }
+    let damaged: Array = damaged.into_iter().map(Dynamic::from).collect();
+    let count = |count: u64| Dynamic::from(i64::try_from(count).unwrap_or(i64::MAX));
+    Ok(Map::from_iter([
+        ("Packs".into(), count(packs)),
+        ("Bytes".into(), count(bytes)),
+        ("Damaged".into(), damaged.into()),
+    ]))
 }
 
 fn prunable_map(run: &RunningScript, prunable: Prunable) -> Result<Map> {
