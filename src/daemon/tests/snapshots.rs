@@ -189,6 +189,15 @@ async fn a_volume_is_compared_with_its_backup_file_by_file() {
 #[tokio::test]
 async fn what_is_left_out_is_not_compared() {
     let mut scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    for folder in ["cache", "dir", "marked/inside"] {
+        fs::create_dir_all(files.join(folder)).unwrap();
+    }
+    for file in ["cache/a", "dir/b", "marked/c", "marked/.nobackup", "marked/inside/d", "z"] {
+        fs::write(files.join(file), file).unwrap();
+    }
+    // With all.
+    let url = scene.back_up("vol1", "snap0").await;
     scene.daemon = None;
     let excludes = Excludes {
         patterns: Patterns::parse("*.tmp,[vol1],/cache").unwrap(),
@@ -197,13 +206,8 @@ async fn what_is_left_out_is_not_compared() {
     };
     let options = BuiltinOptions { excludes, ..options(&scene.path("root")) };
     scene.daemon = Some(BuiltinDaemon::open(options).unwrap());
-    let files = scene.volume("vol1").await;
-    for folder in ["cache", "dir", "marked/inside"] {
-        fs::create_dir_all(files.join(folder)).unwrap();
-    }
-    for file in ["cache/a", "dir/b", "marked/c", "marked/.nobackup", "marked/inside/d", "z"] {
-        fs::write(files.join(file), file).unwrap();
-    }
+    let whole = scene.daemon().changes_since(&name("vol1"), &url).await.unwrap();
+    assert_eq!(whole, Changes::Unchanged);
     let url = scene.back_up("vol1", "snap1").await;
     let backup = scene.daemon().backup(&url).await.unwrap();
     assert_eq!((backup.field("ExcludedFiles"), backup.field("FileCount")), ("3", "3"));
