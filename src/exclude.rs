@@ -52,15 +52,37 @@ impl Patterns {
     }
 }
 
-/// The items of a list with commas or line ends between them. Lines that begin with `#` are comments.
+/// The items of a list with commas or line ends between them. Lines that begin with `#` are comments. A
+/// comma behind a backslash belongs to a pattern, in which it stands for itself.
 fn items(text: &str) -> impl Iterator<Item = &str> {
     let lines = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    lines.flat_map(|line| line.split(',')).map(str::trim).filter(|item| !item.is_empty())
+    let parts = lines.flat_map(|line| {
+        let mut is_escaped = false;
+        line.split(move |letter| {
+            let is_end = letter == ',' && !is_escaped;
+            is_escaped = letter == '\\' && !is_escaped;
+            is_end
+        })
+    });
+    parts.map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// The text of a list on one line.
+/// A text with one item a line, as a list with commas. Lines that begin with `#` are comments.
 pub(crate) fn in_one_line(text: &str) -> String {
-    items(text).collect::<Vec<_>>().join(",")
+    let lines = text.lines().map(str::trim);
+    let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let escaped = |line: &str| {
+        let (mut item, mut is_escaped) = (String::new(), false);
+        for letter in line.chars() {
+            if letter == ',' && !is_escaped {
+                item.push('\\');
+            }
+            is_escaped = letter == '\\' && !is_escaped;
+            item.push(letter);
+        }
+        item
+    };
+    lines.map(escaped).collect::<Vec<_>>().join(",")
 }
 
 /// A file that marks its folder as one whose content is left out.
@@ -161,7 +183,7 @@ mod tests {
 
     #[test]
     fn patterns_are_for_all_volumes_or_for_one() {
-        let text = "*.tmp\n# a comment, with a comma\n\n[db]\n/pg_wal, /log\n[*]\nlast";
+        let text = "*.tmp\n# a comment, with a comma\n\n[db]\n/pg_wal\n/log\n[*]\nlast";
         for (volume, path, is_out) in [
             ("db", "x.tmp", true),
             ("db", "pg_wal", true),
@@ -176,6 +198,12 @@ mod tests {
             assert_eq!(left_out(&in_one_line(text), volume, path), is_out, "{volume} {path}");
         }
         assert!(!left_out("", "db", "x"));
+        let of_rcs = in_one_line("*,v\n*.tmp");
+        assert_eq!(of_rcs, "*\\,v,*.tmp");
+        for (path, is_out) in [("file,v", true), ("x.tmp", true), ("file", false), ("v", false)] {
+            assert_eq!(left_out(&of_rcs, "db", path), is_out, "{path}");
+        }
+        assert!(left_out("/pg_wal, /log", "db", "log"));
         assert!(Patterns::parse("[]").is_err());
     }
 

@@ -139,6 +139,11 @@ impl LocalRepository {
         OpenRepository::open(self.backend(), self.access.password()).map(Some)
     }
 
+    /// Whether something of the repository is damaged or missing: an error can have other reasons.
+    pub(super) fn is_damaged(&self) -> bool {
+        self.damage().is_ok_and(|damage| damage.is_some())
+    }
+
     /// What is wrong with the repository, which is only looked at.
     ///
     /// # Errors

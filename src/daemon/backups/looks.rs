@@ -16,8 +16,8 @@ use crate::{clock::is_in_future, daemon::repository::Seen, files::write_whole, s
 
 /// All packs are looked at once a day, and a pack is gone that was missing so long ago, and is now.
 const DAY: SignedDuration = SignedDuration::from_hours(23);
-/// Where index files can't be removed, that is tried again after this.
-const REFUSED_FOR: SignedDuration = SignedDuration::from_hours(24 * 30);
+/// Where healing fails, as where index files can't be removed, it is tried again after this.
+const REFUSED_FOR: SignedDuration = SignedDuration::from_hours(20);
 /// Where more than one of so many packs is missing, they are taken for somewhere else, and not for gone.
 const ONE_OF: usize = 10;
 /// So few may be gone all the same.
@@ -151,6 +151,6 @@ mod tests {
         assert!(looks.is_news("a") && !looks.is_news("a") && looks.is_news("b"));
         assert!(looks.may_remove(day(14)));
         looks.is_refused(day(14));
-        assert!(!looks.may_remove(day(20)) && looks.may_remove(day(50)));
+        assert!(!looks.may_remove(day(20)) && looks.may_remove(day(21)));
     }
 }

@@ -40,11 +40,11 @@ pub(in crate::daemon) fn create(
 ) -> Result<(VolumeState, SnapshotState)> {
     volumes.exclusively(volume, || {
         let made_anew = local.made_anew();
-        match create_once(volumes, local, reader, (volume, name), now()) {
+        match create_once(volumes, local, reader, (volume, name), &now) {
             // What is in the repository is in the volume as well.
-            Err(error) if error.kind == ErrorKind::Repository => {
+            Err(error) if error.kind == ErrorKind::Repository && local.is_damaged() => {
                 local.make_anew(&error, made_anew)?;
-                create_once(volumes, local, reader, (volume, name), now())
+                create_once(volumes, local, reader, (volume, name), &now)
             }
             created => created,
         }
@@ -56,11 +56,12 @@ fn create_once(
     local: &LocalRepository,
     reader: Reader<'_>,
     (volume, name): (&str, &str),
-    time: Zoned,
+    now: &impl Fn() -> Zoned,
 ) -> Result<(VolumeState, SnapshotState)> {
     let turn = local.turn()?;
     forget_gone(volumes, local, volume);
     let state = volumes.find(volume).ok_or_else(|| no_volume(volume))?;
+    let time = now();
     let dumps = reader.dump(&state, turn.repository(), || time.timestamp())?;
     let to_read = ToRead { volume: &state, is_dump_only: dumps.are_all };
     let turn = RefCell::new(Some(turn));

@@ -11,7 +11,7 @@ use std::{
 
 use crate::{
     convoy::MomentRecord,
-    daemon::tree::read::{Lacking, MetadataNotes},
+    daemon::tree::read::{Lacking, MetadataNotes, cut},
     sync::lock,
 };
 
@@ -91,7 +91,7 @@ impl Counts {
         }
         changed.count += 1;
         if changed.paths.len() < NAMED {
-            changed.paths.push(path.clone());
+            changed.paths.push(cut(&path).to_owned());
         }
         if paths.len() < REMEMBERED {
             paths.insert(path);

@@ -42,7 +42,9 @@ impl LocalRepository {
             "the folder of local snapshots is damaged, and made anew: volumes and backups are not touched. What is left of it is in \"{}\": {why}",
             aside.display()
         );
-        _ = fs::remove_file(self.root.repository_key());
+        // Only with its key can be read what is left, if the password has changed since.
+        let key = self.root.repository_key();
+        _ = fs::rename(&key, aside.join(key.file_name().unwrap_or_default()));
         for (_, older) in older {
             if let Err(error) = remove_all(&older) {
                 log::warn!("\"{}\" stays: {error}", older.display());

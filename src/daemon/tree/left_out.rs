@@ -30,8 +30,10 @@ impl<'a> LeftOut<'a> {
         let path = if excludes.has_patterns() { folder.names() } else { Vec::new() };
         // A mount is kept as an empty folder, as restic does.
         let is_other = excludes.one_file_system && folder.top_device() != stat.st_dev;
-        let markers = excludes.markers.iter().filter_map(|marker| is_marked(handle, marker));
-        let markers: Vec<_> = markers.collect();
+        // Any program that writes to the volume could have all of it left out.
+        let is_top = excludes.markers.is_empty() || folder.names().is_empty();
+        let markers = excludes.markers.iter().filter(|_| !is_top);
+        let markers: Vec<_> = markers.filter_map(|marker| is_marked(handle, marker)).collect();
         let stays = match is_other {
             true => Some(Vec::new()),
             false => Some(markers).filter(|markers| !markers.is_empty()),

@@ -11,5 +11,5 @@ mod tests;
 mod walk;
 
 pub(in crate::daemon) use compare::first_difference;
-pub(in crate::daemon) use failures::{Lacking, ReadFailures};
+pub(in crate::daemon) use failures::{Lacking, ReadFailures, cut};
 pub(in crate::daemon) use metadata::{MetadataNotes, MetadataReader, kind_of};

@@ -4,7 +4,9 @@
 
 use std::{
     collections::HashSet,
+    ffi::OsStr,
     io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     sync::{Mutex, MutexGuard},
 };
@@ -19,6 +21,8 @@ use crate::{
 
 /// How many failures are named. The others are counted.
 const NAMED_FAILURES: usize = 10;
+/// The longest path that a record has, in bytes.
+const LONGEST_PATH: usize = 500;
 /// So many are known, so that none of them is counted twice.
 const REMEMBERED: usize = 10_000;
 
@@ -53,6 +57,12 @@ struct Counts {
     vanished: u64,
 }
 
+/// A path for people: others make paths that are too long for a record.
+pub(in crate::daemon) fn cut(path: &Path) -> &Path {
+    let bytes = path.as_os_str().as_bytes();
+    Path::new(OsStr::from_bytes(&bytes[..bytes.len().min(LONGEST_PATH)]))
+}
+
 #[derive(Debug, Default)]
 struct Named {
     first: Vec<LackingFile>,
@@ -63,7 +73,7 @@ impl Named {
     fn add(&mut self, path: &Path, why: String) {
         self.count += 1;
         if self.first.len() < NAMED_FAILURES {
-            let path = path.display().to_string();
+            let path = cut(path).display().to_string();
             self.first.push(LackingFile { path, why });
         }
     }
