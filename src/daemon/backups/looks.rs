@@ -151,6 +151,6 @@ mod tests {
         assert!(looks.is_news("a") && !looks.is_news("a") && looks.is_news("b"));
         assert!(looks.may_remove(day(14)));
         looks.is_refused(day(14));
-        assert!(!looks.may_remove(day(20)) && looks.may_remove(day(21)));
+        assert!(!looks.may_remove(day(14)) && looks.may_remove(day(15)));
     }
 }

@@ -158,7 +158,8 @@ impl Plan {
             plan.fates[place] = match (pack.is_named, pack.is_marked) {
                 (false, true) if used.blobs > 0 => Fate::Named,
                 // Only the index still knows it.
-                _ if used.blobs == 0 && pack.listed.is_none() => Fate::Goes,
+                _ if used.blobs == 0 && pack.listed.is_none() && !may_be_needed(used) => Fate::Goes,
+                _ if used.blobs == 0 && pack.listed.is_none() => Fate::Stays,
                 (false, true) if facts.is_due(plan.marked[place]) && !may_be_needed(used) => {
                     Fate::Goes
                 }
