@@ -67,8 +67,13 @@ fn items(text: &str) -> impl Iterator<Item = &str> {
     parts.map(str::trim).filter(|item| !item.is_empty())
 }
 
-/// A text with one item a line, as a list with commas. Lines that begin with `#` are comments.
+/// A list on one line.
 pub(crate) fn in_one_line(text: &str) -> String {
+    items(text).collect::<Vec<_>>().join(",")
+}
+
+/// A text with one item a line, as a list with commas. Lines that begin with `#` are comments.
+pub(crate) fn of_lines(text: &str) -> String {
     let lines = text.lines().map(str::trim);
     let lines = lines.filter(|line| !line.is_empty() && !line.starts_with('#'));
     let escaped = |line: &str| {
@@ -196,14 +201,15 @@ mod tests {
         ] {
             assert_eq!(left_out(text, volume, path), is_out, "{volume} {path}");
             assert_eq!(left_out(&in_one_line(text), volume, path), is_out, "{volume} {path}");
+            assert_eq!(left_out(&of_lines(text), volume, path), is_out, "{volume} {path}");
         }
         assert!(!left_out("", "db", "x"));
-        let of_rcs = in_one_line("*,v\n*.tmp");
+        let of_rcs = of_lines("*,v\n*.tmp");
         assert_eq!(of_rcs, "*\\,v,*.tmp");
         for (path, is_out) in [("file,v", true), ("x.tmp", true), ("file", false), ("v", false)] {
             assert_eq!(left_out(&of_rcs, "db", path), is_out, "{path}");
         }
-        assert!(left_out("/pg_wal, /log", "db", "log"));
+        assert!(left_out(&in_one_line("/pg_wal, /log"), "db", "log"));
         assert!(Patterns::parse("[]").is_err());
     }
 

@@ -18,19 +18,19 @@ const BACKUP: &str = "backup --create-snapshot";
 fn what_is_configured_is_left_out_told_and_not_compared(way: Way) {
     let site = Site::builtin();
     let patterns = site.path("excludes");
-    fs::write(&patterns, "# what programs make anew\n*.tmp\n\n[vol1]\n/cache\n").unwrap();
+    fs::write(&patterns, "# what programs make anew\n*.tmp\n*,v\n\n[vol1]\n/cache\n").unwrap();
     let site = site.with("BKUP_LOGGER_CONSOLE_LEVEL", "info");
     let site = way.of(site.with("BKUP_EXCLUDE_FILE", patterns.display().to_string()));
-    site.create("vol1", &[("data", "data"), ("a.tmp", "a"), ("cache/b", "b")]);
+    site.create("vol1", &[("data", "data"), ("a.tmp", "a"), ("r,v", "r"), ("cache/b", "b")]);
     site.create("vol2", &[("cache/b", "b")]);
     let ran = site.run(BACKUP).ok();
     assert!(
-        ran.err.contains("\"vol1\": 2 files or folders are left out, as configured"),
+        ran.err.contains("\"vol1\": 3 files or folders are left out, as configured"),
         "{ran:#?}"
     );
     assert!(!ran.err.contains("\"vol2\":"), "{ran:#?}");
     let listed = site.run("backups --volume vol1 --json").json();
-    assert_eq!((&listed[0]["ExcludedFiles"], &listed[0]["FileCount"]), (&"2".into(), &"1".into()));
+    assert_eq!((&listed[0]["ExcludedFiles"], &listed[0]["FileCount"]), (&"3".into(), &"1".into()));
     let url = listed[0]["BackupURL"].as_str().unwrap();
     site.run(&format!("restore --volume back --backupurl {url}")).ok();
     let restored: Vec<_> = fs::read_dir(site.volume("back")).unwrap().collect();

@@ -12,7 +12,7 @@ use std::{
 use super::secret::Secret;
 use crate::{
     error::{Error, Result},
-    exclude::in_one_line,
+    exclude::{in_one_line, of_lines},
     text::{cut, escape},
 };
 
@@ -130,7 +130,10 @@ pub(super) fn given(name: &str, form: Form, layers: Layers<'_>) -> Result<Option
     };
     let text = match form {
         Form::AsItIs => text,
-        Form::Lines => one_line(name, &source, &in_one_line(&text))?,
+        Form::Lines => match source {
+            Source::File(_) => one_line(name, &source, &of_lines(&text))?,
+            _ => one_line(name, &source, &in_one_line(&text))?,
+        },
         Form::Line => one_line(name, &source, &text)?,
     };
     Ok(Some(Value { text: Secret::new(text), source }))

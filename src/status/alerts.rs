@@ -109,7 +109,7 @@ pub(crate) fn report_broken(notifier: &Notifier, volumes: &BTreeMap<String, Volu
     let text = format!(
         "These volumes have no good backup of their newest data:\n\n{}\n\n\
          Make new backups with: convoy-backups backup --create-snapshot\n\
-         Where that fails, they would build on the damage: mend the destination first (docs/troubleshooting.md), or back up to another one.\n\
+         They store again what the volumes still have. Where that fails, look at the destination's disk (docs/troubleshooting.md), or back up to another one.\n\
          Look closer with: convoy-backups status",
         lines.join("\n")
     );

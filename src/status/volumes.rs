@@ -210,7 +210,7 @@ impl VolumeLook<'_> {
         let (mut problems, mut notes) = (Vec::new(), Vec::new());
         if let Some(broken) = bad_backups.iter().find(|bad| bad.newest) {
             problems.push(format!(
-                "its newest backup can't be restored: {} (make a new one: convoy-backups backup --volume {name} --create-snapshot; where that fails, it would build on the damage: mend the destination first, see docs/troubleshooting.md, or back up to another one)",
+                "its newest backup can't be restored: {} (make a new one: convoy-backups backup --volume {name} --create-snapshot, which stores again what the volume still has; where that fails, look at the destination's disk, or back up to another one)",
                 broken.why
             ));
         }

@@ -192,9 +192,16 @@ impl DestinationRepository {
         let name = |kind: &BlobType, id| format!("{kind:?} {}\n", HexHash(id));
         let mut names: Vec<_> = lost.iter().map(|(kind, id, _)| name(kind, *id)).collect();
         names.sort_unstable();
-        if names.is_empty()
-            || !self.looks.is_news(&HexHash(hash(names.concat().as_bytes())).to_string())
-        {
+        let loss = match names.is_empty() {
+            true => String::new(),
+            false => HexHash(hash(names.concat().as_bytes())).to_string(),
+        };
+        if !self.looks.is_news(&loss) {
+            return Ok(());
+        }
+        if loss.is_empty() {
+            // The same loss would be news again.
+            self.looks.told(&loss);
             return Ok(());
         }
         let mut backups = self.catalogue.readable(repository)?.to_vec();
@@ -205,6 +212,7 @@ impl DestinationRepository {
         } else {
             prove_all(repository, &self.damage, &trees)?
         };
+        self.looks.told(&loss);
         let left = backups.len() - verdicts.len();
         let broken = backups.iter().zip(&verdicts);
         let broken: Vec<_> = broken

@@ -76,13 +76,14 @@ impl Looks {
         gone
     }
 
-    /// Whether this loss was not told of yet. From now on, it was.
+    /// Whether this loss was not told of yet.
     pub(super) fn is_news(&self, loss: &str) -> bool {
-        let is_news = self.read().told != loss;
-        if is_news {
-            self.change(|content| loss.clone_into(&mut content.told));
-        }
-        is_news
+        self.read().told != loss
+    }
+
+    /// Remembers that this loss was told of; empty: that nothing is lost.
+    pub(super) fn told(&self, loss: &str) {
+        self.change(|content| loss.clone_into(&mut content.told));
     }
 
     /// Whether these folders were not missing in the index before. From now on, they were.
@@ -148,7 +149,9 @@ mod tests {
         assert_eq!(looks.note(&seen(2), day(12)).len(), 0);
         assert_eq!(looks.note(&seen(11), day(13)).len(), 0, "a share that is mounted half");
         assert_eq!(looks.note(&seen(10), day(14)).len(), 10);
-        assert!(looks.is_news("a") && !looks.is_news("a") && looks.is_news("b"));
+        assert!(looks.is_news("a") && looks.is_news("a"));
+        looks.told("a");
+        assert!(!looks.is_news("a") && looks.is_news("b"));
         assert!(looks.may_remove(day(14)));
         looks.is_refused(day(14));
         assert!(!looks.may_remove(day(14)) && looks.may_remove(day(15)));
