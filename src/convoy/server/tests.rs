@@ -46,6 +46,11 @@ impl Running {
         self.folder.path().join("convoy.sock")
     }
 
+    fn client(&self) -> Client {
+        let (endpoint, deadlines) = (None, Deadlines::default());
+        Client::new(ClientOptions { socket: self.socket(), endpoint, deadlines })
+    }
+
     fn stop(&mut self) {
         self.stop.take().unwrap().send(()).unwrap();
     }
@@ -195,11 +200,7 @@ async fn routes_answer_bare_and_under_v1_with_exact_slashes() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_client_and_the_server_understand_each_other() {
     let server = Running::start(Arc::new(MemoryDaemon::new()));
-    let client = Client::new(ClientOptions {
-        socket: server.socket(),
-        endpoint: None,
-        deadlines: Deadlines::default(),
-    });
+    let client = server.client();
     let vol1 = Name::volume("vol1").unwrap();
     client.create_volume(&NewVolume::named(vol1.clone())).await.unwrap();
     let snapshot = client.create_snapshot(&vol1, &Name::snapshot("snap1").unwrap()).await.unwrap();
@@ -225,11 +226,7 @@ async fn the_client_and_the_server_understand_each_other() {
 async fn what_convoy_has_no_words_for_comes_through_the_socket_too() {
     let daemon = Arc::new(Recorder::default());
     let server = Running::start(daemon.clone());
-    let client = Client::new(ClientOptions {
-        socket: server.socket(),
-        endpoint: None,
-        deadlines: Deadlines::default(),
-    });
+    let client = server.client();
     let is_used = async |path: &str| {
         client.is_used(&Destination::parse(&format!("s3://bucket@region/{path}")).unwrap()).await
     };
@@ -455,11 +452,7 @@ async fn work_for_a_run_ends_when_its_client_hangs_up() {
 async fn a_run_that_is_cancelled_is_over_when_its_work_behind_a_socket_has_ended() {
     let daemon = Arc::new(Recorder::default());
     let server = Running::start(daemon.clone());
-    let client = Client::new(ClientOptions {
-        socket: server.socket(),
-        endpoint: None,
-        deadlines: Deadlines::default(),
-    });
+    let client = server.client();
     let (run, volume) = (scope::Scope::of("run-1"), Name::volume("vol1").unwrap());
     let calling = tokio::spawn(scope::carried_for(Some(run.clone()), async move {
         client.unmount_volume(&volume).await
