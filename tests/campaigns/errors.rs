@@ -54,13 +54,7 @@ fn nothing_is_lost_and_nothing_half_done_is_seen_where_the_system_fails() {
         let ran = Ran::of(what.clone(), traced.output().unwrap());
         println!("{what}: {}", ran.code);
         world.counts.add(if ran.code == 0 { "got by" } else { "failed" });
-        if ran.code == 0 {
-            world.acknowledged(&ran);
-        }
-        if line.starts_with("prune") {
-            world.pruned(3);
-        }
-        world.check();
+        world.ended(line, &ran);
     }
     let last = world.site.run("backup --create-snapshot").ok();
     world.acknowledged(&last);

@@ -37,14 +37,7 @@ fn nothing_is_lost_and_nothing_half_done_is_seen_where_commands_are_killed() {
         _ = child.kill();
         let ran = Ran::of(line.to_owned(), child.wait_with_output().unwrap());
         world.counts.add(if ran.code == -1 { "killed" } else { "came to its end" });
-        // What was printed before the end may be cut off: a command that was killed acknowledges nothing.
-        if ran.code == 0 {
-            world.acknowledged(&ran);
-        }
-        if line.starts_with("prune") {
-            world.pruned(3);
-        }
-        world.check();
+        world.ended(line, &ran);
     }
     let last = world.site.run("backup --create-snapshot").ok();
     world.acknowledged(&last);

@@ -31,13 +31,7 @@ fn nothing_is_lost_where_a_bucket_fails() {
         let ran = world.site.run(line);
         s3.mend();
         world.counts.add(if ran.code == 0 { "got by" } else { "failed" });
-        if ran.code == 0 {
-            world.acknowledged(&ran);
-        }
-        if line.starts_with("prune") {
-            world.pruned(3);
-        }
-        world.check();
+        world.ended(line, &ran);
     }
     let last = world.site.run("backup --create-snapshot").ok();
     world.acknowledged(&last);

@@ -97,6 +97,18 @@ impl World {
         self.must.extend(urls.filter(|url| url.contains(&of_this)).map(str::to_owned));
     }
 
+    /// A command that was disturbed has ended, and everything is looked at. What was printed before may be cut
+    /// off: one that did not end well acknowledges nothing. A `prune` keeps the last three.
+    pub(super) fn ended(&mut self, line: &str, ran: &Ran) {
+        if ran.code == 0 {
+            self.acknowledged(ran);
+        }
+        if line.starts_with("prune") {
+            self.pruned(3);
+        }
+        self.check();
+    }
+
     /// A deletion by this rule was tried, and may have come to any point.
     pub(super) fn pruned(&mut self, keep: usize) {
         let newest: BTreeSet<_> = self.site.backups(&self.volume).into_iter().take(keep).collect();
