@@ -65,6 +65,8 @@ error_kinds! {
     NotFound { code: "not_found", exit_code: 1, scripts_may_throw: true },
     /// A guard stopped the call, because it could have lost data.
     Guard { code: "guard", exit_code: 1, scripts_may_throw: true },
+    /// The key or the user has no right to do it. Nothing was changed by what failed.
+    Denied { code: "denied", exit_code: 1, scripts_may_throw: true },
     /// Another run holds the lock.
     Busy { code: "busy", exit_code: 75, scripts_may_throw: true },
     /// The run was cancelled.

@@ -35,6 +35,7 @@ mod places;
 mod plugin;
 mod progress;
 mod promises;
+mod ransomware;
 mod releases;
 mod runs;
 mod s3;

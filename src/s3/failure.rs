@@ -7,6 +7,9 @@ use aws_sdk_s3::{
 
 use crate::error::{Error, ErrorKind};
 
+/// The codes for what the key has no right to.
+const DENIED: [&str; 3] = ["AccessDenied", "Forbidden", "AllAccessDisabled"];
+
 /// This crate's error for the S3 client's. `what` says what could not be done, and where.
 pub(super) fn failure<E>(what: &str, error: &SdkError<E, HttpResponse>) -> Error
 where
@@ -16,7 +19,7 @@ where
         let (kind, hint) = without_answer(error);
         return Error::new(kind, format!("{what}: {}", cause(error))).with_hint(hint);
     };
-    let status = error.raw_response().map(|answer| answer.status().as_u16());
+    let status = status(error);
     let code = service.code().unwrap_or(match status {
         Some(404) => "NotFound",
         Some(403) => "AccessDenied",
@@ -26,6 +29,34 @@ where
     let message = service.message().map(|message| format!(": {message}")).unwrap_or_default();
     let (kind, hint) = by_code(code, status);
     Error::new(kind, format!("{what}: {code}{message}")).with_hint(hint)
+}
+
+/// The error for an object that can't be removed. `place` says where it is.
+pub(super) fn not_removed<E>(name: &str, place: &str, error: &SdkError<E, HttpResponse>) -> Error
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let failed = failure(&format!("cannot remove \"{name}\" at {place}"), error);
+    if !is_denied(error) {
+        return failed;
+    }
+    let message = format!("this key may not delete (it lacks s3:DeleteObject): {}", failed.message);
+    Error::new(ErrorKind::Denied, message).with_hint(
+        "prune on a host whose key may delete, with \"prune --all-hosts\": docs/ransomware.md",
+    )
+}
+
+/// Whether the key lacks the right.
+fn is_denied<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    match error.as_service_error().and_then(ProvideErrorMetadata::code) {
+        Some(code) => DENIED.contains(&code),
+        None => status(error) == Some(403),
+    }
+}
+
+/// The HTTP status of the service's answer.
+pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
+    error.raw_response().map(|answer| answer.status().as_u16())
 }
 
 /// The kind and the hint for a request without an answer.
@@ -62,7 +93,7 @@ fn by_code(code: &str, status: Option<u16>) -> (ErrorKind, &'static str) {
     match code {
         "NoSuchKey" | "NotFound" => (ErrorKind::NotFound, "it is not there"),
         "NoSuchBucket" => (ErrorKind::Io, "make the bucket first, or correct BKUP_BACKUP_URL"),
-        "AccessDenied" | "Forbidden" | "AllAccessDisabled" => (
+        _ if DENIED.contains(&code) => (
             ErrorKind::Io,
             "look at the key (BKUP_S3_ACCESS_KEY_ID) and at what it may do: docs/s3.md has the policy",
         ),

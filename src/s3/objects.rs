@@ -1,7 +1,12 @@
 //! The objects below one folder of a bucket: the requests, which are repeated if that helps.
 
 use std::{
+    cell::Cell,
     path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -21,7 +26,7 @@ use bytes::Bytes;
 use jiff::Timestamp;
 
 use super::{
-    failure::{cause, failure},
+    failure::{cause, failure, not_removed, status},
     options::S3Options,
     upload::{Hash, Upload},
 };
@@ -44,6 +49,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(250);
 /// For so many bytes of an answer there is room before they come.
 const LARGEST_AT_ONCE: usize = 64 << 20;
 
+/// The status for a write while another one of the same object goes on.
+const CONFLICT: u16 = 409;
+
 type PutError = SdkError<PutObjectError, HttpResponse>;
 
 /// How much of an object is wanted.
@@ -63,6 +71,8 @@ pub(crate) struct Objects {
     /// The prefix of the objects' names; it ends in `/`.
     prefix: String,
     location: String,
+    /// Whether the service was seen to refuse conditions of a write.
+    knows_no_conditions: Arc<AtomicBool>,
 }
 
 impl Objects {
@@ -113,6 +123,7 @@ impl Objects {
             bucket: bucket.to_owned(),
             prefix: format!("{folder}/"),
             location: format!("s3://{bucket}@{region}/{folder}{via}"),
+            knows_no_conditions: Arc::default(),
         })
     }
 
@@ -207,28 +218,82 @@ impl Objects {
         Ok(content.into())
     }
 
-    /// Writes an object. `hash` is the SHA-256 of the content, where that is known.
+    /// Writes an object whose name nothing else has, as where it is the content's hash. What is there
+    /// already is not written again: it is what an attempt wrote whose answer was lost. `hash` is the
+    /// SHA-256 of the content, where that is known.
+    ///
+    /// # Errors
+    /// If it can't be written, or something of another size is there.
     pub(crate) fn put(&self, name: &str, content: Bytes, hash: Option<Hash>) -> Result<()> {
-        self.put_upload(name, Upload::of(content, hash))
+        let length = content.len() as u64;
+        self.put_upload(name, length, &|| Ok(Upload::of(content.clone(), hash)))
     }
 
-    /// Writes an object with the content of a file, which is never in memory as a whole.
+    /// As [`Objects::put`], with the content of a file, which is never in memory as a whole.
     ///
     /// Returns whether the content has this SHA-256; if not, there is no object.
     pub(crate) fn put_file(&self, name: &str, file: &Path, hash: Hash) -> Result<bool> {
-        let (upload, check) = wait(Upload::of_file(file, hash))??;
+        let (first, check) = wait(Upload::of_file(file, hash))??;
         if check.has_failed() {
             return Ok(false);
         }
-        match self.put_upload(name, upload) {
+        let length = first.length();
+        let first = Cell::new(Some(first));
+        let upload = || match first.take() {
+            Some(first) => Ok(first),
+            None => wait(Upload::of_file_again(file, hash, &check))?,
+        };
+        match self.put_upload(name, length, &upload) {
             Err(_) if check.has_failed() => Ok(false),
             written => written.map(|()| true),
         }
     }
 
-    fn put_upload(&self, name: &str, upload: Upload) -> Result<()> {
-        self.try_put(name, upload, false)
-            .map_err(|error| self.failure(&format!("cannot write \"{name}\""), &error))
+    /// Writes what nothing is to be there of. A bucket's policy may demand that each write says so.
+    fn put_upload(
+        &self,
+        name: &str,
+        length: u64,
+        upload: &dyn Fn() -> Result<Upload>,
+    ) -> Result<()> {
+        let failed = |error: &PutError| self.failure(&format!("cannot write \"{name}\""), error);
+        let has_conditions = !self.knows_no_conditions.load(Ordering::Relaxed);
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1..=MOST_ATTEMPTS {
+            let error = match self.try_put(name, upload()?, has_conditions) {
+                Ok(()) => return Ok(()),
+                Err(error) if !has_conditions => return Err(failed(&error)),
+                Err(error) => error,
+            };
+            if lacks_conditions(&error) {
+                self.try_put(name, upload()?, false).map_err(|error| failed(&error))?;
+                self.knows_no_conditions.store(true, Ordering::Relaxed);
+                return Ok(());
+            }
+            let status = status(&error);
+            if !matches!(status, Some(403 | CONFLICT | 412)) {
+                return Err(failed(&error));
+            }
+            match self.head(name)? {
+                Some((size, _)) if size == length => return Ok(()),
+                Some((size, _)) => return Err(self.is_anothers(name, (size, length))),
+                // Another write of it goes on, as one of an attempt before.
+                None if status == Some(CONFLICT) && attempt < MOST_ATTEMPTS => {
+                    wait(tokio::time::sleep(pause))?;
+                    pause *= 2;
+                }
+                None => return Err(failed(&error)),
+            }
+        }
+        Err(Error::internal("a write has no attempts left"))
+    }
+
+    fn is_anothers(&self, name: &str, (size, length): (u64, u64)) -> Error {
+        let message = format!(
+            "\"{name}\" at {} is there already, with {size} bytes in place of {length}",
+            self.location
+        );
+        Error::new(ErrorKind::Io, message).with_hint("look at it, and who wrote it")
     }
 
     /// Writes an object that must not exist yet. What is there afterwards decides, because the
@@ -237,7 +302,7 @@ impl Objects {
         let upload = || Upload::of(content.clone(), None);
         let mut sent = self.try_put(name, upload(), true);
         if let Err(error) = &sent
-            && error.code() == Some("NotImplemented")
+            && lacks_conditions(error)
             && self.head(name)?.is_none()
         {
             sent = self.try_put(name, upload(), false);
@@ -370,10 +435,13 @@ impl Objects {
     }
 
     /// Removes an object. A missing object is not an error.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if the key may not delete it.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
         let request = self.client.delete_object().bucket(&self.bucket).key(self.object(name));
         let removed = wait(request.send())?;
-        match removed.map_err(|error| self.failure(&format!("cannot remove \"{name}\""), &error)) {
+        match removed.map_err(|error| not_removed(name, &self.location, &error)) {
             Err(error) if error.kind != ErrorKind::NotFound => Err(error),
             _ => Ok(()),
         }
@@ -384,6 +452,18 @@ impl Objects {
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
         failure(&format!("{what} at {}", self.location), error)
+    }
+}
+
+/// Whether the service knows no condition of a write. An error for other reasons is one without the
+/// condition, too.
+fn lacks_conditions(error: &PutError) -> bool {
+    let code = error.code().unwrap_or_default();
+    match status(error) {
+        Some(501) => true,
+        Some(400) => ["", "NotImplemented", "InvalidArgument", "InvalidRequest", "BadRequest"]
+            .contains(&code),
+        _ => code == "NotImplemented",
     }
 }
 

@@ -46,19 +46,33 @@ impl Upload {
         Self { body: content.into(), signed: hash.map(KnownHash) }
     }
 
+    /// In bytes.
+    pub(super) fn length(&self) -> u64 {
+        self.body.size_hint().1.unwrap_or_default()
+    }
+
     /// A file, and the check of what is read of it: an upload of something else breaks off before its
     /// end.
     ///
     /// # Errors
     /// If there is no such file.
     pub(super) async fn of_file(file: &Path, hash: Hash) -> Result<(Self, Check)> {
+        let check = Check::default();
+        Ok((Self::of_file_again(file, hash, &check).await?, check))
+    }
+
+    /// As [`Upload::of_file`], with the check of another upload of it.
+    ///
+    /// # Errors
+    /// If there is no such file.
+    pub(super) async fn of_file_again(file: &Path, hash: Hash, check: &Check) -> Result<Self> {
         let read = FsBuilder::new().path(file).buffer_size(PIECE).build().await;
         let read = read.map_err(|error| {
             let message = format!("cannot read \"{}\": {}", file.display(), cause(&error));
             Error::new(ErrorKind::Io, message)
         });
         let body = read?.into_inner();
-        let (check, size) = (Check::default(), body.content_length().unwrap_or_default());
+        let size = body.content_length().unwrap_or_default();
         if size == 0 && Sha256::digest([])[..] != hash {
             // No piece of it will be asked for.
             check.fail();
@@ -69,7 +83,7 @@ impl Upload {
             SdkBody::from_body_1_x(Checked { body, left: size, hasher, hash, check })
         };
         let body = ByteStream::new(body.map(checked));
-        Ok((Self { body, signed: Some(KnownHash(hash)) }, check))
+        Ok(Self { body, signed: Some(KnownHash(hash)) })
     }
 }
 

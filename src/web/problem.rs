@@ -41,6 +41,7 @@ fn meaning(kind: ErrorKind) -> (u16, &'static str) {
         ErrorKind::Daemon => (422, "The volume daemon refused"),
         ErrorKind::Guard => (422, "A guard stopped it"),
         ErrorKind::NotFound => (422, "The volume daemon does not have it"),
+        ErrorKind::Denied => (422, "The daemon's key or user may not do it"),
         ErrorKind::Unreachable => (502, "The volume daemon can't be reached"),
         ErrorKind::Protocol => (502, "The volume daemon's answer is not understood"),
         ErrorKind::Repository => (502, "A repository can't be read or written"),

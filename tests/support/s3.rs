@@ -1,7 +1,10 @@
 //! An S3 service with one bucket, `bucket`, in memory: what the protocol says of single objects and
 //! of lists, in small pages.
 //!
-//! It checks what a client signs for each content, and does as a test says: fails, denies, forgets.
+//! It checks what a client signs for each content, and does as a test says: fails, denies, forgets. Its
+//! answers about versions and locks are those that moto 5.2 gave to the same requests.
+
+mod truth;
 
 use std::{
     collections::BTreeMap,
@@ -11,13 +14,15 @@ use std::{
     thread::JoinHandle,
 };
 
-use jiff::Timestamp;
-use sha2::{Digest, Sha256};
+use jiff::{SignedDuration, Timestamp};
 
-/// The key's id that it knows.
+use truth::{Object, Version, truth};
+
+/// The id of the key that may do everything.
 pub const KEY_ID: &str = "the-keys-id";
-/// So many objects are listed at a time.
-const PAGE: usize = 3;
+/// The id of the key that may only list, read and create: each of its writes has to say that nothing is
+/// there, as the condition key `s3:if-none-match` of a bucket's policy demands it.
+pub const WEAK_KEY_ID: &str = "the-weak-keys-id";
 
 /// What is answered in place of the truth: this status, with this code in its words.
 pub type Fault = Box<dyn FnMut(&Request) -> Option<(u16, &'static str)> + Send>;
@@ -41,7 +46,14 @@ pub struct Request {
 
 #[derive(Default)]
 struct State {
-    objects: BTreeMap<String, (Vec<u8>, Timestamp)>,
+    objects: BTreeMap<String, Object>,
+    is_versioned: bool,
+    /// How many versions were made.
+    versions: u64,
+    /// What another writes before objects with such names.
+    first: Option<(&'static str, &'static [u8])>,
+    /// By how much its clock is ahead.
+    ahead: SignedDuration,
     requests: Vec<Request>,
     fault: Option<Fault>,
     connections: Vec<TcpStream>,
@@ -90,17 +102,52 @@ impl S3 {
 
     /// The names of its objects.
     pub fn names(&self) -> Vec<String> {
-        self.state().objects.keys().cloned().collect()
+        let state = self.state();
+        let there = state.objects.iter().filter(|(_, object)| object.content().is_some());
+        there.map(|(name, _)| name.clone()).collect()
     }
 
     /// Writes an object.
     pub fn put(&self, name: &str, content: Vec<u8>) {
-        self.state().objects.insert(name.to_owned(), (content, Timestamp::UNIX_EPOCH));
+        let mut object = Object::default();
+        object.0.push(Version::of(Some(content), Timestamp::UNIX_EPOCH));
+        self.state().objects.insert(name.to_owned(), object);
     }
 
-    /// Removes the objects of these names.
+    /// Removes the objects of these names, with all their versions.
     pub fn remove(&self, which: impl Fn(&str) -> bool) {
         self.state().objects.retain(|name, _| !which(name));
+    }
+
+    /// The objects' contents.
+    pub fn contents(&self) -> BTreeMap<String, Vec<u8>> {
+        let state = self.state();
+        let content = |object: &Object| Some(object.content()?.to_vec());
+        let all = state.objects.iter();
+        all.filter_map(|(name, object)| Some((name.clone(), content(object)?))).collect()
+    }
+
+    /// From now on, it keeps the versions of objects.
+    pub fn keep_versions(&self) {
+        self.state().is_versioned = true;
+    }
+
+    /// From now on, its clock is ahead by this much.
+    pub fn set_ahead(&self, by: SignedDuration) {
+        self.state().ahead = by;
+    }
+
+    /// Makes the objects with such names older.
+    pub fn set_behind(&self, names: &str, by: SignedDuration) {
+        let mut state = self.state();
+        let objects = state.objects.iter_mut().filter(|(name, _)| name.contains(names));
+        objects.for_each(|(_, object)| object.make_older(by));
+    }
+
+    /// From now on, there is this where an object is to be written for the first time: another wrote it
+    /// just before.
+    pub fn be_first(&self, names: &'static str, content: &'static [u8]) {
+        self.state().first = Some((names, content));
     }
 
     /// The requests so far.
@@ -218,80 +265,4 @@ fn answer(state: &mut State, request: Request) -> Answer {
         Some((status, code)) => return refused(status, code),
     }
     truth(state, request)
-}
-
-fn truth(state: &mut State, request: Request) -> Answer {
-    let signed = request.headers.get("authorization").map(String::as_str).unwrap_or_default();
-    if !signed.starts_with(&format!("AWS4-HMAC-SHA256 Credential={KEY_ID}/")) {
-        return refused(403, "InvalidAccessKeyId");
-    }
-    let digest: String =
-        Sha256::digest(&request.body).iter().map(|byte| format!("{byte:02x}")).collect();
-    if request.headers.get("x-amz-content-sha256") != Some(&digest) {
-        return refused(400, "XAmzContentSHA256Mismatch");
-    }
-    if request.object == "/" {
-        return refused(404, "NoSuchBucket");
-    }
-    let found = state.objects.get(&request.object);
-    let modified = |time: &Timestamp| {
-        ("Last-Modified", time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string())
-    };
-    match (request.method.as_str(), found) {
-        ("GET", _) if request.object.is_empty() => list(state, &request),
-        ("GET" | "HEAD", None) => refused(404, "NoSuchKey"),
-        ("GET" | "HEAD", Some((content, time))) => match request.headers.get("range") {
-            None => (200, vec![modified(time)], content.clone()),
-            Some(range) => {
-                let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-                let (from, to): (usize, usize) = (from.parse().unwrap(), to.parse().unwrap());
-                match content.get(from..content.len().min(to + 1)) {
-                    Some(part) if !part.is_empty() => {
-                        let range =
-                            format!("bytes {from}-{}/{}", from + part.len() - 1, content.len());
-                        (206, vec![modified(time), ("Content-Range", range)], part.to_vec())
-                    }
-                    _ => refused(416, "InvalidRange"),
-                }
-            }
-        },
-        ("PUT", Some(_)) if request.headers.contains_key("if-none-match") => {
-            refused(412, "PreconditionFailed")
-        }
-        ("PUT", _) => {
-            state.objects.insert(request.object, (request.body, Timestamp::now()));
-            (200, vec![], Vec::new())
-        }
-        ("DELETE", _) => {
-            state.objects.remove(&request.object);
-            (204, vec![], Vec::new())
-        }
-        _ => refused(405, "MethodNotAllowed"),
-    }
-}
-
-fn list(state: &State, request: &Request) -> Answer {
-    let of = |name: &str| request.query.get(name).cloned().unwrap_or_default();
-    let (prefix, behind) = (of("prefix"), of("continuation-token"));
-    let mut all =
-        state.objects.iter().filter(|(name, _)| name.starts_with(&prefix) && **name > behind);
-    let page: Vec<_> = all.by_ref().take(PAGE).collect();
-    let next = page.last().filter(|_| all.next().is_some()).map(|(name, _)| *name);
-    let mut text = "<?xml version=\"1.0\"?><ListBucketResult>".to_owned();
-    for (name, (content, time)) in &page {
-        text += &format!(
-            "<Contents><Key>{name}</Key><Size>{}</Size><LastModified>{time:.3}</LastModified></Contents>",
-            content.len()
-        );
-    }
-    text += &format!("<IsTruncated>{}</IsTruncated>", next.is_some());
-    // The first version of lists has no tokens.
-    if let Some(next) = next.filter(|_| !state.knows_no_tokens) {
-        text += &format!("<NextContinuationToken>{next}</NextContinuationToken>");
-    }
-    (
-        200,
-        vec![("Content-Type", "application/xml".into())],
-        (text + "</ListBucketResult>").into_bytes(),
-    )
 }

@@ -1,7 +1,11 @@
 //! Gives back the space of what no backup needs, once a day at each destination, whether anything was deleted
 //! or not: what failed runs have left goes as well, and what waits for its day.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use jiff::tz::TimeZone;
 use tokio_util::sync::CancellationToken;
@@ -38,25 +42,25 @@ struct Place {
 
 /// Gives back space once a day, until it is told to stop.
 pub(super) async fn keep(state: Arc<ServeState>, stop: CancellationToken) {
-    let mut pause = FIRST;
+    let (mut pause, mut denied) = (FIRST, BTreeSet::new());
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        pause = give_back_everywhere(&state).await;
+        pause = give_back_everywhere(&state, &mut denied).await;
     }
 }
 
-/// Returns the pause until the next time.
-async fn give_back_everywhere(state: &ServeState) -> Duration {
+/// Returns the pause until the next time. `denied` has the URLs of where it was told that the key may not.
+async fn give_back_everywhere(state: &ServeState, denied: &mut BTreeSet<String>) -> Duration {
     let places = places(&state.crontab().entries, &state.config);
     drop_unused(&state.notifier, &places).await;
     let (mut pause, zone) = (PAUSE, SystemClock.time_zone());
     for place in places.values() {
         // A daemon that can't be reached is a problem of its own.
         let Ok(connection) = state.daemons.get(&place.config).await else { continue };
-        if !give_back(&*connection.daemon, place, &state.notifier, &zone).await {
+        if !give_back(&*connection.daemon, place, (&state.notifier, denied), &zone).await {
             pause = BUSY;
         }
     }
@@ -98,7 +102,7 @@ async fn drop_unused(notifier: &Arc<Notifier>, places: &BTreeMap<String, Place>)
 async fn give_back(
     daemon: &dyn Daemon,
     place: &Place,
-    notifier: &Arc<Notifier>,
+    (notifier, denied): (&Arc<Notifier>, &mut BTreeSet<String>),
     zone: &TimeZone,
 ) -> bool {
     let at = place.destination.to_string();
@@ -116,6 +120,13 @@ async fn give_back(
         Err(error) if error.kind == ErrorKind::Busy => {
             log::info!("space is given back in an hour: {}", in_one_line(&error));
             false
+        }
+        // Another host prunes there, with another key.
+        Err(error) if error.kind == ErrorKind::Denied && !place.is_pruned => {
+            let text = format!("this host gives back no space at \"{at}\": {}", error.message);
+            let level = if denied.insert(at) { log::Level::Info } else { log::Level::Debug };
+            log::log!(level, "{text}");
+            true
         }
         Err(error) => {
             log::warn!("space is not given back at \"{at}\": {}", in_one_line(&error));
@@ -165,19 +176,23 @@ mod tests {
         let mut place = Place { config, destination, is_pruned: false };
         let told =
             || notifier.waiting().into_iter().map(|it| it.message.subject).collect::<Vec<_>>();
+        let mut denied = BTreeSet::new();
         let failed = |kind| Fault::Fails(Error::new(kind, "no rights"));
         for (is_pruned, kind, problems, is_settled) in [
             (false, ErrorKind::Io, 0, true),
+            (false, ErrorKind::Denied, 0, true),
             (true, ErrorKind::Busy, 0, false),
             (true, ErrorKind::Io, 1, true),
         ] {
             place.is_pruned = is_pruned;
             daemon.fault("give_back", failed(kind));
-            let settled = give_back(&daemon, &place, &notifier, &TimeZone::UTC).await;
+            let settled =
+                give_back(&daemon, &place, (&notifier, &mut denied), &TimeZone::UTC).await;
             assert_eq!((settled, told().len()), (is_settled, problems), "{kind:?}");
         }
         assert!(told()[0].ends_with("space is not given back at vfs:///backups"), "{:?}", told());
-        assert!(give_back(&daemon, &place, &notifier, &TimeZone::UTC).await);
+        assert!(denied.contains("vfs:///backups"));
+        assert!(give_back(&daemon, &place, (&notifier, &mut denied), &TimeZone::UTC).await);
         assert!(told()[1].ends_with("space is given back at vfs:///backups"), "{:?}", told());
     }
 }

@@ -25,11 +25,13 @@ impl DestinationRepository {
     /// another host's new backup may rely on it.
     ///
     /// # Errors
-    /// [`crate::error::ErrorKind::Busy`] if other hosts write again and again, or hold the lock. Another kind
-    /// if the repository can't be read or written.
+    /// [`crate::error::ErrorKind::Busy`] if other hosts write again and again, or hold the lock;
+    /// [`crate::error::ErrorKind::Denied`] if nothing may be removed. Another kind if the repository can't be read or written.
     pub(in crate::daemon) fn give_back(&self) -> Result<GivenBack> {
         self.refuse_roots()?;
         let Some(repository) = self.existing()? else { return Ok(GivenBack::default()) };
+        // Before anything is written that could not be removed.
+        repository.backend().may_remove()?;
         let deleting = self.begin_deletion(&repository)?;
         let done = self.collect(&repository, &deleting, self.lock_wait())?;
         Ok(told(&repository, &done))

@@ -149,6 +149,12 @@ impl DestinationRepository {
         if is_whole || !self.looks.may_remove(now) {
             return Ok(());
         }
+        if let Err(error) = repository.backend().may_remove() {
+            // Index files that take the place of others would be there beside them.
+            self.look(repository, false, now)?;
+            self.tell(repository)?;
+            return Err(error);
+        }
         let (seen, mut gone) = self.look(repository, false, now)?;
         let index = repository.index()?;
         let lost = repository.lost_now();

@@ -168,6 +168,14 @@ impl Backend {
         self.kept(self.storage.remove(kind, id))
     }
 
+    /// Whether files may be removed at all.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Denied`] if not; another kind if the storage can't tell.
+    pub(crate) fn may_remove(&self) -> Result<()> {
+        self.storage.may_remove()
+    }
+
     /// A whole file.
     pub(crate) fn read_file(&self, kind: FileType, id: &Id) -> Result<Bytes> {
         self.kept(self.storage.read(kind, id))
@@ -280,9 +288,12 @@ impl Backend {
     /// its repository would keep every host out later. If other hosts can't be locked out (not
     /// `alone`), a young key may belong to a host that is creating the repository now.
     ///
+    /// Returns whether keys stay, because they may not be removed.
+    ///
     /// # Errors
     /// [`ErrorKind::Busy`] for a young key, if not `alone`.
-    pub(crate) fn remove_stray_keys(&self, alone: bool) -> Result<()> {
+    pub(crate) fn remove_stray_keys(&self, alone: bool) -> Result<bool> {
+        let mut some_stay = false;
         for (key, age) in self.storage.keys()? {
             if !alone && age.is_none_or(|age| age < YOUNG_KEY) {
                 let message = format!(
@@ -293,9 +304,12 @@ impl Backend {
                     "try again; if it stays so, remove what is there: it has no \"config\" and so no backups",
                 ));
             }
-            self.storage.remove(FileType::Key, &key)?;
+            match self.storage.remove(FileType::Key, &key) {
+                Err(error) if error.kind == ErrorKind::Denied => some_stay = true,
+                removed => removed?,
+            }
         }
-        Ok(())
+        Ok(some_stay)
     }
 
     /// Removes the keys that this backend wrote, if another process created the repository. The

@@ -55,20 +55,25 @@ pub(super) fn key_file(key: &MasterKey, password: &str) -> Result<(Id, Bytes)> {
 
 /// The master key of the repository, by the first key file that the password opens. Everyone who can
 /// write there can write key files, so one that would take very much memory or time is passed over, and
-/// named.
+/// named. Of several that it opens, one counts that `fits`.
 ///
 /// # Errors
 /// If no key file can be read. [`ErrorKind::Repository`] if the password opens none of them.
-pub(super) fn master_key(backend: &Backend, password: &str) -> Result<MasterKey> {
-    let (mut passed_over, mut unread) = (Vec::new(), None);
+pub(super) fn master_key(
+    backend: &Backend,
+    password: &str,
+    fits: &dyn Fn(&MasterKey) -> bool,
+) -> Result<MasterKey> {
+    let (mut passed_over, mut unread, mut first) = (Vec::new(), None, None);
     let files = backend.files(FileType::Key)?;
-    let is_empty = files.is_empty();
+    let (is_empty, is_only) = (files.is_empty(), files.len() == 1);
     for (id, length) in files {
         match try_open(backend, (&id, length), password) {
-            Ok(Some(key)) => {
+            Ok(Some(key)) if is_only || fits(&key) => {
                 backend.take_failure();
                 return Ok(key);
             }
+            Ok(Some(key)) => _ = first.get_or_insert(key),
             Ok(None) => {}
             Err(error) => {
                 let name = format!("{}/keys/{}", backend.location(), id.to_hex().as_str());
@@ -81,6 +86,9 @@ pub(super) fn master_key(backend: &Backend, password: &str) -> Result<MasterKey>
         }
     }
     backend.take_failure();
+    if let Some(key) = first {
+        return Ok(key);
+    }
     let location = backend.location();
     if is_empty {
         let message = format!("the repository at \"{location}\" has no key files");
@@ -195,12 +203,13 @@ mod tests {
             .collect();
         named.push(put('e', b"{\"no\": \"key\"}"));
         named.push(put('f', &vec![b' '; 100_000]));
-        let error = master_key(&backend(), "secret").unwrap_err();
+        let master_key = |password| master_key(&backend(), password, &|_| true);
+        let error = master_key("secret").unwrap_err();
         assert!(named.iter().all(|name| error.message.contains(name.as_str())), "{error}");
         put('9', &content);
-        let opened = master_key(&backend(), "secret").unwrap();
+        let opened = master_key("secret").unwrap();
         assert_eq!(opened.encrypt, key.encrypt);
-        let error = master_key(&backend(), "another").unwrap_err();
+        let error = master_key("another").unwrap_err();
         assert!(error.message.starts_with("the password does not open"), "{error}");
     }
 }

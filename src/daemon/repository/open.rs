@@ -100,7 +100,14 @@ impl OpenRepository {
     /// # Errors
     /// [`ErrorKind::Repository`] if the password is wrong, or if the repository is damaged.
     pub(crate) fn open(backend: Backend, password: &str) -> Result<Self> {
-        let key = guarded("reading the key files", || master_key(&backend, password))?;
+        // Where keys may not be removed, one may stay of a host that began to make the repository, too.
+        let fits = |key: &MasterKey| {
+            let config = backend.read_whole(FileType::Config, &Id::default());
+            config.is_ok_and(|config| {
+                Coder::new(key, None, false).is_ok_and(|it| it.open_file(config.into()).is_ok())
+            })
+        };
+        let key = guarded("reading the key files", || master_key(&backend, password, &fits))?;
         Self::open_with_key(backend, key)
     }
 
@@ -134,7 +141,11 @@ impl OpenRepository {
         chunker: Chunker,
     ) -> Result<Self> {
         let backend = Arc::new(backend);
-        backend.remove_stray_keys(alone)?;
+        // Of several keys that the password opens, restic takes the first: that one has to fit.
+        let stray = match backend.remove_stray_keys(alone)? {
+            true => master_key(&backend, password, &|_| true).ok(),
+            false => None,
+        };
         let size = |bytes: u64| Some(rustic_size(bytes));
         let mut options = ConfigOptions::default().set_version(2u32).set_chunker(chunker);
         options.set_chunk_size = size(CHUNK_BYTES);
@@ -144,16 +155,24 @@ impl OpenRepository {
         options.set_treepack_size = size(TREE_PACK_BYTES);
         options.set_treepack_growfactor = Some(0);
         options.set_extra_verify = Some(true);
-        let key = MasterKey::new();
-        let (key_id, key_content) = key_file(&key, password)?;
+        let (key, file) = match stray {
+            Some(key) => (key, None),
+            None => {
+                let key = MasterKey::new();
+                let file = key_file(&key, password)?;
+                (key, Some(file))
+            }
+        };
         let config = guarded("making the repository", || {
             let failed =
                 |error: &RusticError| failure(&backend, "cannot make the repository", error);
             backend.create().map_err(|error| failed(&error))?;
             // The config comes last: it makes the repository, which nothing could open without a key.
-            backend
-                .write_bytes(FileType::Key, &key_id, false, key_content.into())
-                .map_err(|error| failed(&error))?;
+            if let Some((id, content)) = file {
+                backend
+                    .write_bytes(FileType::Key, &id, false, content.into())
+                    .map_err(|error| failed(&error))?;
+            }
             library(&backend)?
                 .init(&Credentials::Masterkey(key.clone()), &KeyOptions::default(), &options)
                 .map(|made| made.config().clone())

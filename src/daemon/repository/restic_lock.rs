@@ -36,6 +36,8 @@ const RENEW: Duration = Duration::from_mins(5);
 const LEFT: Duration = Duration::from_hours(24);
 /// So many locks that were left are looked at, each time.
 const MOST_LEFT: usize = 20;
+/// The same where they can be removed: a host whose key may not leaves hundreds a day.
+const MOST_REMOVED: usize = 500;
 /// So often is a lock renewed for a run that is over and hangs.
 const MOST_AFTER_END: u32 = 6;
 /// So often is looked again whether restic has ended.
@@ -258,10 +260,11 @@ impl Shared {
     }
 }
 
-fn remove(repository: &OpenRepository, id: &Id) {
-    if let Err(error) = repository.backend().storage().remove_lock(id) {
-        log::debug!("a lock for restic stays: {error}");
-    }
+/// Removes a lock. Returns whether that was possible.
+fn remove(repository: &OpenRepository, id: &Id) -> bool {
+    let removed = repository.backend().storage().remove_lock(id);
+    let removed = removed.inspect_err(|error| log::debug!("a lock for restic stays: {error}"));
+    removed.is_ok()
 }
 
 /// The host in a lock of this program's: no system has such a name. `restic unlock` would ask a process of
@@ -290,21 +293,22 @@ fn other(
     let now = locks.iter().find(|there| is_own(there)).and_then(|own| own.written);
     let now = now.map_or_else(|| repository.backend().storage().now(), Ok);
     let now = now.unwrap_or_else(|_| SystemClock.now());
-    let mut looked_at = 0;
+    let (mut looked_at, mut removes) = (0, None);
     for there in locks.iter().filter(|there| !is_own(there)) {
         let age = there.written.map(|written| now.duration_since(written));
         let is_older = |limit: Duration| age.is_some_and(|age| age >= signed(limit));
         // Where this program may not delete, many are left.
         if is_older(STALE) {
             looked_at += 1;
-            if looked_at > MOST_LEFT {
+            if looked_at > if removes == Some(true) { MOST_REMOVED } else { MOST_LEFT } {
                 continue;
             }
         }
         let Some(content) = read(repository, &there.id)? else { continue };
         if content.program == PROGRAM {
-            if is_older(LEFT) || content.hostname == lock_host(host) && is_older(STALE) {
-                remove(repository, &there.id);
+            let is_left = is_older(LEFT) || content.hostname == lock_host(host) && is_older(STALE);
+            if is_left && removes != Some(false) {
+                removes = Some(remove(repository, &there.id));
             }
             continue;
         }

@@ -55,7 +55,7 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     fn list_written(&self, kind: FileType) -> Result<Vec<Listed>>;
 
     /// The time by the clock that tells when files are written: a share's server and a bucket have one of
-    /// their own.
+    /// their own. Who may not remove files can't be told it by a bucket.
     fn now(&self) -> Result<Timestamp>;
 
     /// A whole file. The error is [`crate::error::ErrorKind::Repository`] if the file is missing.
@@ -100,6 +100,14 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
 
     /// Removes a file. A missing file is not an error.
     fn remove(&self, kind: FileType, id: &Id) -> Result<()>;
+
+    /// Whether files may be removed at all, as far as can be told without removing one that counts.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Denied`] if not; another kind if the storage can't tell.
+    fn may_remove(&self) -> Result<()> {
+        Ok(())
+    }
 
     /// A file's size in bytes; `None` if the file is missing.
     fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>>;

@@ -56,6 +56,13 @@ impl Bucket {
         Ok(Self { objects, windows: Arc::default() })
     }
 
+    /// Writes an empty object that is as old as this call. Where nothing may be overwritten, it can be all the
+    /// same.
+    fn put_anew(&self, name: &str) -> Result<()> {
+        self.objects.remove(name)?;
+        self.objects.put(name, Bytes::new(), None)
+    }
+
     /// The sizes of a few packs, all of which are asked for at the same time.
     fn sizes_at_once(&self, packs: &HashSet<Id>) -> Result<HashMap<Id, u64>> {
         thread::scope(|threads| {
@@ -125,7 +132,7 @@ impl Storage for Bucket {
     }
 
     fn now(&self) -> Result<Timestamp> {
-        self.objects.put(CLOCK, Bytes::new(), None)?;
+        self.put_anew(CLOCK)?;
         self.objects.written_at(CLOCK)?.ok_or_else(|| {
             let place = self.objects.location();
             Error::new(
@@ -282,6 +289,10 @@ impl Storage for Bucket {
     }
 
     fn mark(&self, name: &str) -> Result<()> {
-        self.objects.put(name, Bytes::new(), None)
+        self.put_anew(name)
+    }
+
+    fn may_remove(&self) -> Result<()> {
+        self.objects.remove(CLOCK)
     }
 }

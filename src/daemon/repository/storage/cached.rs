@@ -166,6 +166,10 @@ impl<S: Storage> Storage for Cached<S> {
         self.storage.remove(kind, id)
     }
 
+    fn may_remove(&self) -> Result<()> {
+        self.storage.may_remove()
+    }
+
     fn size(&self, kind: FileType, id: &Id) -> Result<Option<u64>> {
         self.storage.size(kind, id)
     }

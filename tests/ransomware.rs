@@ -1,0 +1,183 @@
+//! A host that is taken over can't destroy its past: keys that may neither delete nor overwrite.
+
+use std::{collections::BTreeMap, fs};
+
+use jiff::SignedDuration;
+
+use crate::{
+    s3::{noise, on_s3},
+    support::{
+        running::Running,
+        s3::{DONE, Request, S3, WEAK_KEY_ID},
+        site::Site,
+        way::{Way, both_ways},
+    },
+};
+
+/// A host whose key may only list, read and create.
+fn weak(s3: &S3) -> Site {
+    on_s3(Site::builtin(), s3).with("BKUP_S3_ACCESS_KEY_ID", WEAK_KEY_ID)
+}
+
+fn strong(s3: &S3) -> Site {
+    on_s3(Site::builtin(), s3)
+}
+
+/// What counts of a bucket: the locks of restic are left.
+fn backups_in(s3: &S3) -> BTreeMap<String, Vec<u8>> {
+    let mut all = s3.contents();
+    all.retain(|name, _| !name.contains("/locks/"));
+    all
+}
+
+both_ways! {
+    a_key_that_may_only_create_backs_up_lists_verifies_restores_and_examines
+    a_key_that_may_not_delete_says_so_when_it_is_to_prune_and_changes_nothing
+    what_is_there_already_is_not_taken_for_ours_if_it_has_another_size
+    a_write_whose_answer_was_lost_is_no_failure_where_nothing_is_overwritten
+}
+
+fn a_key_that_may_only_create_backs_up_lists_verifies_restores_and_examines(way: Way) {
+    let s3 = S3::start();
+    let site = way.of(weak(&s3));
+    site.create("vol1", &[("a.txt", "first"), ("deep/b.txt", "stays")]);
+    fs::write(site.volume("vol1").join("large"), noise(5_000_000)).unwrap();
+    for round in 0..3 {
+        fs::write(site.volume("vol1").join("a.txt"), format!("{round}")).unwrap();
+        let ran = site.run("backup --create-snapshot").ok();
+        assert!(!ran.err.contains("warn") && !ran.err.contains("Denied"), "{}", ran.err);
+    }
+    for line in ["backups", "verify", "doctor"] {
+        let ran = site.run(line);
+        assert!(!ran.err.contains("AccessDenied"), "{}", ran.err);
+        assert!(!ran.out.contains("AccessDenied") && !ran.out.contains("FAILED"), "{}", ran.out);
+    }
+    site.run("verify").ok();
+    let backups = site.backups("vol1");
+    assert_eq!(backups.len(), 3);
+    site.run_words(&["restore", "--volume", "new", "--backupurl", &backups[0]]).ok();
+    assert_eq!(fs::read(site.volume("new").join("large")).unwrap(), noise(5_000_000));
+    assert_eq!(fs::read(site.volume("new").join("a.txt")).unwrap(), b"2");
+    // Nothing was overwritten, and only restic's locks were to be removed.
+    let refused = |request: &&Request| request.method == "DELETE";
+    let requests = s3.requests();
+    let refused = requests.iter().filter(refused);
+    assert!(
+        refused.clone().all(|it| it.object.contains("/locks/")),
+        "{:?}",
+        Vec::from_iter(refused)
+    );
+}
+
+fn a_key_that_may_not_delete_says_so_when_it_is_to_prune_and_changes_nothing(way: Way) {
+    let s3 = S3::start();
+    s3.keep_versions();
+    let site = way.of(weak(&s3));
+    site.create("vol1", &[("a", "1")]);
+    for round in 0..3 {
+        fs::write(site.volume("vol1").join("a"), format!("{round}")).unwrap();
+        site.run("backup --create-snapshot").ok();
+    }
+    let before = backups_in(&s3);
+    let told = ["s3:DeleteObject", "prune --all-hosts"];
+    site.run("prune --volume vol1 --keep-last 1").fails(1, &told);
+    site.run("prune --keep-last 1").fails(1, &told);
+    // Space of what nothing needs can't be given back, either.
+    site.run("prune --keep-last 9").fails(3, &told);
+    assert_eq!(backups_in(&s3), before);
+    assert_eq!(site.backups("vol1").len(), 3);
+
+    // Another host, with another key.
+    let other = way.of(strong(&s3));
+    other.run("prune --keep-last 1 --all-hosts").ok();
+    assert_eq!(other.backups("vol1").len(), 1);
+    s3.set_ahead(SignedDuration::from_hours(25));
+    let pruned = other.run("prune --keep-last 1 --all-hosts").ok();
+    assert!(pruned.err.contains("given back"), "{}", pruned.err);
+    assert!(s3.names().iter().all(|name| !name.contains("/locks/")), "{:?}", s3.names());
+    // The host with the weak key goes on.
+    fs::write(site.volume("vol1").join("a"), "4").unwrap();
+    site.run("backup --create-snapshot").ok();
+    let url = &site.backups("vol1")[0];
+    site.run_words(&["restore", "--volume", "new", "--backupurl", url]).ok();
+    assert_eq!(fs::read(site.volume("new").join("a")).unwrap(), b"4");
+}
+
+fn what_is_there_already_is_not_taken_for_ours_if_it_has_another_size(way: Way) {
+    let s3 = S3::start();
+    let site = way.of(weak(&s3));
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup").ok();
+    fs::write(site.volume("vol1").join("a"), "2").unwrap();
+    s3.be_first("/data/", b"another's");
+    site.run("backup --create-snapshot").fails(1, &["is there already", "9 bytes"]);
+    assert_eq!(site.backups("vol1").len(), 1);
+}
+
+fn a_write_whose_answer_was_lost_is_no_failure_where_nothing_is_overwritten(way: Way) {
+    let s3 = S3::start();
+    let site = way.of(weak(&s3));
+    site.create("vol1", &[("a", "1")]);
+    // The first answer to each write is lost.
+    let mut lost = std::collections::HashSet::new();
+    s3.fault(move |request| {
+        let is_first = request.method == "PUT" && lost.insert(request.object.clone());
+        is_first.then_some((500, DONE))
+    });
+    site.run("backup").ok();
+    s3.mend();
+    let url = &site.backups("vol1")[0];
+    site.run_words(&["restore", "--volume", "new", "--backupurl", url]).ok();
+}
+
+#[test]
+fn a_service_without_conditions_is_written_to_without_and_asked_for_them_once() {
+    for (status, code) in
+        [(501, "NotImplemented"), (400, "InvalidArgument"), (400, "NotImplemented")]
+    {
+        let s3 = S3::start();
+        let site = strong(&s3);
+        site.create("vol1", &[("a", "1")]);
+        s3.fault(move |request| {
+            request.headers.contains_key("if-none-match").then_some((status, code))
+        });
+        site.run("backup").ok();
+        let asked = s3.requests();
+        let asked = asked.iter().filter(|it| it.headers.contains_key("if-none-match"));
+        let objects: Vec<_> = asked.map(|it| it.object.clone()).collect();
+        assert!(objects.len() <= 4, "{objects:?}");
+        site.run("verify").ok();
+    }
+}
+
+#[test]
+fn a_backup_that_was_killed_is_made_anew_by_a_key_that_may_only_create() {
+    let s3 = S3::start();
+    let site = weak(&s3);
+    site.create("vol1", &[]);
+    fs::write(site.volume("vol1").join("large"), noise(60_000_000)).unwrap();
+    // Killed in the middle of its packs, and before that in the making of the repository.
+    let killed = |site: &Site, until: &'static str| {
+        let mut command = site.command();
+        command.args(["backup", "--create-snapshot"]);
+        let mut run = Running::start_until(command, site.path("run.log"), || {
+            s3.names().iter().any(|name| name.contains(until))
+        });
+        run.kill();
+    };
+    s3.fault(|request| {
+        (request.method == "PUT" && request.object.ends_with("/config"))
+            .then_some((503, "SlowDown"))
+    });
+    killed(&site, "/keys/");
+    s3.mend();
+    site.run("backup --create-snapshot").fails(75, &["another host seems to be making"]);
+    s3.set_behind("/keys/", SignedDuration::from_hours(2));
+    killed(&site, "/data/");
+    site.run("backup --create-snapshot").ok();
+    site.run("verify").ok();
+    assert_eq!(s3.names().iter().filter(|name| name.contains("/keys/")).count(), 1);
+    let url = &site.backups("vol1")[0];
+    site.run_words(&["restore", "--volume", "new", "--backupurl", url]).ok();
+    assert!(fs::read(site.volume("new").join("large")).unwrap() == noise(60_000_000));
+}
