@@ -43,13 +43,17 @@ use crate::{
 };
 pub(crate) use commands::{
     AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Commands, DUMP_LABEL, DumpKind, EXEC_LABEL,
-    commands, named_command,
+    commands, commands_of, named_command,
 };
 pub(crate) use containers::{Answered, ContainerState, How};
 pub(crate) use events::Event;
 pub(crate) use exec::{Exec, Limit};
-pub(crate) use holding::{HOLD_LABEL, HoldPolicy, Writer, Writing, Written, to_any, writing};
-pub(crate) use model::{Container, EngineVolume, Listed, Odd, PROJECT_LABEL, is_anonymous_name};
+pub(crate) use holding::{
+    HOLD_LABEL, HoldPolicy, Policies, Writer, Writing, Written, to_any, writing,
+};
+pub(crate) use model::{
+    Container, EngineVolume, Everything, Listed, Odd, PROJECT_LABEL, is_anonymous_name,
+};
 pub(crate) use own::Own;
 pub(crate) use selection::{
     BINDS_LABEL, Binds, ENABLE_LABEL, EngineUse, LeftOut, Policy, Selection,
@@ -103,14 +107,11 @@ impl Engine {
     /// # Errors
     /// If the engine can't be reached, its answers make no sense, or they take longer than `within`
     /// in all.
-    pub(crate) fn everything(
-        &self,
-        within: Duration,
-    ) -> Result<(Listed<EngineVolume>, Listed<Container>)> {
+    pub(crate) fn everything(&self, within: Duration) -> Result<Everything> {
         let until = Instant::now() + within;
         let (volumes, mut containers) = (self.volumes_until(until)?, self.containers_until(until)?);
         links::follow_links(&mut containers.known, &volumes.known);
-        Ok((volumes, containers))
+        Ok(Everything { volumes, containers })
     }
 
     /// A volume of this name, of whichever driver.

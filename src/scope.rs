@@ -32,6 +32,8 @@ pub(crate) struct Scope {
     pub(crate) ended: CancellationToken,
     /// How long the run waits for another's lock; `None`: as long as the configuration says.
     pub(crate) lock_wait: Option<Duration>,
+    /// The id of the hold that a client has for what is done: it stands still meanwhile.
+    pub(crate) hold: Option<Arc<str>>,
     /// What is done for the run beside its script.
     pub(crate) work: Arc<Work>,
 }
@@ -73,6 +75,7 @@ impl Scope {
             lines: None,
             ended: CancellationToken::new(),
             lock_wait: None,
+            hold: None,
             work: Arc::default(),
         }
     }
@@ -125,6 +128,16 @@ pub(crate) fn cancelled_while(what: &str) -> Error {
 /// How long the run that this thread works for waits for another's lock, if that is known.
 pub(crate) fn lock_wait() -> Option<Duration> {
     CURRENT.try_with(|current| current.borrow().as_ref()?.lock_wait).ok().flatten()
+}
+
+/// The id of the hold inside of which this thread works.
+pub(crate) fn hold() -> Option<Arc<str>> {
+    CURRENT.try_with(|current| current.borrow().as_ref()?.hold.clone()).ok().flatten()
+}
+
+/// Whether something stands still for what this thread does: it lets nobody go first.
+pub(crate) fn is_in_a_hold() -> bool {
+    hold().is_some()
 }
 
 /// Work for a run that goes on until this is dropped.

@@ -145,6 +145,10 @@ pub(crate) const CALL: &str = "convoy-backups-call";
 /// The header with how many milliseconds the run waits for another's lock.
 pub(crate) const LOCK_WAIT: &str = "convoy-backups-lock-wait";
 
+/// The header with the id of the hold ([`route::VOLUMES_QUIESCE`]) inside of which a call is made. What is
+/// read for such a call uses the hold.
+pub(crate) const IN_HOLD: &str = "convoy-backups-hold";
+
 /// The field of `DELETE /backups` with the URLs of the backups without which nothing is deleted.
 /// Convoy does not know it.
 pub(crate) const REQUIRED: &str = "RequiredURLs";

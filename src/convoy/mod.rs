@@ -41,9 +41,9 @@ pub(crate) use backup::{Backup, Belonging};
 pub(crate) use daemon::Daemon;
 pub(crate) use extensions::{
     CALL, COMMANDS, CONTAINERS, Capabilities, DOCKER_DRIVER, ENCRYPTED, FOLDER_DRIVER, FORGOTTEN,
-    HINT, HOLD, KIND, LIVE_DATABASE, LOCK_WAIT, MOMENT, MOMENT_NOTE, NAMED, NOT_BACKED_UP, NOTE,
-    NotBackedUp, NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROGRAM, PROJECT, REQUIRED, ROOT_ID,
-    RUN, SERVICE, VOLUME_ID, route,
+    HINT, HOLD, IN_HOLD, KIND, LIVE_DATABASE, LOCK_WAIT, MOMENT, MOMENT_NOTE, NAMED, NOT_BACKED_UP,
+    NOTE, NotBackedUp, NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROGRAM, PROJECT, REQUIRED,
+    ROOT_ID, RUN, SERVICE, VOLUME_ID, route,
 };
 pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
 pub(crate) use given_back::GivenBack;

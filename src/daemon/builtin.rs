@@ -125,7 +125,7 @@ impl Daemon for BuiltinDaemon {
             lists_all: true,
             inspects_data: true,
             backs_up_volumes: true,
-            holds_writers: true,
+            holds_writers: self.operations.holds_writers(),
             keeps_required_backups: true,
         })
     }

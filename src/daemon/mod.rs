@@ -67,6 +67,7 @@ mod driver;
 mod dump;
 mod format;
 mod found;
+mod gate;
 mod identity;
 mod moment;
 mod mounted;

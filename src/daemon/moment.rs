@@ -93,7 +93,7 @@ use quiet::Quiet;
 pub(in crate::daemon) use quiet::Quiets;
 pub(in crate::daemon) use reflink::{CopiedFile, Copies, HotFolder, TICK, changed_at};
 pub(in crate::daemon) use still::{Still, Stood};
-pub(in crate::daemon) use told::Told;
+pub(in crate::daemon) use told::{Ask, Told};
 
 /// Takes moments, and undoes them.
 #[derive(Debug)]
@@ -120,6 +120,8 @@ pub(crate) struct HoldOptions {
 
 /// How long the removal of a snapshot may take.
 const REMOVED_WITHIN: Duration = Duration::from_secs(60);
+/// How long a start waits for commands that an earlier process was to run.
+const RUN_WITHIN: Duration = Duration::from_secs(10);
 /// How many files a warning names.
 const NAMED: usize = 10;
 
@@ -203,8 +205,8 @@ impl Moments {
 
     /// How what writes to each of these places is held while its moment is taken, and what is done in
     /// containers for it, or why it can't be, for people.
-    pub(in crate::daemon) fn held(&self, places: &[Place]) -> Vec<Result<Told, String>> {
-        self.holds.told(places)
+    pub(in crate::daemon) fn held(&self, places: &[Place], ask: &Ask) -> Vec<Result<Told, String>> {
+        self.holds.told(places, ask)
     }
 
     /// What labels ask to be done in the containers that write to this place.
@@ -229,17 +231,32 @@ impl Moments {
         self.holds.containers.as_ref().ok_or_else(no_engine)?.run_named(container, command)
     }
 
-    /// Runs the commands before, and holds what writes to these places for a client.
+    /// Runs the commands before, and holds what writes to these places for a client. `kept` is dropped when
+    /// that ends.
     ///
     /// # Errors
     /// If it can't be held, a command fails, or the run ends first.
-    pub(in crate::daemon) fn quiesce(&self, places: Vec<Place>) -> Result<Quiet> {
-        quiet::quiesce(self.holds.clone(), places)
+    pub(in crate::daemon) fn quiesce(
+        &self,
+        places: Vec<Place>,
+        kept: impl Send + 'static,
+    ) -> Result<Quiet> {
+        quiet::quiesce(self.holds.clone(), places, kept)
     }
 
-    /// Whether a place is held for a client.
+    /// Whether a place is held for what this thread works for.
     pub(in crate::daemon) fn is_quiet(&self, place: &Place) -> bool {
         self.holds.lent.to(&[place]).is_some()
+    }
+
+    /// Whether this thread works inside of a hold that lasts.
+    pub(in crate::daemon) fn is_in_a_hold(&self) -> bool {
+        self.holds.lent.around().is_some()
+    }
+
+    /// Whether there are the operator's commands that hold.
+    pub(in crate::daemon) fn has_commands(&self) -> bool {
+        self.holds.commands.is_some()
     }
 
     /// The engine with the containers; `None` if there is none.
@@ -309,6 +326,15 @@ impl Moments {
             let undone =
                 if is_hold { self.undo_hold_or_try_again(&note) } else { self.undo_or_keep(&note) };
             sentences.push(match undone {
+                Ok(()) if note.is_after() => {
+                    format!("{} was not run, because a run did not end; it was run now", note.told())
+                }
+                Err(error) if note.is_after() => format!(
+                    "{} was not run, because a run did not end, and is still not (tried again every {:?} as long as this process lives, and by the next start): {}",
+                    note.told(),
+                    self.holds.again,
+                    with_its_hint(&error)
+                ),
                 Ok(()) if is_hold => {
                     format!("{} was left by a run that did not end; it was released", note.told())
                 }
@@ -336,7 +362,7 @@ impl Moments {
     /// Undoes what a note says, and removes the note.
     fn undo(&self, note: &Note) -> Result<()> {
         match note.kind.as_str() {
-            notes::HOLD | notes::CONTAINERS => return self.holds.undo(note),
+            notes::HOLD | notes::CONTAINERS | notes::AFTER => return self.holds.undo(note),
             "btrfs" => {
                 let Note { path, home, .. } = note.clone();
                 let remove = move || btrfs::remove_snapshot(&path, home.as_deref());
@@ -351,6 +377,9 @@ impl Moments {
 
     /// [`Self::undo`]; what can't be released is tried again as long as the process lives.
     fn undo_hold_or_try_again(&self, note: &Note) -> Result<()> {
+        if note.is_after() {
+            return self.holds.undo_within(note.clone(), RUN_WITHIN);
+        }
         self.holds.undo(note).inspect_err(|_| {
             if let Err(error) = self.holds.undo_later(note.clone()) {
                 log::warn!("{error}");

@@ -11,6 +11,7 @@ use std::{
     collections::BTreeMap,
     fs::File,
     sync::{Arc, Mutex},
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
@@ -22,8 +23,9 @@ use super::{
         Created, Docker, DockerVolume, Driver as _, Drivers, Folders, answers, refuse_destination,
     },
     format, found,
+    gate::{Gate, Pass, Passing},
     identity::{Identity, new_id},
-    moment::{Moments, Quiets},
+    moment::{Ask, Moments, Quiets},
     mounted::{Mounted, User},
     mounted_before,
     options::BuiltinOptions,
@@ -45,9 +47,10 @@ use crate::{
             no_volume, refused, volume_not_found,
         },
     },
-    engine::is_anonymous_name,
+    engine::{Everything, is_anonymous_name},
     error::{Error, Result},
     exclude::Excludes,
+    scope,
 };
 
 pub(super) use view::View;
@@ -59,6 +62,8 @@ pub(super) struct Operations {
     moments: Moments,
     /// What is held for clients.
     quiets: Quiets,
+    gate: Arc<Gate>,
+    lock_wait: Duration,
     clock: Arc<dyn Clock>,
     volumes: Volumes,
     local: LocalRepository,
@@ -70,6 +75,8 @@ pub(super) struct Operations {
     _lock: File,
     /// Held while Docker is asked for its volumes: one that hangs is waited for once.
     looking: Mutex<()>,
+    /// What Docker told the start, and when, until it is asked again.
+    at_the_start: Mutex<Option<(Instant, Arc<Everything>)>>,
 }
 
 impl Operations {
@@ -109,10 +116,13 @@ impl Operations {
         let operations = Self {
             is_encrypted: access.password.is_some(),
             looking: Mutex::default(),
+            at_the_start: Mutex::default(),
             drivers,
             moments,
             excludes: options.excludes,
             quiets: Quiets::default(),
+            gate: Arc::default(),
+            lock_wait: options.lock_wait,
             clock: options.clock,
             volumes: Volumes::new(state, volumes, options.lock_wait),
             local,
@@ -127,7 +137,7 @@ impl Operations {
             _lock: owned,
         };
         if !asks_later {
-            sentences.extend(operations.look_for_volumes());
+            sentences.extend(operations.look_at_the_start());
         }
         Ok((operations, sentences))
     }
@@ -146,6 +156,11 @@ impl Operations {
     }
 
     #[cfg(test)]
+    pub(super) fn gate(&self) -> &Gate {
+        &self.gate
+    }
+
+    #[cfg(test)]
     pub(super) fn local(&self) -> &LocalRepository {
         &self.local
     }
@@ -156,25 +171,25 @@ impl Operations {
         view: View,
         show: impl Fn(&ConvoyForm<'_>, &VolumeState, &Seen) -> T,
     ) -> Result<BTreeMap<String, T>> {
-        self.look_for(view);
+        let ask = self.look_for(view);
         let (form, mut volumes) = (self.convoy_form(), self.volumes.listed());
         volumes.retain(|volume| view.shows(volume));
-        let seen = see(&self.drivers, &self.moments, &volumes, view == View::Whole);
+        let seen = see(&self.drivers, &self.moments, &volumes, &ask);
         let all = volumes.iter().zip(&seen);
         Ok(all.map(|(volume, seen)| (volume.name.clone(), show(&form, volume, seen))).collect())
     }
 
     /// One volume.
     pub(super) fn volume(&self, view: View, name: &str) -> Result<Volume> {
-        self.look_for(view);
+        let ask = self.look_for(view);
         let volume = self.volumes.find(name).filter(|volume| view.shows(volume));
         let volume = volume.ok_or_else(volume_not_found)?;
-        Ok(self.shown(view, &volume))
+        Ok(self.shown(&ask, &volume))
     }
 
-    fn shown(&self, view: View, volume: &VolumeState) -> Volume {
+    fn shown(&self, ask: &Ask, volume: &VolumeState) -> Volume {
         let volumes = std::slice::from_ref(volume);
-        let seen = see(&self.drivers, &self.moments, volumes, view == View::Whole);
+        let seen = see(&self.drivers, &self.moments, volumes, ask);
         self.convoy_form().volume(volume, &seen[0])
     }
 
@@ -236,7 +251,9 @@ impl Operations {
                     .with_hint("choose another name"));
             };
             if may_ask && self.is_for_docker(new)? {
-                return self.make_docker_volume(new).map(|made| self.shown(view, &made));
+                return self
+                    .make_docker_volume(new)
+                    .map(|made| self.shown(&Ask::by(view == View::Whole), &made));
             }
             self.make_volume(view, new)
         })
@@ -292,7 +309,7 @@ impl Operations {
             volume.goes_with_docker = view == View::Plugin && is_anonymous_name(name);
         }
         volume.forgotten = false;
-        let shown = self.shown(view, &volume);
+        let shown = self.shown(&Ask::by(view == View::Whole), &volume);
         self.volumes.insert(volume)?;
         Ok(shown)
     }
@@ -370,6 +387,7 @@ impl Operations {
     pub(super) fn changes_since(&self, name: &str, url: &BackupUrl) -> Result<Changes> {
         let destination = url.destination();
         let repository = self.destinations.at(&destination)?;
+        let _pass = self.pass(Passing::Reading)?;
         self.volumes.exclusively(name, || {
             let volume = self.volumes.find_removable(name).ok_or_else(volume_not_found)?;
             let url = StoredUrl::of(url, &destination)?;
@@ -378,6 +396,15 @@ impl Operations {
             let excludes = self.excludes.of_volume(&volume.name, &volume.labels)?;
             repository.changes_since(&url, &volume, (&folder, excludes.as_deref()))
         })
+    }
+
+    /// Waits until volumes may be read, or held for a client. What is read inside of a hold has not to.
+    fn pass(&self, passing: Passing) -> Result<Option<Pass>> {
+        if self.moments.is_in_a_hold() {
+            return Ok(None);
+        }
+        let wait = scope::lock_wait().unwrap_or(self.lock_wait);
+        self.gate.pass(passing, wait).map(Some)
     }
 
     /// What is needed to read volumes.
@@ -399,6 +426,7 @@ impl Operations {
             return Err(refused(format!("Snapshot name {name} already exists")));
         };
         self.is_saved(volume)?;
+        let _pass = self.pass(Passing::Reading)?;
         let now = || self.now().to_zoned(self.clock.time_zone());
         let reader = self.reader();
         let (volume, snapshot) =
@@ -424,6 +452,7 @@ impl Operations {
         let no_such = || refused(format!("Cannot find volume of snapshot {snapshot}"));
         let (volume, _) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
         let repository = self.destinations.at(destination)?;
+        let _pass = self.pass(Passing::Reading)?;
         self.volumes.exclusively(&volume.name, || {
             let (volume, state) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
             repository.refuse_roots()?;
@@ -450,6 +479,7 @@ impl Operations {
         let _reserved = volumes.iter().map(reserve).collect::<Result<Vec<_>>>()?;
         let repository = self.destinations.at(destination)?;
         let names: Vec<_> = volumes.iter().map(|of| of.volume.as_str()).collect();
+        let _pass = self.pass(Passing::Reading)?;
         self.volumes.all_exclusively(&names, || {
             let to_back_up = |AsItIs { volume, snapshot }: &AsItIs| {
                 let (name, snapshot) = (volume.as_str(), snapshot.clone());

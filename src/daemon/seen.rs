@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, path::PathBuf};
 use super::{
     database::database_in,
     driver::{Drivers, LISTED_WITHIN},
-    moment::{Kind, Moments, Offer, Place, Told},
+    moment::{Ask, Kind, Moments, Offer, Place, Told},
     state::VolumeState,
 };
 use crate::files::look_at_each;
@@ -22,13 +22,12 @@ pub(super) struct Seen {
     pub(super) problem: Option<String>,
 }
 
-/// What is seen of the places of these volumes, in their order. How they are held is asked of Docker,
-/// unless it is Docker that waits for this.
+/// What is seen of the places of these volumes, in their order.
 pub(super) fn see(
     drivers: &Drivers,
     moments: &Moments,
     volumes: &[VolumeState],
-    may_ask_docker: bool,
+    ask: &Ask,
 ) -> Vec<Seen> {
     let mut problems = vec![None; volumes.len()];
     let of: BTreeSet<&str> = volumes.iter().map(|volume| volume.driver.as_str()).collect();
@@ -43,8 +42,7 @@ pub(super) fn see(
     let place = |volume: &VolumeState| drivers.place(&volume.driver, &volume.name);
     let places: Vec<_> = volumes.iter().map(place).collect();
     let offers = moments.offered_all(&places, LISTED_WITHIN);
-    let untold = || vec![Ok(Told::default()); places.len()];
-    let held = if may_ask_docker { moments.held(&places) } else { untold() };
+    let held = moments.held(&places, ask);
     let databases = live_databases(&places, &offers, &held);
     let all = offers.into_iter().zip(problems).zip(held).zip(databases);
     all.map(|(((offer, problem), held), live_database)| {

@@ -175,6 +175,14 @@ pub(crate) fn commands(
     Ok(Asked { containers: asked, only_dumps, is_written, database })
 }
 
+/// What the labels of a container ask for.
+///
+/// # Errors
+/// If one makes no sense.
+pub(crate) fn commands_of(container: &Container) -> Result<Commands> {
+    Commands::of(container)
+}
+
 /// A container that runs, and the command that its label has under this name.
 ///
 /// # Errors

@@ -213,10 +213,10 @@ impl Engine {
     /// # Errors
     /// As [`Engine::everything`], or if something makes no sense.
     pub(crate) fn all(&self, within: Duration) -> Result<(Vec<EngineVolume>, Vec<Container>)> {
-        let (volumes, containers) = self.everything(within)?;
-        match volumes.odd.iter().chain(&containers.odd).next() {
+        let everything = self.everything(within)?;
+        match everything.odd() {
             Some(odd) => Err(failure::no_sense(&self.socket, &odd.why)),
-            None => Ok((volumes.known, containers.known)),
+            None => Ok((everything.volumes.known, everything.containers.known)),
         }
     }
 

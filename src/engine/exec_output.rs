@@ -117,6 +117,14 @@ const SECRET: [&str; 9] =
 /// What is shorter would be found in any text.
 const SHORTEST_SECRET: usize = 4;
 
+/// The password of a URL, such as `postgres://shop:PASSWORD@db/shop`.
+fn password_in(value: &str) -> Option<&str> {
+    let (_, rest) = value.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let (user, _) = authority.rsplit_once('@')?;
+    user.split_once(':').map(|(_, password)| password)
+}
+
 /// The values among the variables of a container (`NAME=value`) that are no one's business, the longest
 /// first.
 pub(super) fn secrets_of(environment: &[String]) -> Vec<String> {
@@ -124,9 +132,11 @@ pub(super) fn secrets_of(environment: &[String]) -> Vec<String> {
         let (name, value) = variable.split_once('=')?;
         let name = name.to_ascii_uppercase();
         let is_secret = SECRET.iter().any(|word| name.contains(word)) && !name.ends_with("_FILE");
-        (is_secret && value.len() >= SHORTEST_SECRET).then(|| value.to_owned())
+        let whole = is_secret.then_some(value);
+        Some(whole.into_iter().chain(password_in(value)).map(str::to_owned).collect::<Vec<_>>())
     };
-    let mut secrets: Vec<_> = environment.iter().filter_map(secret).collect();
+    let mut secrets: Vec<_> = environment.iter().filter_map(secret).flatten().collect();
+    secrets.retain(|secret| secret.len() >= SHORTEST_SECRET);
     secrets.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
     secrets
 }
@@ -192,11 +202,18 @@ mod tests {
         assert!(tail.told(&[]).starts_with("line 9995 / "));
         tail.add(&vec![b'a'; 1 << 20]);
         assert_eq!((tail.0.len(), tail.told(&[]).len()), (KEPT, CHARACTERS));
-        let environment = ["DB_PASSWORD=hunter22", "PASSWORD=hunter2", "HOME=/root", "KEY=a"];
+        let environment = [
+            "DB_PASSWORD=hunter22",
+            "PASSWORD=hunter2",
+            "HOME=/root",
+            "KEY=a",
+            "STORE=redis://:in:side@cache:6379/0",
+        ];
         let secrets = secrets_of(&environment.map(str::to_owned));
         let mut tail = Tail::default();
-        tail.add(b"cannot use hunter22, nor hunter2, in /root\x1b[1m\n\n");
+        tail.add(b"cannot use hunter22, nor hunter2, nor in:side, in /root\x1b[1m\n\n");
         let told = tail.told(&secrets);
-        assert!(told.starts_with("cannot use ***, nor ***, in /root") && !told.contains('\x1b'));
+        let masked = "cannot use ***, nor ***, nor ***, in /root";
+        assert!(told.starts_with(masked) && !told.contains('\x1b'), "{told}");
     }
 }

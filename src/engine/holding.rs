@@ -30,6 +30,15 @@ impl HoldPolicy {
     }
 }
 
+/// How the containers that write to a folder are made to stand still where no label says so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Policies {
+    /// Those that have it mounted, or something in it.
+    pub(crate) at_it: HoldPolicy,
+    /// Those that have something above it.
+    pub(crate) above: HoldPolicy,
+}
+
 /// A container that writes to a folder and is to stand still.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Writer {
@@ -74,7 +83,7 @@ pub(crate) fn writing(
     containers: &[Container],
     of: Written<'_>,
     volumes: &[EngineVolume],
-    policy: HoldPolicy,
+    policies: Policies,
     own: &Own,
 ) -> Result<Writing> {
     let is_it = |volume: &&EngineVolume| volume.name == of.volume && of.any(|it| volume.has(it));
@@ -83,15 +92,18 @@ pub(crate) fn writing(
         label(&volume.labels, || format!("volume \"{}\"", volume.name))
     })?;
     let writes = |container: &&Container| {
-        let is_of = |mount: &ContainerMount| of.any(|folder| mount.is_of(volume, folder));
-        container.mounts.iter().any(|mount| mount.writable && is_of(mount))
+        of_it(container, |mount| of.any(|folder| mount.is_of(volume, folder)))
     };
     let mut found = Writing::default();
     for container in in_order(containers.iter().filter(writes).filter(|c| !own.is(c)).collect()) {
         let of_container =
             label(&container.labels, || format!("container \"{}\"", container.name()))?;
         let may_speak = own.may_speak_through(container);
-        let unless_told = if may_speak { HoldPolicy::None } else { policy };
+        let unless_told = match policies {
+            _ if may_speak => HoldPolicy::None,
+            Policies { at_it, .. } if of_it(container, |mount| mount.is_at(volume, of)) => at_it,
+            Policies { above, .. } => above,
+        };
         let how = match of_volume.or(of_container).unwrap_or(unless_told) {
             HoldPolicy::None => {
                 found.left_alone.extend(container.runs().then(|| container.id.clone()));
@@ -105,6 +117,11 @@ pub(crate) fn writing(
         found.writers.push(Writer { id, name, how, runs: container.runs() });
     }
     Ok(found)
+}
+
+/// Whether a container has a mount like this, and may write to it.
+fn of_it(container: &Container, is_like_this: impl Fn(&ContainerMount) -> bool) -> bool {
+    container.mounts.iter().any(|mount| mount.writable && is_like_this(mount))
 }
 
 /// What writes to any of many folders, by what writes to each.
@@ -190,6 +207,12 @@ impl ContainerMount {
             }
             None => places.any(|place| place.starts_with(folder) || folder.starts_with(place)),
         }
+    }
+
+    /// Whether this mount is of this folder, or of something in it, and not of something above it.
+    fn is_at(&self, volume: Option<&EngineVolume>, of: Written<'_>) -> bool {
+        let is_in = |folder: &Path| self.places().any(|place| place.starts_with(folder));
+        volume.is_some() || of.any(is_in)
     }
 
     /// Where its files are on the host, by each path that is known.

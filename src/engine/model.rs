@@ -175,6 +175,20 @@ pub(crate) struct Odd {
     pub(crate) why: String,
 }
 
+/// What an engine has: volumes of all drivers, and containers, also those that do not run.
+#[derive(Debug)]
+pub(crate) struct Everything {
+    pub(crate) volumes: Listed<EngineVolume>,
+    pub(crate) containers: Listed<Container>,
+}
+
+impl Everything {
+    /// An item that could not be read, if there is any.
+    pub(crate) fn odd(&self) -> Option<&Odd> {
+        self.volumes.odd.iter().chain(&self.containers.odd).next()
+    }
+}
+
 impl<T: DeserializeOwned> Listed<T> {
     pub(super) fn read(items: Vec<Value>) -> Self {
         let mut listed = Self { known: Vec::new(), odd: Vec::new() };

@@ -41,7 +41,7 @@ fn volumes_and_containers_are_read_with_their_labels_and_options() {
     fake.container("shop-db-1", "running", &json!({}), &["shop_db"]);
 
     let engine = Engine::at(&fake.socket);
-    let (volumes, containers) = engine.everything(SOON).unwrap();
+    let Everything { volumes, containers } = engine.everything(SOON).unwrap();
     let (volumes, containers) = (volumes.known, containers.known);
     let named = |name: &str| volumes.iter().find(|volume| volume.name == name).unwrap();
     assert_eq!(named("shop_db").project(), Some("shop"));
@@ -122,7 +122,7 @@ fn an_item_that_makes_no_sense_hides_no_other() {
         contents.containers[0]["Image"] = json!(null);
         contents.containers[0]["Names"] = json!([1]);
     });
-    let (volumes, containers) = engine.everything(SOON).unwrap();
+    let Everything { volumes, containers } = engine.everything(SOON).unwrap();
     assert_eq!(volumes.known[0].name, "vol1");
     assert_eq!(volumes.odd[0].name.as_deref(), Some("odd"));
     assert_eq!((containers.known.len(), containers.odd.len()), (0, 1));
@@ -187,7 +187,8 @@ fn a_container_that_mounts_a_folder_by_another_path_is_known_to_write_to_it() {
     let (volumes, containers) = Engine::at(&fake.socket).all(SOON).unwrap();
     let real = site.canonicalize().unwrap();
     let site = Written { volume: "site", folder: &site, real: &real };
-    let found = writing(&containers, site, &volumes, HoldPolicy::Pause, &Own::default()).unwrap();
+    let pause = Policies { at_it: HoldPolicy::Pause, above: HoldPolicy::Pause };
+    let found = writing(&containers, site, &volumes, pause, &Own::default()).unwrap();
     let names: Vec<_> = found.writers.iter().map(|writer| writer.name.as_str()).collect();
     assert_eq!(names, ["bound", "linked"]);
     assert!(commands(&containers, site, &volumes).unwrap().is_written);

@@ -113,6 +113,7 @@ impl QueuedRun {
             lines: self.recording.as_ref().map(Recording::lines),
             ended: self.cancellation.child_token(),
             lock_wait: Some(self.environment.lock_wait),
+            hold: None,
             work: Arc::default(),
         };
         let permit = self.wait(&scope).await;

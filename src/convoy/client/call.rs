@@ -14,7 +14,7 @@ use hyper::{Method, Request, StatusCode, header};
 use serde_json::Value;
 
 use crate::{
-    convoy::{CALL, LOCK_WAIT, RUN, route},
+    convoy::{CALL, IN_HOLD, LOCK_WAIT, RUN, route},
     scope::{self, Scope},
     unix_http::{self, Answer, Failure, Times},
 };
@@ -153,7 +153,9 @@ impl Call {
             Some((run, name)) => {
                 let request = request.header(RUN, &*run.run).header(CALL, name);
                 let wait = run.lock_wait.map(|wait| wait.as_millis().to_string());
-                wait.into_iter().fold(request, |request, wait| request.header(LOCK_WAIT, wait))
+                let request =
+                    wait.into_iter().fold(request, |request, wait| request.header(LOCK_WAIT, wait));
+                run.hold.iter().fold(request, |request, hold| request.header(IN_HOLD, &**hold))
             }
         };
         let request = request

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::Answer;
 use crate::{
-    convoy::{CALL, LOCK_WAIT, RUN},
+    convoy::{CALL, IN_HOLD, LOCK_WAIT, RUN},
     scope::Scope,
     sync::lock,
 };
@@ -44,7 +44,9 @@ impl RunCalls {
         let run = text(RUN).filter(is_name)?;
         let name = text(CALL).filter(is_name)?.to_owned();
         let lock_wait = text(LOCK_WAIT).and_then(|wait| wait.parse().ok());
-        let scope = Scope { lock_wait: lock_wait.map(Duration::from_millis), ..Scope::of(run) };
+        let lock_wait = lock_wait.map(Duration::from_millis);
+        let hold = text(IN_HOLD).filter(is_name).map(Into::into);
+        let scope = Scope { lock_wait, hold, ..Scope::of(run) };
         lock(&self.0).insert(name.clone(), scope.ended.clone());
         Some(OfRun { scope, name, is_answered: false, calls: Arc::clone(&self.0) })
     }

@@ -77,6 +77,8 @@ fn busy(path: &Path, wait: Duration) -> Error {
 fn turn(folder: &Beneath, use_for: Use, end: Instant) -> Result<Option<File>> {
     let end = match use_for {
         Use::Alone => end,
+        // Containers stand still for it.
+        Use::Beside if scope::is_in_a_hold() => return Ok(None),
         Use::Beside => end.min(Instant::now() + LETS_GO_FIRST),
     };
     let Ok(file) = folder.open_or_create(TURN) else { return Ok(None) };

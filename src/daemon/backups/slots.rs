@@ -58,6 +58,11 @@ impl Slots {
         let mut state = lock(&self.state);
         let number = state.next;
         state.next += 1;
+        // Containers stand still for it.
+        if scope::is_in_a_hold() {
+            state.taken.push((number, scope::current()));
+            return Ok(Slot { slots: self, number });
+        }
         state.waiting.push_back(number);
         let mut is_told = false;
         while !state.may_begin(number) {

@@ -33,12 +33,13 @@ if [ -n "$PGPASSWORD" ]; then export PGPASSWORD; else unset PGPASSWORD; fi
 "$program" --no-password --username "${user:-postgres}"
 "#;
 
-/// Of MySQL and of MariaDB: `PROGRAMS` and `VARIABLES` stand for their own names, those first.
+/// Of MySQL and of MariaDB: `PROGRAMS` and `VARIABLES` stand for their own names, those first. The end of a
+/// whole dump is a comment, which the container's own configuration may leave out.
 const MYSQL: &str = r#"program=$(first PROGRAMS)
 MYSQL_PWD=$(given VARIABLES)
 if [ -n "$MYSQL_PWD" ]; then export MYSQL_PWD; else unset MYSQL_PWD; fi
 "$program" --user=root --all-databases --single-transaction --quick --routines --events --hex-blob \
-    --flush-privileges --skip-dump-date --default-character-set=utf8mb4
+    --flush-privileges --comments --skip-dump-date --default-character-set=utf8mb4
 "#;
 
 const MONGODB: &str = r#"program=$(first mongodump)
@@ -286,6 +287,11 @@ mod tests {
             assert_eq!((code, out.as_str()), (127, ""), "{kind:?}");
             assert!(error.contains("the container has none of these programs: "), "{error}");
         }
+        // A password that can't be had is told, and nothing is tried without one.
+        let variables = [("POSTGRES_PASSWORD_FILE", "/no/such/secret")];
+        let (code, out, error) =
+            run(&DumpKind::Postgres, &[("pg_dumpall", "echo rows")], &variables);
+        assert!(code != 0 && out.is_empty() && error.contains("/no/such/secret"), "{out}{error}");
         let fails = [("pg_dumpall", "echo rows; exit 2")];
         let (code, out, _) = run(&DumpKind::Postgres, &fails, &[]);
         assert_eq!((code, out.as_str()), (2, "rows\n"));

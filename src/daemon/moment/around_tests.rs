@@ -15,7 +15,7 @@ use crate::{
 
 /// An engine with the volume `db`, which containers have.
 struct Scene {
-    _folder: TempDir,
+    folder: TempDir,
     engine: FakeEngine,
     place: Place,
     moments: Moments,
@@ -41,19 +41,26 @@ impl Scene {
             is_of_the_engine: true,
             is_for_containers_only: true,
         };
-        let root = Root::make(&folder.path().join("root")).unwrap();
-        root.make_folders().unwrap();
-        let socket = engine.socket.clone();
-        let limit = Duration::from_hours(1);
-        let containers = Some(ContainerHolds { policy, limit, ..ContainerHolds::at(&socket) });
-        let options = HoldOptions { commands: None, containers, limit };
-        let moments = Moments::new(&root, None, Arc::new(SystemClock)).holding(options);
-        Self { _folder: folder, engine, place, moments }
+        let moments = moments(&folder, &engine, policy);
+        Self { folder, engine, place, moments }
     }
 
     fn fails(&self) -> Error {
         self.moments.still([&self.place]).hold().unwrap_err()
     }
+}
+
+/// A new start of the program.
+fn moments(folder: &TempDir, engine: &FakeEngine, policy: HoldPolicy) -> Moments {
+    let root = Root::make(&folder.path().join("root")).unwrap();
+    root.make_folders().unwrap();
+    let limit = Duration::from_hours(1);
+    let at = ContainerHolds::at(&engine.socket);
+    let containers = Some(ContainerHolds { policy, limit, ..at });
+    let options = HoldOptions { commands: None, containers, limit };
+    let moments = Moments::new(&root, None, Arc::new(SystemClock)).holding(options);
+    let holds = Holds { again: Duration::from_millis(1), ..moments.holds };
+    Moments { holds, ..moments }
 }
 
 fn labels(before: &str, after: &str) -> Value {
@@ -124,7 +131,7 @@ fn in_what_does_not_run_no_command_is_run_and_an_odd_label_fails_the_backup() {
     let scene = Scene::new(&containers);
     assert!(!scene.moments.still([&scene.place]).hold().unwrap());
     assert_eq!(scene.engine.acts(), "");
-    let told = scene.moments.held(std::slice::from_ref(&scene.place)).remove(0).unwrap();
+    let told = scene.moments.held(std::slice::from_ref(&scene.place), &Ask::Now).remove(0).unwrap();
     let commands = told.commands.unwrap();
     assert!(
         commands.starts_with("run convoy-backups.exec-before in off (it does not run now), run")
@@ -134,5 +141,80 @@ fn in_what_does_not_run_no_command_is_run_and_an_odd_label_fails_the_backup() {
     assert!(
         error.message.contains("container \"web\": the label convoy-backups.exec-before is empty")
     );
-    assert!(scene.moments.held(std::slice::from_ref(&scene.place)).remove(0).is_err());
+    assert!(scene.moments.held(std::slice::from_ref(&scene.place), &Ask::Now).remove(0).is_err());
+}
+
+/// Begins to back up, and is killed.
+fn killed(scene: &Scene) -> (Moments, Vec<String>) {
+    let still = scene.moments.still([&scene.place]);
+    still.hold().unwrap();
+    std::mem::forget(still);
+    scene.engine.acts();
+    let anew = moments(&scene.folder, &scene.engine, HoldPolicy::Pause);
+    let sentences = anew.undo_left();
+    (anew, sentences)
+}
+
+fn notes(scene: &Scene) -> usize {
+    std::fs::read_dir(scene.folder.path().join("root/moments")).unwrap().count()
+}
+
+#[test]
+fn what_a_kill_kept_from_being_run_after_is_run_once_by_the_next_start_when_all_goes_on() {
+    let only_before = json!({ "convoy-backups.exec-before": "true 3" });
+    let containers = [
+        ("a", "running", labels("true 1", "true A")),
+        ("b", "running", labels("true 2", "echo locked; exit 7")),
+        ("c", "running", only_before),
+        ("off", "exited", labels("true 4", "true D")),
+    ];
+    let scene = Scene::new(&containers);
+    let (anew, sentences) = killed(&scene);
+    let done = scene.engine.acts();
+    assert!(
+        done.starts_with("unpause ")
+            && done.ends_with("unpause a, exec in b: echo locked; exit 7, exec in a: true A"),
+        "{done}"
+    );
+    let told = "convoy-backups.exec-after of what writes to volume \"db\" (b, a) was not run, because a run did not end; it was run now";
+    assert!(sentences.contains(&told.to_owned()), "{sentences:?}");
+    assert_eq!(notes(&scene), 0);
+    assert!(anew.undo_left().is_empty());
+    // A run that ends by itself leaves nothing to be run.
+    let still = anew.still([&scene.place]);
+    still.hold().unwrap();
+    assert_eq!(notes(&scene), 2);
+    still.release().unwrap_err();
+    assert_eq!(notes(&scene), 0);
+    assert_eq!(scene.engine.acts().matches("true A").count(), 1);
+}
+
+#[test]
+fn what_cant_be_run_after_yet_is_run_when_its_container_runs_and_one_that_is_gone_is_told() {
+    let scene = Scene::new(&[("web", "running", labels("true 1", "true 2"))]);
+    let still = scene.moments.still([&scene.place]);
+    still.hold().unwrap();
+    std::mem::forget(still);
+    // A power cut: nothing runs yet.
+    scene.engine.with(|contents| contents.containers[0]["State"] = json!("exited"));
+    let anew = moments(&scene.folder, &scene.engine, HoldPolicy::Pause);
+    let sentences = anew.undo_left();
+    assert!(
+        sentences.iter().any(|told| told.contains("is still not (tried again")),
+        "{sentences:?}"
+    );
+    scene.engine.with(|contents| contents.containers[0]["State"] = json!("running"));
+    scene.engine.acts();
+    while notes(&scene) > 0 {
+        std::thread::yield_now();
+    }
+    assert_eq!(scene.engine.acts(), "exec in web: true 2");
+
+    let scene = Scene::new(&[("web", "running", labels("true 1", "true 2"))]);
+    let still = scene.moments.still([&scene.place]);
+    still.hold().unwrap();
+    std::mem::forget(still);
+    scene.engine.with(|contents| contents.containers.clear());
+    moments(&scene.folder, &scene.engine, HoldPolicy::Pause).undo_left();
+    assert_eq!((notes(&scene), scene.engine.acts().contains("true 2")), (0, false));
 }

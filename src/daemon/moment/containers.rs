@@ -22,8 +22,8 @@ use super::{
 };
 use crate::{
     engine::{
-        Container, ContainerState, Engine, Event, HOLD_LABEL, HoldPolicy, How, Own, Writer,
-        Writing, Written, commands, to_any, writing,
+        Container, ContainerState, Engine, Event, Everything, HOLD_LABEL, HoldPolicy, How, Own,
+        Policies, Writer, Writing, Written, commands, to_any, writing,
     },
     error::{Error, ErrorKind, Result},
     files::real_path,
@@ -71,6 +71,13 @@ impl ContainerHolds {
         if place.is_of_the_engine || self.is_chosen { self.policy } else { HoldPolicy::None }
     }
 
+    /// A container that has a volume of the daemon's own mounted writes to it. What has a folder above
+    /// all of them mounted may be any tool.
+    fn policies_for(&self, place: &Place) -> Policies {
+        let above = self.policy_for(place);
+        Policies { at_it: if place.is_of_the_host { above } else { self.policy }, above }
+    }
+
     /// What writes to any of these places.
     ///
     /// # Errors
@@ -115,7 +122,7 @@ impl ContainerHolds {
         let of = |place: &&Place| {
             let (volume, folder, real) = (&place.volume, &place.folder, real_path(&place.folder));
             let written = Written { volume, folder, real: &real };
-            writing(&containers, written, &volumes, self.policy_for(place), &own)
+            writing(&containers, written, &volumes, self.policies_for(place), &own)
         };
         let writing = places.iter().map(of).collect();
         Ok((containers, writing))
@@ -123,20 +130,34 @@ impl ContainerHolds {
 
     /// What is done to containers while each of these places is read, or why it can't be, for people;
     /// `None` if Docker does not say.
-    pub(super) fn told(&self, places: &[Place]) -> Option<Vec<Result<Told, String>>> {
+    pub(super) fn ask_and_tell(&self, places: &[Place]) -> Option<Vec<Result<Told, String>>> {
         if places.is_empty() {
             return Some(Vec::new());
         }
-        let (volumes, containers) = Engine::at(&self.socket).all(LISTED_WITHIN).ok()?;
-        let own = Own::seen(&containers, &self.socket);
+        let everything = Engine::at(&self.socket).everything(LISTED_WITHIN).ok()?;
+        self.told(places, &everything)
+    }
+
+    /// As [`ContainerHolds::ask_and_tell`], by what the engine told.
+    pub(super) fn told(
+        &self,
+        places: &[Place],
+        everything: &Everything,
+    ) -> Option<Vec<Result<Told, String>>> {
+        // What can't be read may write to any of them.
+        if everything.odd().is_some() {
+            return None;
+        }
+        let (volumes, containers) = (&everything.volumes.known, &everything.containers.known);
+        let own = Own::seen(containers, &self.socket);
         let told = |place: &Place| {
             let (volume, folder, real) = (&place.volume, &place.folder, real_path(&place.folder));
             let written = Written { volume, folder, real: &real };
-            let asked = commands(&containers, written, &volumes).map_err(|error| error.message)?;
+            let asked = commands(containers, written, volumes).map_err(|error| error.message)?;
             let (commands, has_dumps) = (commands_told(&asked), asked.has_dumps());
             // To a folder of the host, others may write as well.
             let is_written = asked.is_written || !place.is_for_containers_only;
-            let held = match writing(&containers, written, &volumes, self.policy_for(place), &own) {
+            let held = match writing(containers, written, volumes, self.policies_for(place), &own) {
                 _ if asked.only_dumps => None,
                 Ok(writing) => told_of(&writing.writers),
                 Err(_) if self.reads_unheld => None,
@@ -171,7 +192,7 @@ impl ContainerHolds {
 
     /// The engine at the noted socket; where nothing is there any more, the one that is used now, if it
     /// has these containers: the socket may have been moved.
-    fn engine_of(&self, note: &Note) -> Engine {
+    pub(super) fn engine_of(&self, note: &Note) -> Engine {
         let noted = Engine::at(note.engine.as_deref().unwrap_or(&self.socket));
         let Some(first) = note.containers.first() else { return noted };
         let is_gone =

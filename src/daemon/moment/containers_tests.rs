@@ -12,7 +12,7 @@ use super::{
 use crate::{clock::SystemClock, engine::HoldPolicy, error::ErrorKind, support::engine::Faults};
 
 fn told(moments: &Moments, place: &Place) -> Result<Told, String> {
-    moments.held(std::slice::from_ref(place)).remove(0)
+    moments.held(std::slice::from_ref(place), &Ask::Now).remove(0)
 }
 
 #[test]
@@ -278,4 +278,48 @@ fn what_cant_be_let_go_on_at_the_start_is_tried_again_as_long_as_the_process_liv
         std::thread::yield_now();
     }
     assert_eq!(scene.engine.acts(), "unpause one");
+}
+
+#[test]
+fn a_container_with_a_volume_of_our_own_is_held_and_one_with_a_folder_above_it_only_if_asked_for() {
+    let scene = Scene::new();
+    let root = scene.folder.path().join("root");
+    let folder = root.join("volumes/app");
+    fs::create_dir_all(&folder).unwrap();
+    let place = Place {
+        volume: "app".into(),
+        folder: folder.clone(),
+        is_of_the_host: false,
+        is_of_the_engine: false,
+        is_for_containers_only: false,
+        ..scene.place.clone()
+    };
+    let scene = Scene { place, ..scene };
+    let mount = |driver: &str, source: &std::path::Path| json!([{ "Type": "volume", "Name": "app", "Driver": driver, "Source": source, "RW": true, "Destination": "/app" }]);
+    for (name, mounts) in [
+        ("plugin", mount("convoy", &folder)),
+        ("tool", json!([{ "Type": "bind", "Source": root, "RW": true, "Destination": "/root" }])),
+        ("other", mount("local", std::path::Path::new("/elsewhere"))),
+    ] {
+        scene.runs(name, &json!({}));
+        scene.set(name, "Mounts", mounts);
+    }
+    // Docker knows it as a volume of the plugin, or as a folder that a volume of its own has.
+    let known = json!({ "Name": "app", "Driver": "convoy", "Mountpoint": folder });
+    for volume in [None, Some(known)] {
+        scene.engine.with(|contents| {
+            volume.map(|volume| contents.volumes.insert("app".into(), volume));
+        });
+        assert_eq!(scene.held(&scene.moments()), "pause plugin, unpause plugin");
+    }
+    let told = told(&scene.moments(), &scene.place).unwrap();
+    assert_eq!(told.held.as_deref(), Some("pause plugin"));
+    scene.set("plugin", "Labels", json!({ "convoy-backups.hold": "none" }));
+    assert!(!scene.moments().still([&scene.place]).hold().unwrap());
+    scene.set("tool", "Labels", json!({ "convoy-backups.hold": "pause" }));
+    scene.engine.with(|contents| contents.volumes.remove("app"));
+    assert_eq!(scene.held(&scene.moments()), "pause tool, unpause tool");
+    // Where Docker is not there, nothing says that it has to do with containers.
+    fs::remove_file(&scene.engine.socket).unwrap();
+    assert!(!scene.moments().still([&scene.place]).hold().unwrap());
 }

@@ -172,8 +172,14 @@ impl Holds {
         }
         let Some(writers) = self.writers_of_all(places) else { return Ok(None) };
         let volume = names(places);
-        let turn = turn.map_or_else(|| self.turn(&volume).map(Arc::new), Ok)?;
-        self.release_left();
+        let turn = match turn {
+            Some(turn) => turn,
+            None => {
+                let turn = Arc::new(self.turn(&volume)?);
+                self.release_left();
+                turn
+            }
+        };
         let unheld = |error| told_of(&volume, error);
         let Some(note) = writers.note(places).map_err(unheld)? else { return Ok(None) };
         self.notes.write(&note)?;
@@ -209,7 +215,20 @@ impl Holds {
         Ok((!is_nothing).then_some(hold))
     }
 
+    /// Waits until nothing is held.
+    ///
+    /// # Errors
+    /// If the run ends first, or this is inside of a hold, which it would wait for.
     pub(super) fn turn(&self, volume: &str) -> Result<Turn> {
+        if let Some(held) = self.lent.around() {
+            let message = format!(
+                "volume \"{volume}\" can't be held inside of docker::quiesced of {}: one hold waits for the end of another",
+                held.join(", ")
+            );
+            return Err(Error::configuration(message).with_hint(
+                "name all volumes to docker::quiesced that are backed up inside of it, or back the others up outside",
+            ));
+        }
         let turn = self.turns.wait(&|| scope::is_ended() || ends());
         turn.ok_or_else(|| {
             let message = format!(

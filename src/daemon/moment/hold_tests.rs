@@ -88,7 +88,7 @@ fn volumes_that_the_setting_does_not_name_are_not_held() {
     let other = Place { volume: "vol2".into(), ..scene.place.clone() };
     let still = moments.still([&other]);
     assert!(!still.is_wanted() && moments.still([&scene.place]).is_wanted());
-    let told = moments.held(&[other.clone(), scene.place.clone()]);
+    let told = moments.held(&[other.clone(), scene.place.clone()], &Ask::Now);
     let held: Vec<_> = told.into_iter().map(|told| told.unwrap().held).collect();
     assert_eq!(held, [None, Some("command".to_owned())]);
     still.hold().unwrap();

@@ -4,6 +4,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
+        mpsc,
     },
     thread,
     time::Duration,
@@ -14,14 +15,14 @@ use super::{
     lent::Lent,
     notes::{Note, Notes},
     place::Place,
-    told::Told,
+    told::{Ask, Told},
     turns::Turns,
     writers::{Standing, Writers},
 };
 use crate::{
     blocking::no_thread,
     engine::Asked,
-    error::{Error, Result},
+    error::{Error, ErrorKind, Result},
 };
 
 /// How it is told that the operator's commands hold ([`crate::convoy::HOLD`]).
@@ -105,13 +106,17 @@ impl Holds {
 
     /// How what writes to each of these places is held, or why it can't be, for people. Where that can't
     /// be told now, nothing is.
-    pub(super) fn told(&self, places: &[Place]) -> Vec<Result<Told, String>> {
-        let by_containers = match &self.containers {
-            Some(containers) => containers.told(places),
-            None => Some(vec![Ok(Told { is_written: true, ..Told::default() }); places.len()]),
+    pub(super) fn told(&self, places: &[Place], ask: &Ask) -> Vec<Result<Told, String>> {
+        let untold = || vec![Ok(Told::default()); places.len()];
+        let by_containers = match (&self.containers, ask) {
+            (_, Ask::Nothing) => return untold(),
+            (None, _) => Some(vec![Ok(Told { is_written: true, ..Told::default() }); places.len()]),
+            (Some(containers), Ask::Now) => containers.ask_and_tell(places),
+            (Some(containers), Ask::Was(told)) => {
+                told.as_ref().and_then(|everything| containers.told(places, everything))
+            }
         };
-        let by_containers =
-            by_containers.unwrap_or_else(|| vec![Ok(Told::default()); places.len()]);
+        let by_containers = by_containers.unwrap_or_else(untold);
         let told = places.iter().zip(by_containers).map(|(place, containers)| {
             if !self.is_by_commands(place) {
                 return containers;
@@ -121,20 +126,23 @@ impl Holds {
         told.collect()
     }
 
-    /// Tries again to release what earlier holds left. It is called in a turn, so no note is of a hold
-    /// that lasts. Other volumes' are tried too, because the same program may write to them.
+    /// Tries again to release what earlier holds left, and to run what is to be run after them. It is
+    /// called first in a turn, so no note is of a hold that lasts. Other volumes' are tried too, because the same program may write to them.
     pub(super) fn release_left(&self) {
         let (notes, _) = self.notes.all();
         for note in notes.iter().filter(|note| note.is_hold()) {
             match self.undo(note) {
-                Ok(()) => log::warn!("{} was left; it is released now", note.told()),
+                Ok(()) => log::warn!("{} was left; it is {} now", note.told(), note.undone()),
                 Err(error) => log::error!("{} was left: {}", note.told(), with_its_hint(&error)),
             }
         }
     }
 
-    /// Releases what a note tells of.
+    /// Releases what a note tells of, or runs the commands.
     pub(super) fn undo(&self, note: &Note) -> Result<()> {
+        if note.is_after() {
+            return self.run_after(note);
+        }
         let writers: Arc<dyn Writers> = match &note.engine {
             Some(engine) => {
                 let here = self.containers.clone();
@@ -153,6 +161,20 @@ impl Holds {
         self.notes.remove(note)
     }
 
+    /// Runs the commands that a note tells of. Those that could be run are taken out of it.
+    fn run_after(&self, note: &Note) -> Result<()> {
+        let here = self.containers.clone();
+        let engine =
+            || Arc::new(ContainerHolds::at(note.engine.as_deref().unwrap_or(&note.folder)));
+        let mut left = note.clone();
+        let ran = here.unwrap_or_else(engine).run_after(&mut left);
+        if left.containers.is_empty() {
+            return self.notes.remove(note);
+        }
+        self.keep_left(note, &left);
+        ran
+    }
+
     /// Keeps what is left of a note: what was released of it is no longer ours, whatever becomes of it.
     pub(super) fn keep_left(&self, before: &Note, left: &Note) {
         if before.containers.len() != left.containers.len()
@@ -160,6 +182,26 @@ impl Holds {
         {
             log::warn!("{} says too much: {error}", before.told());
         }
+    }
+
+    /// As [`Self::undo`], within this time; then, or where it fails, it goes on beside, as long as the
+    /// process lives.
+    pub(super) fn undo_within(&self, note: Note, within: Duration) -> Result<()> {
+        let (holds, (done, ended)) = (self.clone(), mpsc::channel());
+        let begin = move || {
+            let Some(turn) = holds.turns.wait(&ends) else { return };
+            let undone = holds.undo(&note);
+            drop(turn);
+            let is_left = undone.is_err();
+            _ = done.send(undone);
+            if is_left {
+                holds.keep_trying(&note);
+            }
+        };
+        let started = thread::Builder::new().name("release".into()).spawn(begin);
+        started.map_err(|error| no_thread("cannot start a thread that releases", &error))?;
+        let goes_on = |_| Err(Error::new(ErrorKind::Timeout, "it has not ended yet"));
+        ended.recv_timeout(within).unwrap_or_else(goes_on)
     }
 
     /// Tries again to release what a note tells of, as long as the process lives.
@@ -181,7 +223,7 @@ impl Holds {
             // Another hold may have released a part of it.
             let Some(note) = self.notes.now(note) else { return };
             match self.undo(&note) {
-                Ok(()) => return log::error!("{} was released at last", note.told()),
+                Ok(()) => return log::error!("{} was {} at last", note.told(), note.undone()),
                 Err(error) => log::debug!("{}: {error}", note.told()),
             }
         }

@@ -1,27 +1,24 @@
 //! Holds for a client ([`super::quiet`]), which readings inside of them use: they would wait for each
-//! other else.
+//! other else. What is inside of one says so ([`scope::hold`]): another run that reads the same volume
+//! waits for a hold of its own.
 
 use std::{
     any::Any,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex},
 };
 
 use super::place::Place;
-use crate::sync::lock;
+use crate::{scope, sync::lock};
 
 /// The holds for clients.
 #[derive(Debug, Default)]
 pub(super) struct Lent {
     holds: Mutex<Vec<Entry>>,
-    next: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Entry {
-    number: u64,
+    id: Arc<str>,
     volumes: Vec<String>,
     held: Option<AnyHeld>,
 }
@@ -32,29 +29,45 @@ pub(super) type AnyHeld = Arc<dyn Any + Send + Sync>;
 /// Lends a hold until it is dropped.
 pub(super) struct Lending<'a> {
     lent: &'a Lent,
-    number: u64,
+    id: Arc<str>,
 }
 
 impl Lent {
-    /// Lends a hold of these places, or that nothing of them had to be held.
-    pub(super) fn lend(&self, places: &[&Place], held: Option<AnyHeld>) -> Lending<'_> {
-        let number = self.next.fetch_add(1, Ordering::Relaxed);
+    /// Lends a hold of these places, or that nothing of them had to be held, to what has its id.
+    pub(super) fn lend(
+        &self,
+        id: &Arc<str>,
+        places: &[&Place],
+        held: Option<AnyHeld>,
+    ) -> Lending<'_> {
+        let id = Arc::clone(id);
         let volumes = places.iter().map(|place| place.volume.clone()).collect();
-        lock(&self.holds).push(Entry { number, volumes, held });
-        Lending { lent: self, number }
+        lock(&self.holds).push(Entry { id: Arc::clone(&id), volumes, held });
+        Lending { lent: self, id }
     }
 
-    /// What a hold that lasts has to give a reading of these places; `None` if none is of all of them.
+    /// What the hold inside of which this thread works has to give a reading of these places; `None` if it
+    /// is not of all of them.
     pub(super) fn to(&self, places: &[&Place]) -> Option<Option<AnyHeld>> {
+        let id = scope::hold()?;
         let holds = lock(&self.holds);
-        let has = |entry: &&Entry| places.iter().all(|place| entry.volumes.contains(&place.volume));
+        let has = |entry: &&Entry| {
+            entry.id == id && places.iter().all(|place| entry.volumes.contains(&place.volume))
+        };
         let entry = holds.iter().find(has).filter(|_| !places.is_empty())?;
         Some(entry.held.clone())
+    }
+
+    /// The volumes of the hold inside of which this thread works, for as long as that lasts.
+    pub(super) fn around(&self) -> Option<Vec<String>> {
+        let id = scope::hold()?;
+        let holds = lock(&self.holds);
+        holds.iter().find(|entry| entry.id == id).map(|entry| entry.volumes.clone())
     }
 }
 
 impl Drop for Lending<'_> {
     fn drop(&mut self) {
-        lock(&self.lent.holds).retain(|entry| entry.number != self.number);
+        lock(&self.lent.holds).retain(|entry| entry.id != self.id);
     }
 }

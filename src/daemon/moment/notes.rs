@@ -14,7 +14,7 @@ use super::place::{Kind, Place};
 use crate::{
     clock::boot,
     daemon::identity::new_id,
-    engine::How,
+    engine::{AFTER_LABEL, How},
     error::{Error, Result},
     files::{names, sync_folder, write_error, write_whole},
 };
@@ -29,11 +29,14 @@ pub(super) const HOLD: &str = "hold";
 /// The kind of a note on containers that are held still.
 pub(super) const CONTAINERS: &str = "containers";
 
+/// The kind of a note on commands that are to be run in containers after those before were.
+pub(super) const AFTER: &str = "after";
+
 /// What is to be undone of a moment, or of a hold.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Note {
     pub(super) id: String,
-    /// [`Kind::as_str`], or [`HOLD`].
+    /// [`Kind::as_str`], [`HOLD`], [`CONTAINERS`] or [`AFTER`].
     pub(super) kind: String,
     pub(super) volume: String,
     /// The volume's folder.
@@ -50,7 +53,7 @@ pub(super) struct Note {
     /// The socket of the engine that has the containers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) engine: Option<PathBuf>,
-    /// The containers that are held, in that order.
+    /// The containers that are held, or in which commands are to be run, in that order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) containers: Vec<NotedContainer>,
     /// When containers may have been held: what happened to them at other times was not by this hold.
@@ -103,6 +106,14 @@ pub(super) struct NotedContainer {
     pub(super) is_sure: bool,
 }
 
+impl NotedContainer {
+    /// One in which a command is to be run.
+    pub(super) fn to_run_in(id: &str, name: &str) -> Self {
+        let (id, name, started) = (id.to_owned(), name.to_owned(), String::new());
+        Self { id, name, how: How::Pause, started, grace: 0, finished: None, is_sure: false }
+    }
+}
+
 impl Note {
     pub(super) fn new(kind: Kind, place: &Place, path: PathBuf) -> Self {
         Self::of(kind.as_str(), place, path)
@@ -128,9 +139,24 @@ impl Note {
         Self { engine: Some(engine), containers, asked, boot: Some(boot()), ..note }
     }
 
-    /// Whether it is about a hold.
+    /// The note on commands that are to be run in containers that write to this place; there are none yet.
+    pub(super) fn after(place: &Place, engine: PathBuf) -> Self {
+        Self { engine: Some(engine), ..Self::of(AFTER, place, PathBuf::new()) }
+    }
+
+    /// Whether it is about a hold, or about what comes after one.
     pub(super) fn is_hold(&self) -> bool {
-        [HOLD, CONTAINERS].contains(&self.kind.as_str())
+        [HOLD, CONTAINERS, AFTER].contains(&self.kind.as_str())
+    }
+
+    /// Whether it is about commands, which are run where nothing is held any more.
+    pub(super) fn is_after(&self) -> bool {
+        self.kind == AFTER
+    }
+
+    /// What was done by this note, for people.
+    pub(super) fn undone(&self) -> &'static str {
+        if self.is_after() { "run" } else { "released" }
     }
 
     fn of(kind: &str, place: &Place, path: PathBuf) -> Self {
@@ -178,9 +204,12 @@ impl Note {
         if kind == HOLD {
             return format!("a hold of what writes to volume \"{volume}\"");
         }
+        let names: Vec<_> = self.containers.iter().map(|it| it.name.as_str()).collect();
+        let names = names.join(", ");
+        if self.is_after() {
+            return format!("{AFTER_LABEL} of what writes to volume \"{volume}\" ({names})");
+        }
         if kind == CONTAINERS {
-            let names: Vec<_> = self.containers.iter().map(|it| it.name.as_str()).collect();
-            let names = names.join(", ");
             return format!("a hold of what writes to volume \"{volume}\" ({names})");
         }
         if path.as_os_str().is_empty() {
@@ -260,6 +289,8 @@ impl Notes {
                 )),
             }
         }
+        // A command is run in what goes on.
+        notes.sort_by_key(Note::is_after);
         (notes, sentences)
     }
 }

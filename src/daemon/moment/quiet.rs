@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, mpsc},
+    sync::{Arc, Mutex, mpsc},
     thread,
     time::{Duration, Instant},
 };
@@ -31,7 +31,7 @@ pub(in crate::daemon) struct Quiets(Mutex<HashMap<String, Quiet>>);
 impl Quiets {
     /// Keeps a hold until [`Quiets::take`]. The result is its id.
     pub(in crate::daemon) fn keep(&self, quiet: Quiet) -> String {
-        let id = Id::random().to_hex().as_str()[..16].to_owned();
+        let id = quiet.id.to_string();
         lock(&self.0).insert(id.clone(), quiet);
         id
     }
@@ -46,35 +46,45 @@ impl Quiets {
 #[derive(Debug)]
 #[must_use]
 pub(in crate::daemon) struct Quiet {
+    id: Arc<str>,
     containers: Vec<String>,
     end: mpsc::Sender<mpsc::Sender<Result<()>>>,
 }
 
-/// Runs the commands before, and holds what writes to these places. Readings of them use the hold until it
-/// ends.
+/// Runs the commands before, and holds what writes to these places. Readings of them that have its id
+/// ([`scope::hold`]) use the hold until it ends. `kept` is dropped then.
 ///
 /// # Errors
 /// If it can't be held, a command fails, or the run ends first.
-pub(super) fn quiesce(holds: Holds, places: Vec<Place>) -> Result<Quiet> {
+pub(super) fn quiesce(
+    holds: Holds,
+    places: Vec<Place>,
+    kept: impl Send + 'static,
+) -> Result<Quiet> {
     let scope = scope::current();
+    let id: Arc<str> = Id::random().to_hex().as_str()[..16].into();
     let (begun, begins) = mpsc::channel();
     let (end, ends) = mpsc::channel();
-    let hold = move || scope::within(scope, || hold_until(&holds, &places, &begun, &ends));
+    let of = Arc::clone(&id);
+    let hold = move || {
+        let _kept = kept;
+        scope::within(scope, || hold_until((&of, &holds), &places, &begun, &ends));
+    };
     let started = thread::Builder::new().name("quiet".into()).spawn(hold);
     started.map_err(|error| no_thread("cannot start a thread that holds", &error))?;
     let lost = || Err(Error::internal("the thread that holds has ended"));
     let containers = begins.recv().unwrap_or_else(|_| lost())?;
-    Ok(Quiet { containers, end })
+    Ok(Quiet { id, containers, end })
 }
 
 fn hold_until(
-    holds: &Holds,
+    (id, holds): (&Arc<str>, &Holds),
     places: &[Place],
     begun: &mpsc::Sender<Result<Vec<String>>>,
     ends: &mpsc::Receiver<mpsc::Sender<Result<()>>>,
 ) {
     let still = Still::new(holds, places.iter().collect());
-    let lending = match still.lend() {
+    let lending = match still.lend(id) {
         Ok((lending, containers)) => {
             if begun.send(Ok(containers)).is_err() {
                 return;
@@ -108,6 +118,12 @@ fn hold_until(
 }
 
 impl Quiet {
+    /// Its id.
+    #[cfg(test)]
+    pub(in crate::daemon) fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
     /// The names of the containers that stand still.
     pub(in crate::daemon) fn containers(&self) -> &[String] {
         &self.containers

@@ -180,16 +180,17 @@ impl<'a> Still<'a> {
         Ok(is_begun())
     }
 
-    /// Runs the commands before, holds, and lends that to readings of these places until the result is
-    /// dropped. The result also has the containers that stand still.
+    /// Runs the commands before, holds, and lends that to readings of these places that have this id, until
+    /// the result is dropped. The result also has the containers that stand still.
     ///
     /// # Errors
     /// As [`Still::hold`].
-    pub(super) fn lend(&self) -> Result<(Lending<'_>, Vec<String>)> {
+    pub(super) fn lend(&self, id: &Arc<str>) -> Result<(Lending<'_>, Vec<String>)> {
         self.hold()?;
         let hold = lock(&self.hold);
         let containers = hold.as_ref().map(Hold::containers).unwrap_or_default();
-        Ok((self.holds.lent.lend(&self.places, hold.as_ref().map(Hold::lend)), containers))
+        let held = hold.as_ref().map(Hold::lend);
+        Ok((self.holds.lent.lend(id, &self.places, held), containers))
     }
 
     /// How long a hold may last.
@@ -215,11 +216,24 @@ impl<'a> Still<'a> {
         let turn = Arc::new(self.holds.turn(&volumes)?);
         // Commands may take long, and what an earlier hold left must not stand still for as long.
         self.holds.release_left();
-        let around = containers.before(&places).map_err(|error| told_of(&volumes, error));
-        let around = around.inspect_err(|error| *lock(&self.failed) = Some(Err(error.clone())))?;
-        if !around.is_empty() {
-            *begun = Some((around, Arc::clone(&turn)));
-        }
+        let ran = match containers.before(&places, &self.holds.notes) {
+            // It may have been done half way.
+            Ok((around, Err(error))) => {
+                if let Err(after) = self.run_after(around) {
+                    log::error!("volume {volumes}: {}", with_its_hint(&after));
+                }
+                Err(error)
+            }
+            Ok((around, Ok(()))) => {
+                if !around.is_empty() {
+                    *begun = Some((around, Arc::clone(&turn)));
+                }
+                Ok(())
+            }
+            Err(error) => Err(error),
+        };
+        let ran = ran.map_err(|error| told_of(&volumes, error));
+        ran.inspect_err(|error| *lock(&self.failed) = Some(Err(error.clone())))?;
         Ok(Some(turn))
     }
 
@@ -264,7 +278,18 @@ impl<'a> Still<'a> {
 
     fn end_around(&self) -> Result<()> {
         let Some((around, _turn)) = lock(&self.around).take() else { return Ok(()) };
-        around.after().map_err(|error| told_of(&names(&self.held_places()), error))
+        self.run_after(around).map_err(|error| told_of(&names(&self.held_places()), error))
+    }
+
+    /// Runs the commands after. Those that can't be run now are tried again.
+    fn run_after(&self, around: Around) -> Result<()> {
+        let (ran, left) = around.after();
+        if let Some(left) = left
+            && let Err(error) = self.holds.undo_later(left)
+        {
+            log::warn!("{error}");
+        }
+        ran
     }
 
     fn release_hold(&self) -> Result<()> {

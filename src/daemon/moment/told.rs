@@ -1,7 +1,30 @@
 //! What is told of a place beside its moment: how what writes to it is held, and what is done in
 //! containers for it.
 
-use crate::engine::{AFTER_LABEL, Activity, Asked, BEFORE_LABEL};
+use std::sync::Arc;
+
+use crate::engine::{AFTER_LABEL, Activity, Asked, BEFORE_LABEL, Everything};
+
+/// How Docker is asked how volumes are held.
+pub(in crate::daemon) enum Ask {
+    /// Not at all: it is Docker that waits for this.
+    Nothing,
+    Now,
+    /// It was asked just now, and told this, if anything.
+    Was(Option<Arc<Everything>>),
+}
+
+impl Ask {
+    pub(in crate::daemon) fn by(may_ask: bool) -> Self {
+        if may_ask { Self::Now } else { Self::Nothing }
+    }
+
+    /// What was told by the engine of this daemon's volumes. Where there is none, containers may be held by
+    /// another.
+    pub(in crate::daemon) fn was(everything: Option<Arc<Everything>>, has_engine: bool) -> Self {
+        if has_engine { Self::Was(everything) } else { Self::Now }
+    }
+}
 
 /// How what writes to a place is held, and what is done in containers for it, for people.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

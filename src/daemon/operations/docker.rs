@@ -1,7 +1,11 @@
 //! Volumes of Docker: which there are, making and restoring them, removing them, and what a crash
 //! left of a restore.
 
-use std::path::Path;
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use super::{
     super::{
@@ -9,6 +13,7 @@ use super::{
         driver::{Docker, DockerVolume, Finished, Left, NotFilled},
         found,
         identity::new_id,
+        moment::Ask,
         state::VolumeState,
     },
     Operations,
@@ -20,11 +25,16 @@ use crate::{
         BackupUrl, NewVolume,
         refusal::{docker_decides, refused},
     },
+    engine::Everything,
     error::Result,
+    sync::lock,
 };
 
 /// How often Docker is asked again, because a volume was made, restored or removed meanwhile.
 const MOST_LOOKS: usize = 3;
+
+/// A listing right after the start goes by what Docker told the start.
+const START_COUNTS_FOR: Duration = if cfg!(test) { Duration::ZERO } else { Duration::from_secs(1) };
 
 /// How the labels begin by which compose knows what is its own.
 const OF_COMPOSE: &str = "com.docker.compose.";
@@ -37,20 +47,32 @@ fn is_left(volume: &VolumeState) -> bool {
 impl Operations {
     /// Asks Docker for its volumes, and makes the states fit. Where it does not answer, they stay.
     /// The result has a sentence on each restore that an earlier process left and this one ended.
-    pub(super) fn look_for_volumes(&self) -> Vec<String> {
-        // What ends a restore takes its time, and no other look has to wait for it.
-        if self.take_up_volumes() { self.finish_restores() } else { Vec::new() }
+    pub(super) fn look_at_the_start(&self) -> Vec<String> {
+        let (everything, sentences) = self.look_for_volumes();
+        *lock(&self.at_the_start) = everything.map(|everything| (Instant::now(), everything));
+        sentences
     }
 
-    /// Whether the states fit now what Docker has.
-    fn take_up_volumes(&self) -> bool {
+    /// As [`Operations::look_at_the_start`]. The result also has what Docker told, if it did.
+    fn look_for_volumes(&self) -> (Option<Arc<Everything>>, Vec<String>) {
+        // What ends a restore takes its time, and no other look has to wait for it.
+        match self.take_up_volumes() {
+            Some((everything, true)) => (Some(everything), self.finish_restores()),
+            told => (told.map(|(everything, _)| everything), Vec::new()),
+        }
+    }
+
+    /// What Docker told, if it did, and whether the states fit that now.
+    fn take_up_volumes(&self) -> Option<(Arc<Everything>, bool)> {
         // Two answers could arrive in another order than they were given. While Docker hangs, the
         // first call waits for it, and the others for that one.
-        let _looking = crate::sync::lock(&self.looking);
+        let _looking = lock(&self.looking);
+        let mut last = None;
         for _ in 0..MOST_LOOKS {
             let docker = &self.drivers.docker;
             let before = self.marks();
-            let Some(asked) = docker.ask() else { return false };
+            let asked = docker.ask()?;
+            let everything = last.insert(Arc::clone(&asked.everything));
             let now = self.clock.now();
             let told = self.volumes.take_up(|known| match docker.accept(asked) {
                 Some(found) => {
@@ -66,22 +88,26 @@ impl Operations {
             if let Some(sentences) = told {
                 docker.tell_once(sentences);
                 self.drivers.folders.set_binds(found::binds(&self.volumes.all()));
-                return true;
+                return Some((Arc::clone(everything), true));
             }
         }
-        false
+        last.map(|everything| (everything, false))
     }
 
-    /// Asks Docker for its volumes, unless it is Docker that asks.
-    pub(super) fn look_for(&self, view: View) {
-        if view == View::Whole {
-            self.look_again();
+    /// Asks Docker for its volumes, unless it is Docker that asks. The result is how it is asked for more.
+    pub(super) fn look_for(&self, view: View) -> Ask {
+        if view != View::Whole {
+            return Ask::Nothing;
         }
-    }
-
-    /// As [`Operations::look_for_volumes`], for a daemon that runs.
-    fn look_again(&self) {
-        self.look_for_volumes().iter().for_each(|sentence| log::warn!("{sentence}"));
+        let at_the_start = lock(&self.at_the_start).take();
+        if let Some((told, everything)) = at_the_start
+            && told.elapsed() < START_COUNTS_FOR
+        {
+            return Ask::Was(Some(everything));
+        }
+        let (everything, sentences) = self.look_for_volumes();
+        sentences.iter().for_each(|sentence| log::warn!("{sentence}"));
+        Ask::was(everything, self.drivers.docker.has_engine())
     }
 
     /// Ends what a crash left of restores into volumes of Docker.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     super::{
+        moment::Ask,
         recovery::{aside, removal},
         seen::see,
         state::VolumeState,
@@ -20,7 +21,7 @@ impl Operations {
     /// The forgotten volumes by name, with their snapshots.
     pub(in crate::daemon) fn forgotten_volumes(&self) -> BTreeMap<String, Volume> {
         let (form, volumes) = (self.convoy_form(), self.volumes.forgotten());
-        let seen = see(&self.drivers, &self.moments, &volumes, false);
+        let seen = see(&self.drivers, &self.moments, &volumes, &Ask::Nothing);
         let shown = volumes.iter().zip(&seen).map(|(volume, seen)| {
             let mut shown = form.volume(volume, seen);
             let told = shown.driver_info.get_or_insert_default();

@@ -1,6 +1,6 @@
 //! What writes to volumes, held still for a client, and commands in containers that labels name.
 
-use super::Operations;
+use super::{super::gate::Passing, Operations};
 use crate::{
     convoy::{
         Name, Quiesced,
@@ -10,6 +10,11 @@ use crate::{
 };
 
 impl Operations {
+    /// Whether anything could be held: by the operator's commands, or by an engine.
+    pub(in crate::daemon) fn holds_writers(&self) -> bool {
+        self.moments.has_commands() || self.drivers.docker.is_used()
+    }
+
     /// Holds what writes to these volumes until [`Operations::let_go_on`], or the limit has passed.
     ///
     /// # Errors
@@ -34,7 +39,8 @@ impl Operations {
             );
             return Err(Error::configuration(message).with_hint("name it alone"));
         }
-        let quiet = self.moments.quiesce(places)?;
+        let alone = self.pass(Passing::Hold)?;
+        let quiet = self.moments.quiesce(places, alone)?;
         let containers = quiet.containers().to_vec();
         Ok(Quiesced { id: self.quiets.keep(quiet), containers })
     }

@@ -10,7 +10,8 @@ use crate::{
     daemon::{BuiltinDaemon, BuiltinOptions, ContainerHolds, DockerOptions, HoldOptions},
     engine::HoldPolicy,
     error::Result,
-    support::engine::FakeEngine,
+    scope::{self, Scope},
+    support::engine::{Contents, FakeEngine},
 };
 
 /// A scene with an engine that has these volumes, each with a container of its name and these labels.
@@ -104,4 +105,92 @@ async fn a_hold_that_fails_is_not_tried_for_each_volume() {
     });
     assert!(backed_up(&scene, &["va", "vb"]).await.iter().all(Result::is_err));
     assert_eq!(engine.acts().matches("pause c-va").count(), 0, "{}", engine.acts());
+}
+
+/// What is done inside of the hold of this id.
+fn inside<F: Future>(hold: &str, act: F) -> impl Future<Output = F::Output> {
+    scope::carried_for(Some(Scope { hold: Some(hold.into()), ..Scope::of("run-1") }), act)
+}
+
+#[tokio::test]
+async fn what_is_backed_up_inside_of_a_clients_hold_waits_for_no_other_run_and_none_borrows_it() {
+    let volumes = [("va", json!({})), ("vb", json!({})), ("vc", json!({}))];
+    let (scene, engine) = with_volumes(&volumes, (Duration::from_secs(20), false));
+    let daemon = scene.daemon();
+    let held = daemon.quiesce(&[name("va")]).await.unwrap();
+    // They want the same volume, and all places at the destination.
+    let others = [("va", "one"), ("vb", "two"), ("vc", "three")];
+    let others = others.map(|(volume, snapshot)| scene.try_back_up(volume, snapshot));
+    let others = futures_util::future::join_all(others);
+    let within = async {
+        while daemon.operations().gate().waiting() < 3 {
+            tokio::task::yield_now().await;
+        }
+        let url = inside(&held.id, scene.try_back_up("va", "within")).await.unwrap();
+        assert_eq!(engine.acts(), "pause c-va", "none of the others goes on");
+        daemon.let_go_on(&held.id).await.unwrap();
+        url
+    };
+    let (others, url) = tokio::join!(others, within);
+    assert!(was_held(&scene, &url).await);
+    for other in others {
+        assert!(was_held(&scene, &other.unwrap()).await);
+    }
+    let acts = engine.acts();
+    for act in ["unpause c-va, ", "pause c-vb", "unpause c-vb", "pause c-vc", "unpause c-vc"] {
+        assert!(acts.contains(act), "{acts}");
+    }
+}
+
+#[tokio::test]
+async fn a_clients_hold_waits_for_the_backups_that_go_on() {
+    let (scene, engine) = with_volumes(&[("va", json!({})), ("vb", json!({}))], (HOUR, false));
+    let daemon = scene.daemon();
+    let (asked, is_asked) = std::sync::mpsc::channel();
+    let (goes_on, let_go) = std::sync::mpsc::channel::<()>();
+    engine.with(|contents| {
+        let wait = move |_: &mut Contents| {
+            asked.send(()).unwrap();
+            let_go.recv().unwrap();
+        };
+        contents.before.push(("GET /containers/".into(), Box::new(wait)));
+    });
+    let backup = scene.try_back_up("vb", "snap1");
+    let hold = async {
+        while is_asked.try_recv().is_err() {
+            tokio::task::yield_now().await;
+        }
+        let volumes = [name("va")];
+        let quiesce = daemon.quiesce(&volumes);
+        tokio::pin!(quiesce);
+        tokio::select! {
+            _ = &mut quiesce => panic!("it did not wait"),
+            () = async {
+                while daemon.operations().gate().waiting() < 1 {
+                    tokio::task::yield_now().await;
+                }
+            } => {}
+        }
+        goes_on.send(()).unwrap();
+        quiesce.await.unwrap()
+    };
+    let (backup, held) = tokio::join!(backup, hold);
+    backup.unwrap();
+    daemon.let_go_on(&held.id).await.unwrap();
+    assert!(engine.acts().ends_with("pause c-va, unpause c-va"));
+}
+
+#[tokio::test]
+async fn a_listing_asks_docker_once() {
+    let (scene, engine) = with_volumes(&[("va", json!({})), ("vb", json!({}))], (HOUR, false));
+    let asked = || engine.with(|contents| std::mem::take(&mut contents.requests));
+    let once = ["GET /v1.41/volumes", "GET /v1.41/containers/json?all=1"];
+    asked();
+    let listed = scene.daemon().volumes().await.unwrap();
+    assert_eq!(listed["va"].told(crate::convoy::HOLD), Some("pause c-va"));
+    assert_eq!(asked(), once);
+    scene.daemon().driver_volumes().await.unwrap();
+    assert_eq!(asked(), once);
+    scene.daemon().volume(&name("vb")).await.unwrap();
+    assert_eq!(asked(), once);
 }

@@ -7,6 +7,7 @@ use super::call::{Returned, call, run_of, string};
 use crate::{
     convoy::{CONTAINERS, Name},
     error::Result,
+    scope::{self, Scope},
     script::thrown::{raise, thrown},
 };
 
@@ -52,7 +53,10 @@ pub(crate) mod functions {
             .collect();
         let held = names.and_then(|names| run.wait(guards.quiesce(&names)));
         let held = raise(held, position)?;
-        let done = action.call_within_context::<Dynamic>(&ctx, ());
+        // What is done inside says so: it uses this hold, and nothing else does.
+        let around = scope::current().unwrap_or_else(|| Scope::of(&run.host.run.id));
+        let inside = Scope { hold: Some(held.id.as_str().into()), ..around };
+        let done = scope::within(Some(inside), || action.call_within_context::<Dynamic>(&ctx, ()));
         // Also where the run is to end.
         let went_on = run.wait_to_the_end(guards.let_go_on(&held));
         match (done, went_on) {

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::Instant,
 };
 
@@ -16,7 +17,8 @@ use super::{
 use crate::{
     convoy::{NotBackedUp, NotBackedUpKind as Kind},
     engine::{
-        BINDS_LABEL, Container, ENABLE_LABEL, EngineVolume, LeftOut, Own, asked_for_by_containers,
+        BINDS_LABEL, Container, ENABLE_LABEL, EngineVolume, Everything, LeftOut, Own,
+        asked_for_by_containers,
     },
     error::Error,
     sync::lock,
@@ -27,6 +29,8 @@ use crate::{
 pub(in crate::daemon) struct Asked {
     found: Found,
     left_out: Vec<NotBackedUp>,
+    /// What the engine told.
+    pub(in crate::daemon) everything: Arc<Everything>,
     /// How many works had ended when it was asked for.
     ended: u64,
 }
@@ -63,8 +67,8 @@ impl Docker {
             return None;
         }
         let ended = lock(&self.doings).ended;
-        let (volumes, containers) = match engine.everything(self.patience.list) {
-            Ok(answers) => answers,
+        let everything = match engine.everything(self.patience.list) {
+            Ok(everything) => Arc::new(everything),
             Err(error) => {
                 if begun.elapsed() >= self.patience.list / 4 {
                     *lock(&self.silent_until) = Some(Instant::now() + self.patience.again);
@@ -73,6 +77,7 @@ impl Docker {
                 return None;
             }
         };
+        let Everything { volumes, containers } = &*everything;
         let mut found = Found { is_whole: true, ..Found::default() };
         found.having = self.having(&volumes.known, &containers.known);
         // A container that can't be read may have any of them.
@@ -83,12 +88,12 @@ impl Docker {
             found.unused = names.filter(|name| !has(name)).cloned().collect();
         }
         let mut left_out = Vec::new();
-        for odd in volumes.odd {
+        for odd in &volumes.odd {
             let shown = odd.name.clone().unwrap_or_else(|| "of no name".into());
             let why = format!("what Docker tells of it makes no sense: {}", odd.why);
             left_out.push(wrong(shown, why.clone()));
             found.is_whole &= odd.name.is_some();
-            found.unclear.extend(odd.name.map(|name| (name, Some(why))));
+            found.unclear.extend(odd.name.clone().map(|name| (name, Some(why))));
         }
         let host = Host::look(self.is_in_container, &volumes.known);
         let users = |volume: &str| {
@@ -112,13 +117,13 @@ impl Docker {
         self.leave_out_unseen(&mut found, &mut left_out);
         self.sort_folders(&volumes.known, &containers.known, &host, (&mut found, &mut left_out));
         left_out.sort();
-        Some(Asked { found, left_out, ended })
+        Some(Asked { found, left_out, everything, ended })
     }
 
     /// Takes the answer as what the engine has. `None` if a volume was made, restored or removed
     /// since it was asked, so that it must be asked again.
     pub(in crate::daemon) fn accept(&self, asked: Asked) -> Option<Found> {
-        let Asked { mut found, mut left_out, ended } = asked;
+        let Asked { mut found, mut left_out, ended, .. } = asked;
         let doings = lock(&self.doings);
         if doings.ended != ended {
             return None;

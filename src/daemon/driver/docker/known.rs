@@ -271,6 +271,11 @@ impl Docker {
         true
     }
 
+    /// Whether there is an engine to ask, whether it answers or not.
+    pub(in crate::daemon) fn has_engine(&self) -> bool {
+        self.engine.is_some()
+    }
+
     pub(in crate::daemon) fn engine(&self) -> Result<&Engine> {
         self.engine.as_ref().ok_or_else(|| {
             Error::configuration("this daemon has no Docker engine")
