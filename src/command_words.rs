@@ -44,7 +44,7 @@ pub(crate) enum Words {
 
 /// The settings that have a flag: the flag as users type it, the variable, the name of its value,
 /// and the help.
-pub(crate) const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
+pub(crate) const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 5] = [
     (
         "--convoy",
         "BKUP_CONVOY",
@@ -56,6 +56,12 @@ pub(crate) const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 4] = [
         "BKUP_BACKUP_URL",
         "URL",
         "where backups are: vfs:///folder or s3://bucket@region/path",
+    ),
+    (
+        "--as-of",
+        "BKUP_S3_AS_OF",
+        "TIME",
+        "look at the bucket as it was then (7d ago, or 2026-11-23T07:00); nothing is written to it",
     ),
     ("--data-dir", "BKUP_DATA_DIR", "DIR", "where this program keeps its own data"),
     ("--scripts-dir", "BKUP_SCRIPTS_DIR", "DIR", "a folder with scripts of your own"),

@@ -46,7 +46,12 @@ use std::{
 use log::LevelFilter;
 use serde::Serialize;
 
-use crate::{convoy::Destination, error::Result, exclude::Excludes, s3::S3Options};
+use crate::{
+    convoy::Destination,
+    error::{Error, ErrorKind, Result},
+    exclude::Excludes,
+    s3::S3Options,
+};
 pub(crate) use api::{Api, TlsFiles, wrong_with_token};
 pub(crate) use choice::{
     EmailTransport, LogFormat, NotifyOn, SmtpSecurity, SyslogProtocol, Unheld, WebhookFormat,
@@ -65,14 +70,28 @@ use settings::{
     BKUP_FOLDERS, BKUP_HOST, BKUP_JITTER, BKUP_LOCK_WAIT, BKUP_LOGGER_CONSOLE_LEVEL,
     BKUP_LOGGER_FORMAT, BKUP_MAX_BACKUP_AGE, BKUP_MAX_CONCURRENT, BKUP_MOMENT_DROP,
     BKUP_MOMENT_TAKE, BKUP_REMIND_AFTER, BKUP_REPOSITORY_PASSWORD, BKUP_RUN_TIMEOUT,
-    BKUP_S3_ACCESS_KEY_ID, BKUP_S3_ENDPOINT, BKUP_S3_SECRET_ACCESS_KEY, BKUP_SCRIPTS_DIR,
-    BKUP_SHUTDOWN_GRACE, BKUP_SPOOL_MAX,
+    BKUP_S3_ACCESS_KEY_ID, BKUP_S3_AS_OF, BKUP_S3_ENDPOINT, BKUP_S3_SECRET_ACCESS_KEY,
+    BKUP_SCRIPTS_DIR, BKUP_SHUTDOWN_GRACE, BKUP_SPOOL_MAX,
 };
 pub use settings::{SETTINGS, Setting};
 pub(crate) use system::SystemSettings;
 use values::Values;
 pub(crate) use warning::Warning;
 pub(crate) use webhook::Webhook;
+
+/// The destination of backups, as it was at a time where one is given.
+fn destination(values: &Values) -> Result<Option<Destination>> {
+    let (url, time) = (values.read(&BKUP_BACKUP_URL)?, values.read(&BKUP_S3_AS_OF)?);
+    let Some(time) = time else { return Ok(url) };
+    let name = BKUP_S3_AS_OF.row.name;
+    let given = values.source(name).given_as(name);
+    let Some(url) = url else {
+        return Err(Error::configuration(format!("{given}: no bucket is set"))
+            .with_hint("set BKUP_BACKUP_URL (--destination), such as s3://bucket@region/path"));
+    };
+    let past = url.at_time(time);
+    past.map(Some).map_err(|error| Error { kind: ErrorKind::Configuration, ..error.context(given) })
+}
 
 /// Convoy's default socket.
 pub(crate) const CONVOY_SOCKET: &str = "/var/run/convoy/convoy.sock";
@@ -194,7 +213,7 @@ impl Config {
         })?;
         let config = Self {
             data_dir: data_dir::read(&mut values, &environment, is_root)?,
-            backup_url: values.read(&BKUP_BACKUP_URL)?,
+            backup_url: destination(&values)?,
             s3_endpoint: values.read(&BKUP_S3_ENDPOINT)?,
             s3_key: values.pair(
                 &BKUP_S3_ACCESS_KEY_ID,

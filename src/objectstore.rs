@@ -79,21 +79,21 @@ impl ObjectStoreLook {
         destination: &Destination,
         (bucket, region, path): (&str, &str, &str),
     ) -> Result<Objects> {
-        if let Some(known) = lock(&self.buckets).get(destination.as_str()) {
+        if let Some(known) = lock(&self.buckets).get(&destination.to_string()) {
             return Ok(known.clone());
         }
         let [bucket, region, path] = [bucket, region, path].map(str::to_owned);
         let s3 = self.s3.clone();
         let open = move || Objects::new(&s3, &bucket, &region, &path, FOLDER);
         let objects = blocking::run(open).await?;
-        lock(&self.buckets).insert(destination.as_str().to_owned(), objects.clone());
+        lock(&self.buckets).insert(destination.to_string(), objects.clone());
         Ok(objects)
     }
 
     /// Why a destination could not be read a moment ago.
     fn recent_failure(&self, destination: &Destination) -> Option<String> {
         let failures = lock(&self.failures);
-        let (when, why) = failures.get(destination.as_str())?;
+        let (when, why) = failures.get(&destination.to_string())?;
         (when.elapsed() < PAUSE).then(|| why.clone())
     }
 
@@ -128,7 +128,7 @@ impl ObjectStoreLook {
         });
         if let Some(why) = failure.get() {
             let failure = (Instant::now(), why.clone());
-            lock(&self.failures).insert(destination.as_str().to_owned(), failure);
+            lock(&self.failures).insert(destination.to_string(), failure);
         }
         seen
     }

@@ -3,7 +3,11 @@
 mod failure;
 mod objects;
 mod options;
+mod past;
+mod past_objects;
+mod told;
 mod upload;
 
-pub(crate) use objects::{Extent, Objects, age, size, time};
+pub(crate) use objects::{Extent, Objects};
 pub(crate) use options::S3Options;
+pub(crate) use told::{age, size, time};

@@ -35,6 +35,9 @@ both_ways! {
     a_key_that_may_not_delete_says_so_when_it_is_to_prune_and_changes_nothing
     what_is_there_already_is_not_taken_for_ours_if_it_has_another_size
     a_write_whose_answer_was_lost_is_no_failure_where_nothing_is_overwritten
+    a_bucket_that_a_thief_has_emptied_is_listed_verified_and_restored_as_it_was
+    what_is_looked_at_as_it_was_is_not_written_to
+    a_time_at_which_there_was_nothing_is_told_with_the_oldest
 }
 
 fn a_key_that_may_only_create_backs_up_lists_verifies_restores_and_examines(way: Way) {
@@ -92,7 +95,7 @@ fn a_key_that_may_not_delete_says_so_when_it_is_to_prune_and_changes_nothing(way
     other.run("prune --keep-last 1 --all-hosts").ok();
     assert_eq!(other.backups("vol1").len(), 1);
     s3.set_ahead(SignedDuration::from_hours(25));
-    let pruned = other.run("prune --keep-last 1 --all-hosts").ok();
+    let pruned = other.run("prune --keep-last 1 --all-hosts -v").ok();
     assert!(pruned.err.contains("given back"), "{}", pruned.err);
     assert!(s3.names().iter().all(|name| !name.contains("/locks/")), "{:?}", s3.names());
     // The host with the weak key goes on.
@@ -180,4 +183,99 @@ fn a_backup_that_was_killed_is_made_anew_by_a_key_that_may_only_create() {
     let url = &site.backups("vol1")[0];
     site.run_words(&["restore", "--volume", "new", "--backupurl", url]).ok();
     assert!(fs::read(site.volume("new").join("large")).unwrap() == noise(60_000_000));
+}
+
+fn hours(hours: i64) -> SignedDuration {
+    SignedDuration::from_hours(hours)
+}
+
+/// A site with two backups of "vol1" in a bucket with versions, of nine and of five hours ago.
+fn with_a_past(way: Way, s3: &S3) -> Site {
+    s3.keep_versions();
+    let site = way.of(strong(s3));
+    site.create("vol1", &[("a", "1"), ("deep/b", "stays")]);
+    s3.set_ahead(hours(-9));
+    site.run("backup --create-snapshot").ok();
+    s3.set_ahead(hours(-5));
+    fs::write(site.volume("vol1").join("a"), "2").unwrap();
+    site.run("backup --create-snapshot").ok();
+    site
+}
+
+fn a_bucket_that_a_thief_has_emptied_is_listed_verified_and_restored_as_it_was(way: Way) {
+    let s3 = S3::start();
+    let site = with_a_past(way, &s3);
+    let now = site.backups("vol1");
+    // Everything is overwritten, and then removed.
+    s3.set_ahead(hours(-2));
+    s3.overwrite(|_| Some(b"encrypted: pay".to_vec()));
+    s3.set_ahead(hours(-1));
+    s3.overwrite(|_| None);
+    s3.set_ahead(hours(0));
+    site.run("backups").fails(1, &["are not there"]);
+
+    for (time, count) in [("8h", 1), ("3h", 2)] {
+        let listed = site.run(&format!("backups --volume vol1 --as-of {time} --json")).ok();
+        let listed: serde_json::Value = serde_json::from_str(&listed.out).unwrap();
+        assert_eq!(listed.as_array().unwrap().len(), count, "{time}");
+        site.run(&format!("verify --as-of {time}")).ok();
+        // By the URL that the list has, and by one of before with the time beside it.
+        let url = listed[0]["BackupURL"].as_str().unwrap();
+        assert!(url.contains("&as-of=2"), "{url}");
+        let name = format!("of-{time}");
+        site.run_words(&["restore", "--volume", &name, "--backupurl", url]).ok();
+        let content = fs::read_to_string(site.volume(&name).join("a")).unwrap();
+        assert_eq!(content, count.to_string());
+        assert_eq!(fs::read(site.volume(&name).join("deep/b")).unwrap(), b"stays");
+    }
+    let words = ["restore", "--as-of", "3h", "--volume", "new", "--backupurl", &now[1]];
+    site.run_words(&words).ok();
+    assert_eq!(fs::read(site.volume("new").join("a")).unwrap(), b"1");
+    // What was overwritten is no backup any more.
+    site.run("backups --as-of 90m").fails(1, &[]);
+    site.run("backups --as-of 30m").fails(1, &["there were no backups", "the oldest"]);
+    site.run("backups").fails(1, &["are not there"]);
+}
+
+fn what_is_looked_at_as_it_was_is_not_written_to(way: Way) {
+    let s3 = S3::start();
+    let site = with_a_past(way, &s3);
+    s3.set_ahead(hours(0));
+    let before = s3.contents();
+    for line in [
+        "backup --create-snapshot --as-of 3h",
+        "prune --keep-last 1 --as-of 3h",
+        "remove --volume vol1 --all --as-of 3h",
+    ] {
+        let ran = site.run(line);
+        assert!(ran.code != 0 && ran.err.contains("nothing is written to the past"), "{ran:?}");
+    }
+    assert!(s3.contents() == before);
+    assert_eq!(site.backups("vol1").len(), 2);
+    assert!(site.volume("vol1").exists());
+}
+
+fn a_time_at_which_there_was_nothing_is_told_with_the_oldest(way: Way) {
+    let s3 = S3::start();
+    let site = with_a_past(way, &s3);
+    s3.set_ahead(hours(0));
+    let told = site.run("backups --as-of 10h").fails(1, &["there were no backups", "oldest"]);
+    assert!(told.err.contains("the oldest that is known there is of 20"), "{}", told.err);
+    // A bucket without versions.
+    let s3 = S3::start();
+    let site = way.of(strong(&s3));
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup").ok();
+    site.run("backups --as-of 0s").fails(1, &["has kept no versions", "put-bucket-versioning"]);
+}
+
+#[test]
+fn a_time_that_is_none_or_to_come_and_a_folder_as_it_was_are_refused() {
+    let site = Site::builtin();
+    site.run("backups --as-of 1d").fails(2, &["--as-of", "it is no bucket"]);
+    for time in ["monday", "2999-01-01", "-1h", ""] {
+        let s3 = S3::start();
+        let site = strong(&s3);
+        site.run_words(&["backups", "--as-of", time]).fails(2, &["--as-of", "such as 7d"]);
+    }
 }

@@ -23,10 +23,9 @@ use crate::{
     runs::{
         Store,
         record::{Cancelling, Deleted, Filter, Line, RunRecord},
-        since,
     },
     text::{Style, cut, escape, styled},
-    units::{format_duration, format_size},
+    units::{format_duration, format_size, since},
 };
 
 /// How often a followed log is read.
@@ -106,13 +105,17 @@ pub(super) fn runs(context: &Context, matches: &ArgMatches) -> Result<u8> {
     }
 }
 
+fn since_then(text: &str, now: &Zoned) -> Result<Timestamp> {
+    since::parse(text, now).map_err(|error| error.context("since"))
+}
+
 fn list(context: &Context, store: &Store, matches: &ArgMatches) -> Result<u8> {
     let text = |name| matches.get_one::<String>(name).cloned();
     let now = SystemClock.now_local();
     let filter = Filter {
         script: text("script"),
         status: text("status").as_deref().and_then(RunStatus::parse),
-        since: text("since").map(|since| since::parse(&since, &now)).transpose()?,
+        since: text("since").map(|text| since_then(&text, &now)).transpose()?,
         volume: text("volume"),
         without_read_only: false,
         before: None,

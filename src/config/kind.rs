@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use log::LevelFilter;
 
 use super::{
@@ -17,11 +18,12 @@ use super::{
     secret::Secret,
 };
 use crate::{
+    clock::{Clock as _, SystemClock},
     convoy::{Destination, Name},
     engine::{Binds, Policy},
     error::{Error, Result},
     exclude::{self, Marker, Patterns},
-    units::{parse_duration, parse_size},
+    units::{parse_duration, parse_size, since},
 };
 
 /// A kind of values of type `T`.
@@ -164,6 +166,22 @@ pub(super) const DESTINATION: Kind<Destination> = Kind::explaining(
     "a backup destination",
     "write vfs:///absolute/folder or s3://bucket@region/path",
     Destination::parse,
+);
+
+/// A time that is over, in the local zone where it says none.
+pub(super) const PAST: Kind<Timestamp> = Kind::explaining(
+    "a time that is over",
+    "write how long ago, such as 7d or 36h, a day, such as 2026-11-23, or a time, such as 2026-11-23T07:00",
+    |text| {
+        let now = SystemClock.now_local();
+        let time = since::parse(text, &now)?;
+        if time > now.timestamp() {
+            return Err(Error::usage(format!("\"{text}\" is still to come"))
+                .with_hint("write how long ago, such as 7d, or a time that is over"));
+        }
+        // Whole seconds, as the services count them.
+        Ok(Timestamp::from_second(time.as_second()).unwrap_or(time))
+    },
 );
 
 pub(super) const DAEMON: Kind<DaemonChoice> = Kind::new(

@@ -3,6 +3,7 @@
 
 use std::{borrow::Cow, net::SocketAddr, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use log::LevelFilter;
 
 use super::{
@@ -16,8 +17,9 @@ use super::{
     kind::{
         About, COUNT, DAEMON, DESTINATION, DOCKER, DOCKER_BINDS, DOCKER_VOLUMES, DURATION,
         ENDPOINT, EXCLUDES, FOLDER, HOST, HOST_NAMES, Kind, LEVEL, LISTEN, MAIL_ADDRESS,
-        MAIL_ADDRESSES, MARKERS, NAMED_FOLDERS, ORIGINS, PATH, PATTERNS, PORT, POSITIVE_DURATION,
-        Parser, SECRET, SIZE, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES, Visibility,
+        MAIL_ADDRESSES, MARKERS, NAMED_FOLDERS, ORIGINS, PAST, PATH, PATTERNS, PORT,
+        POSITIVE_DURATION, Parser, SECRET, SIZE, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES,
+        Visibility,
     },
     secret::Secret,
 };
@@ -94,6 +96,8 @@ macro_rules! settings {
 settings! {
     BKUP_BACKUP_URL: Destination = DESTINATION, None,
         "where backups go: vfs:///folder or s3://bucket@region/path";
+    BKUP_S3_AS_OF: Timestamp = PAST, None,
+        "look at the bucket as it was at this time (7d ago, or 2026-11-23T07:00), by its versions; nothing is written to it";
     BKUP_S3_ENDPOINT: String = ENDPOINT, None,
         "the S3 service, where it is not Amazon's";
     BKUP_S3_ACCESS_KEY_ID: Secret = SECRET, None,

@@ -222,7 +222,7 @@ impl Daemon for Client {
     }
 
     async fn is_used(&self, destination: &Destination) -> Result<Option<bool>> {
-        let body = self.backup_fields(destination.as_str(), destination);
+        let body = self.backup_fields(&destination.to_string(), destination);
         let call = self.get(route::BACKUPS_USED, Some(body.into()), self.deadlines().listing);
         Ok(self.beyond_convoy::<Used>(call).await?.and_then(|answer| answer.used))
     }
@@ -333,7 +333,7 @@ impl Daemon for Client {
         destination: &Destination,
         volume: Option<&Name>,
     ) -> Result<Vec<Backup>> {
-        let mut body = self.backup_fields(destination.as_str(), destination);
+        let mut body = self.backup_fields(&destination.to_string(), destination);
         if let Some(volume) = volume {
             body.insert("VolumeName".into(), volume.as_str().into());
         }
@@ -359,7 +359,7 @@ impl Daemon for Client {
         destination: &Destination,
         what: &ReadBack,
     ) -> Result<Option<WasReadBack>> {
-        let mut body = self.backup_fields(destination.as_str(), destination);
+        let mut body = self.backup_fields(&destination.to_string(), destination);
         if let Some(volume) = &what.volume {
             body.insert("VolumeName".into(), volume.as_str().into());
         }
@@ -374,7 +374,7 @@ impl Daemon for Client {
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
-        let mut body = self.backup_fields(destination.as_str(), destination);
+        let mut body = self.backup_fields(&destination.to_string(), destination);
         body.insert("SnapshotName".into(), snapshot.as_str().into());
         body.insert("Verbose".into(), true.into());
         let call = self.post("/backups/create", body.into(), self.deadlines().long_write);
@@ -388,7 +388,7 @@ impl Daemon for Client {
         volumes: &[AsItIs],
         destination: &Destination,
     ) -> Result<Vec<Result<BackupUrl>>> {
-        let mut body = self.backup_fields(destination.as_str(), destination);
+        let mut body = self.backup_fields(&destination.to_string(), destination);
         let names = |name: fn(&AsItIs) -> &Name| -> Value {
             volumes.iter().map(|volume| Value::from(name(volume).as_str())).collect()
         };
@@ -424,7 +424,7 @@ impl Daemon for Client {
     }
 
     async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
-        let body = self.backup_fields(destination.as_str(), destination);
+        let body = self.backup_fields(&destination.to_string(), destination);
         let deadline = self.deadlines().long_write;
         let call = self.post(route::BACKUPS_GIVE_BACK, body.into(), deadline);
         Ok(self.beyond_convoy::<Option<GivenBack>>(call).await?.flatten())

@@ -5,14 +5,19 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
+
 use super::Name;
 use crate::error::{Error, Result};
 
 /// Where backups are kept, in the user's spelling.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Destination {
+    /// Without the time.
     text: String,
     kind: DestinationKind,
+    /// The time at which a bucket is looked at, in place of now.
+    as_of: Option<Timestamp>,
 }
 
 /// The kinds of destination that Convoy knows.
@@ -40,8 +45,14 @@ impl Destination {
     /// Parses a destination.
     ///
     /// # Errors
-    /// A usage error for a relative path, an unknown scheme, a missing bucket, or a query.
+    /// A usage error for a relative path, an unknown scheme, a missing bucket, or a query that is no
+    /// `as-of=TIME` of a bucket.
     pub(crate) fn parse(text: &str) -> Result<Self> {
+        if let Some((rest, query)) = text.split_once('?')
+            && let Some(time) = query.strip_prefix("as-of=")
+        {
+            return Self::parse(rest)?.at_time(past(time)?);
+        }
         const FORMS: &str = "write vfs:///absolute/folder or s3://bucket@region/path";
         let wrong = |why: &str| {
             Err(Error::usage(format!("\"{text}\" is not a backup destination: {why}"))
@@ -82,10 +93,28 @@ impl Destination {
             "ebs" => DestinationKind::Ebs { region: rest.trim_matches('/').into() },
             _ => return wrong(&format!("the scheme \"{scheme}\" is not known")),
         };
-        Ok(Self { text: text.to_owned(), kind })
+        Ok(Self { text: text.to_owned(), kind, as_of: None })
     }
 
-    /// The destination in the user's spelling.
+    /// The destination as it was at a time.
+    ///
+    /// # Errors
+    /// A usage error for a destination that is no bucket.
+    pub(crate) fn at_time(self, time: Timestamp) -> Result<Self> {
+        if self.is_s3() {
+            return Ok(Self { as_of: Some(time), ..self });
+        }
+        let message = format!("\"{self}\" is known only as it is now: it is no bucket");
+        Err(Error::usage(message)
+            .with_hint("the server of a share may have snapshots of it; see docs/ransomware.md"))
+    }
+
+    /// The time at which it is looked at; `None`: now.
+    pub(crate) fn time(&self) -> Option<Timestamp> {
+        self.as_of
+    }
+
+    /// The destination in the user's spelling, without the time at which it is looked at.
     pub(crate) fn as_str(&self) -> &str {
         &self.text
     }
@@ -115,7 +144,10 @@ impl Destination {
                     std::fs::canonicalize(path).unwrap_or_else(|_| path.components().collect());
                 format!("vfs://{}", path.display())
             }
-            DestinationKind::S3 { bucket, path, .. } => format!("s3://{bucket}/{path}"),
+            DestinationKind::S3 { bucket, path, .. } => {
+                let time = self.as_of.map(|time| format!("?{AS_OF}={time}")).unwrap_or_default();
+                format!("s3://{bucket}/{path}{time}")
+            }
             DestinationKind::Ebs { region } => format!("ebs://{region}"),
         }
     }
@@ -132,12 +164,25 @@ impl Destination {
 
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.text)
+        f.write_str(&self.text)?;
+        self.as_of.map_or(Ok(()), |time| write!(f, "?{AS_OF}={time}"))
     }
 }
 
+/// The part of a URL with the time at which a bucket is looked at.
+const AS_OF: &str = "as-of";
+
+/// Reads the time in a URL.
+fn past(text: &str) -> Result<Timestamp> {
+    text.parse().map_err(|_| {
+        Error::usage(format!("\"{AS_OF}={text}\" is no time"))
+            .with_hint("write it as \"backups --as-of\" does, such as 2026-11-23T07:00:00Z")
+    })
+}
+
 /// The URL of one backup: `vfs:///dir?backup=B&volume=V`,
-/// `s3://bucket@region/path?backup=B&volume=V` or `ebs://region/snap-x`.
+/// `s3://bucket@region/path?backup=B&volume=V` or `ebs://region/snap-x`. One in a bucket as it was at a time
+/// also has `&as-of=TIME`.
 ///
 /// Two URLs name the same backup when volume and backup agree, however the destination is spelt:
 /// compare with [`BackupUrl::same_backup`].
@@ -188,13 +233,21 @@ impl BackupUrl {
             Ok(destination) => destination,
             Err(error) => return wrong(error.message),
         };
-        let (mut backup, mut volume) = (None, None);
+        let (mut backup, mut volume, mut time) = (None, None, None);
         for part in query
             .replace("\\u0026", "&")
             .replace("u0026volume=", "&volume=")
             .replace("u0026backup=", "&backup=")
             .split('&')
         {
+            if let Some((AS_OF, value)) = part.split_once('=') {
+                match past(value) {
+                    Ok(_) if time.is_some() => return wrong(format!("it has \"{AS_OF}=\" twice")),
+                    Ok(read) => time = Some(read),
+                    Err(error) => return wrong(error.message),
+                }
+                continue;
+            }
             let (what, value, known) = match part.split_once('=') {
                 Some((what @ "backup", value)) if !value.is_empty() => (what, value, &mut backup),
                 Some((what @ "volume", value)) if !value.is_empty() => (what, value, &mut volume),
@@ -208,6 +261,11 @@ impl BackupUrl {
                 return wrong(format!("it has \"{what}=\" twice"));
             }
         }
+        let destination =
+            match time.map_or(Ok(destination.clone()), |time| destination.at_time(time)) {
+                Ok(destination) => destination,
+                Err(error) => return wrong(error.message),
+            };
         match (backup, volume) {
             (Some(backup), Some(volume)) => Ok(Self::Stored { destination, backup, volume }),
             (None, _) => {
@@ -249,7 +307,22 @@ impl BackupUrl {
             Self::Ebs { region, .. } => Destination {
                 text: format!("ebs://{region}/"),
                 kind: DestinationKind::Ebs { region: region.clone() },
+                as_of: None,
             },
+        }
+    }
+
+    /// The backup as it was at the time at which this destination is looked at, if that is one of the past
+    /// and the URL says no time.
+    pub(crate) fn at_time_of(self, at: &Destination) -> Self {
+        match (self, at.as_of) {
+            (Self::Stored { mut destination, backup, volume }, Some(time))
+                if destination.as_of.is_none() && destination.kind == at.kind =>
+            {
+                destination.as_of = Some(time);
+                Self::Stored { destination, backup, volume }
+            }
+            (url, _) => url,
         }
     }
 
@@ -263,7 +336,8 @@ impl fmt::Display for BackupUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Stored { destination, backup, volume } => {
-                write!(f, "{destination}?backup={backup}&volume={volume}")
+                write!(f, "{}?backup={backup}&volume={volume}", destination.text)?;
+                destination.as_of.map_or(Ok(()), |time| write!(f, "&{AS_OF}={time}"))
             }
             Self::Ebs { region, snapshot } => write!(f, "ebs://{region}/{snapshot}"),
         }
@@ -290,6 +364,31 @@ mod tests {
         assert!(spelt_otherwise != plain && spelt_otherwise.same_backup(&plain));
         let ebs = BackupUrl::parse("ebs://us-east-1/snap-0f1").unwrap();
         assert_eq!((ebs.backup(), ebs.volume()), ("snap-0f1", None));
+    }
+
+    #[test]
+    fn a_bucket_may_be_looked_at_as_it_was() {
+        let text = "s3://b@r/x?backup=backup-1a&volume=vol1&as-of=2026-11-23T07:00:00Z";
+        let past = BackupUrl::parse(text).unwrap();
+        assert_eq!(past.to_string(), text);
+        let at = past.destination();
+        assert_eq!(at.to_string(), "s3://b@r/x?as-of=2026-11-23T07:00:00Z");
+        assert_eq!(Destination::parse(&at.to_string()).unwrap(), at);
+        let now = Destination::parse("s3://b@r/x").unwrap();
+        assert!(at.key() != now.key() && at.address() != now.address());
+        let url = BackupUrl::parse("s3://b@r/x?backup=backup-1a&volume=vol1").unwrap();
+        assert_eq!(url.clone().at_time_of(&at), past);
+        assert_eq!(url.clone().at_time_of(&now), url);
+        let elsewhere = BackupUrl::parse("s3://b@r/y?backup=backup-1a&volume=vol1").unwrap();
+        assert_eq!(elsewhere.clone().at_time_of(&at), elsewhere);
+        for (text, why) in [
+            ("s3://b@r/x?as-of=monday", "\"as-of=monday\" is no time"),
+            ("vfs:///x?as-of=2026-11-23T07:00:00Z", "it is no bucket"),
+            ("s3://b@r/x?as=of", "\"?\""),
+        ] {
+            let error = Destination::parse(text).unwrap_err();
+            assert!(error.message.contains(why), "{text}: {error}");
+        }
     }
 
     #[test]

@@ -455,7 +455,7 @@ impl Operations {
         let _pass = self.pass(Passing::Reading)?;
         self.volumes.exclusively(&volume.name, || {
             let (volume, state) = self.volumes.find_snapshot(snapshot).ok_or_else(no_such)?;
-            repository.refuse_roots()?;
+            repository.refuse_writing()?;
             self.refuse_destination_in(&volume, destination)?;
             let backup = repository.create(&self.local, &volume, (snapshot, &state), self.now())?;
             Ok(BackupUrl::stored(destination, &backup, &Name::volume(&volume.name)?))

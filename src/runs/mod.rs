@@ -27,7 +27,6 @@ pub(crate) mod record;
 mod recording;
 mod request;
 mod schema;
-pub(crate) mod since;
 pub(crate) mod store;
 #[cfg(test)]
 mod tests;

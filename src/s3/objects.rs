@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    ops::Bound,
     path::Path,
     sync::{
         Arc,
@@ -18,7 +19,6 @@ use aws_sdk_s3::{
     },
     error::{ProvideErrorMetadata, SdkError},
     operation::{get_object::builders::GetObjectFluentBuilder, put_object::PutObjectError},
-    primitives::DateTime,
     types::Object,
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
@@ -28,12 +28,13 @@ use jiff::Timestamp;
 use super::{
     failure::{cause, failure, not_removed, status},
     options::S3Options,
+    past::Past,
+    told::{age, time},
     upload::{Hash, Upload},
 };
 use crate::{
     blocking::wait,
     error::{Error, ErrorKind, Result},
-    files,
 };
 
 /// How long the service may take to accept a connection.
@@ -66,13 +67,15 @@ pub(crate) enum Extent {
 /// The objects below one folder of a bucket. Every method blocks.
 #[derive(Debug, Clone)]
 pub(crate) struct Objects {
-    client: Client,
-    bucket: String,
+    pub(super) client: Client,
+    pub(super) bucket: String,
     /// The prefix of the objects' names; it ends in `/`.
     prefix: String,
     location: String,
     /// Whether the service was seen to refuse conditions of a write.
     knows_no_conditions: Arc<AtomicBool>,
+    /// Set where the bucket is looked at as it was.
+    pub(super) past: Option<Arc<Past>>,
 }
 
 impl Objects {
@@ -124,7 +127,14 @@ impl Objects {
             prefix: format!("{folder}/"),
             location: format!("s3://{bucket}@{region}/{folder}{via}"),
             knows_no_conditions: Arc::default(),
+            past: None,
         })
+    }
+
+    /// The objects as they were at a time. Nothing is sent yet.
+    pub(crate) fn at_time(self, at: Timestamp) -> Self {
+        let location = format!("{} as of {at}", self.location);
+        Self { past: Some(Arc::new(Past::new(at))), location, ..self }
     }
 
     /// Where the objects are, for people.
@@ -132,7 +142,7 @@ impl Objects {
         &self.location
     }
 
-    fn object(&self, name: &str) -> String {
+    pub(super) fn object(&self, name: &str) -> String {
         format!("{}{name}", self.prefix)
     }
 
@@ -142,7 +152,9 @@ impl Objects {
     /// [`ErrorKind::NotFound`] if there is no such object; [`ErrorKind::Repository`] if it has more bytes than
     /// it may have.
     pub(crate) fn get(&self, name: &str, extent: Extent) -> Result<Bytes> {
-        let mut request = self.client.get_object().bucket(&self.bucket).key(self.object(name));
+        let version = self.past_object(name)?.map(|object| object.version);
+        let request = self.client.get_object().bucket(&self.bucket).key(self.object(name));
+        let mut request = request.set_version_id(version);
         if let Extent::Part(offset, length) = extent {
             let last = offset + u64::from(length) - 1;
             request = request.range(format!("bytes={offset}-{last}"));
@@ -256,6 +268,7 @@ impl Objects {
         length: u64,
         upload: &dyn Fn() -> Result<Upload>,
     ) -> Result<()> {
+        self.refuse_past()?;
         let failed = |error: &PutError| self.failure(&format!("cannot write \"{name}\""), error);
         let has_conditions = !self.knows_no_conditions.load(Ordering::Relaxed);
         let mut pause = FIRST_PAUSE;
@@ -299,6 +312,7 @@ impl Objects {
     /// Writes an object that must not exist yet. What is there afterwards decides, because the
     /// answer to a successful write can get lost, and some services do not support conditions.
     pub(crate) fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
+        self.refuse_past()?;
         let upload = || Upload::of(content.clone(), None);
         let mut sent = self.try_put(name, upload(), true);
         if let Err(error) = &sent
@@ -345,6 +359,10 @@ impl Objects {
 
     /// An object's size in bytes and its age; `None` if there is no such object.
     pub(crate) fn head(&self, name: &str) -> Result<Option<(u64, Option<Duration>)>> {
+        if let Some(there) = self.past()? {
+            let object = there.get(&self.object(name));
+            return Ok(object.map(|object| (object.size, age(&object.written))));
+        }
         let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
         match wait(request.send())? {
             Ok(found) => {
@@ -366,6 +384,10 @@ impl Objects {
     /// How long ago an object was written, by this host's clock. `None` if there is no such object,
     /// or if that time is still to come.
     pub(crate) fn written_ago(&self, name: &str) -> Result<Option<Duration>> {
+        if let Some(there) = self.past()? {
+            let object = there.get(&self.object(name));
+            return Ok(object.and_then(|object| age(&object.written)));
+        }
         let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
         match wait(request.send())? {
             Ok(found) => Ok(found
@@ -398,6 +420,17 @@ impl Objects {
         folder: &str,
         mut each: impl FnMut(&str, &Object) -> bool,
     ) -> Result<()> {
+        if let Some(there) = self.past()? {
+            let prefix = self.object(&format!("{folder}/"));
+            let from = (Bound::Included(prefix.clone()), Bound::Unbounded);
+            for (key, object) in there.range(from).take_while(|(key, _)| key.starts_with(&prefix)) {
+                let name = key.rsplit('/').next();
+                if !name.is_none_or(|name| each(name, &object.listed(key))) {
+                    break;
+                }
+            }
+            return Ok(());
+        }
         let mut next: Option<String> = None;
         loop {
             let request = self
@@ -439,6 +472,7 @@ impl Objects {
     /// # Errors
     /// [`ErrorKind::Denied`] if the key may not delete it.
     pub(crate) fn remove(&self, name: &str) -> Result<()> {
+        self.refuse_past()?;
         let request = self.client.delete_object().bucket(&self.bucket).key(self.object(name));
         let removed = wait(request.send())?;
         match removed.map_err(|error| not_removed(name, &self.location, &error)) {
@@ -447,7 +481,7 @@ impl Objects {
         }
     }
 
-    fn failure<E>(&self, what: &str, error: &SdkError<E, HttpResponse>) -> Error
+    pub(super) fn failure<E>(&self, what: &str, error: &SdkError<E, HttpResponse>) -> Error
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
     {
@@ -465,19 +499,4 @@ fn lacks_conditions(error: &PutError) -> bool {
             .contains(&code),
         _ => code == "NotImplemented",
     }
-}
-
-/// As [`files::age`], for a time of the service.
-pub(crate) fn age(time: &DateTime) -> Option<Duration> {
-    SystemTime::try_from(*time).ok().map(files::age)
-}
-
-/// A time of the service.
-pub(crate) fn time(time: &DateTime) -> Option<Timestamp> {
-    SystemTime::try_from(*time).ok()?.try_into().ok()
-}
-
-/// An object's size in bytes.
-pub(crate) fn size(object: &Object) -> u64 {
-    object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default()
 }

@@ -21,10 +21,8 @@ use crate::{
     clock::{Clock as _, SystemClock},
     error::{Error, ErrorKind},
     run_words::RunStatus,
-    runs::{
-        record::{Cancelling, Filter, RunRecord},
-        since,
-    },
+    runs::record::{Cancelling, Filter, RunRecord},
+    units::since,
 };
 
 /// How many runs a list has by default, and at most.
@@ -56,7 +54,8 @@ pub(super) async fn list(request: ApiRequest) -> Result<Response, Problem> {
         None => None,
     };
     let parse = |text: &str| {
-        since::parse(text, &SystemClock.now_local()).map_err(|error| with_field(error, "since"))
+        let time = since::parse(text, &SystemClock.now_local());
+        time.map_err(|error| with_field(error.context("since"), "since"))
     };
     let filter = Filter {
         script: query.get("script").map(str::to_owned),

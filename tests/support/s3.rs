@@ -127,6 +127,16 @@ impl S3 {
         all.filter_map(|(name, object)| Some((name.clone(), content(object)?))).collect()
     }
 
+    /// Writes this in place of each object; `None`: removes it.
+    pub fn overwrite(&self, by: impl Fn(&str) -> Option<Vec<u8>>) {
+        let names = self.names();
+        let mut state = self.state();
+        names.into_iter().for_each(|name| {
+            let content = by(&name);
+            state.write(name, content);
+        });
+    }
+
     /// From now on, it keeps the versions of objects.
     pub fn keep_versions(&self) {
         self.state().is_versioned = true;

@@ -25,6 +25,7 @@ impl Guards {
         destination: &Destination,
         volume: Option<&Name>,
     ) -> Result<Vec<Backup>> {
+        self.refuse_past(destination).await?;
         let mut backups = match self.daemon.backups(destination, volume).await {
             Ok(backups) => {
                 if backups.is_empty() {
@@ -97,6 +98,7 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::backup`].
     pub(crate) async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+        self.refuse_past(&url.destination()).await?;
         let found = self.daemon.backup(url).await;
         if found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound) {
             self.still_there(&url.destination()).await?;

@@ -109,15 +109,32 @@ impl Guards {
     /// Refuses a destination that held backups and is empty now: a share is not mounted, or the
     /// bucket is another one.
     pub(super) async fn still_there(&self, destination: &Destination) -> Result<()> {
-        let Some(marks) = &self.marks else { return Ok(()) };
+        // What was there at a time says nothing of now.
+        let Some(marks) = self.marks.as_ref().filter(|_| destination.time().is_none()) else {
+            return Ok(());
+        };
         let used = Used::new(marks, destination);
         let asks = destination.is_s3() && used.is_marked();
         used.still_there(if asks { self.daemon.is_used(destination).await? } else { None })
     }
 
+    /// Refuses to look at a destination as it was, where the daemon can't.
+    ///
+    /// # Errors
+    /// A usage error, if so.
+    pub(super) async fn refuse_past(&self, destination: &Destination) -> Result<()> {
+        if destination.time().is_none() || self.capabilities().await?.inspects_data {
+            return Ok(());
+        }
+        Err(Error::usage("this daemon knows a bucket only as it is now (--as-of)")
+            .with_hint("the built-in daemon looks at the versions of its backups"))
+    }
+
     /// Remembers that a destination holds a good backup.
     pub(super) async fn remember(&self, destination: &Destination) {
-        let Some(marks) = &self.marks else { return };
+        let Some(marks) = self.marks.as_ref().filter(|_| destination.time().is_none()) else {
+            return;
+        };
         let used = Used::new(marks, destination);
         let asks = destination.is_s3() && !used.is_marked();
         used.remember(if asks {

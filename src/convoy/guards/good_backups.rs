@@ -316,7 +316,9 @@ impl Guards {
         error: &Error,
         by_reading: bool,
     ) {
-        if error.kind == ErrorKind::Repository {
+        // How it was says nothing of how it is.
+        let is_past = url.destination().time().is_some();
+        if error.kind == ErrorKind::Repository && !is_past {
             self.observe(Observation::BackupBroken {
                 volume: volume.to_owned(),
                 url: url.to_string(),

@@ -17,7 +17,7 @@ impl DestinationRepository {
         url: &StoredUrl<'_>,
         required: &[StoredUrl<'_>],
     ) -> Result<()> {
-        self.refuse_roots()?;
+        self.refuse_writing()?;
         let repository = self.existing()?.ok_or_else(|| url.missing())?;
         let deleting = self.begin_deletion(&repository)?;
         let found = self.catalogue.find(&repository, url)?;

@@ -40,6 +40,8 @@ pub(super) enum Location {
     /// `repository` below the destination's path in a bucket, which has no locks; and the folder for
     /// copies of its small files.
     Bucket(Bucket, PathBuf),
+    /// The same as it was at a time, which is not copied.
+    Past(Bucket),
 }
 
 /// The repository of one destination.
@@ -154,13 +156,19 @@ impl DestinationRepository {
             Location::Bucket(bucket, copies) => {
                 Backend::new(Cached::new(bucket.clone(), copies.clone()))
             }
+            Location::Past(bucket) => Backend::new(bucket.clone()),
         }
     }
 
     /// Refuses to write into the root of any daemon, because its next start would take the backups
-    /// for the remains of a crash. Existing backups may be read, so that they can be recovered.
-    pub(in crate::daemon) fn refuse_roots(&self) -> Result<()> {
-        let Location::Folder(folder) = &self.location else { return Ok(()) };
+    /// for the remains of a crash, and into the past. Existing backups may be read, so that they can be
+    /// recovered.
+    pub(in crate::daemon) fn refuse_writing(&self) -> Result<()> {
+        let folder = match &self.location {
+            Location::Folder(folder) => folder,
+            Location::Bucket(..) => return Ok(()),
+            Location::Past(bucket) => return bucket.refuse_past(),
+        };
         let path = folder.parent().unwrap_or(folder);
         let path = path
             .canonicalize()
@@ -232,7 +240,7 @@ impl DestinationRepository {
     /// If the destination is a daemon's own folder, can't be written, or is locked for too long, also by
     /// restic; or if the run is to end.
     pub(super) fn begin_backup(&self) -> Result<Writing<'_>> {
-        self.refuse_roots()?;
+        self.refuse_writing()?;
         self.access.warn_of_plain_backups();
         let slot = self.slots.take()?;
         let repository = Arc::new(self.existing_or_new()?.again(self.backend()));
@@ -317,7 +325,7 @@ impl DestinationRepository {
     fn lock_within(&self, use_for: Use, wait: Duration) -> Result<Option<File>> {
         match &self.location {
             Location::Folder(folder) => lock_file(folder, use_for, wait),
-            Location::Bucket(..) => Ok(None),
+            Location::Bucket(..) | Location::Past(..) => Ok(None),
         }
     }
 

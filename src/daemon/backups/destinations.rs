@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    fs,
     path::Path,
     sync::{Arc, Mutex},
     time::Duration,
@@ -32,6 +33,8 @@ use crate::{
     sync::lock,
 };
 
+/// What the addresses of destinations as they were have in common.
+const PAST: &str = "?as-of=";
 /// How long a folder may take to answer: what is mounted on demand takes a while.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -89,7 +92,10 @@ impl Destinations {
             DestinationKind::Vfs { path } => Location::Folder(path.join("repository")),
             DestinationKind::S3 { bucket, region, path } => {
                 let bucket = Bucket::new(&self.s3, bucket, region, path)?;
-                Location::Bucket(bucket, self.root.copies(&key))
+                match destination.time() {
+                    Some(time) => Location::Past(bucket.at_time(time)),
+                    None => Location::Bucket(bucket, self.root.copies(&key)),
+                }
             }
             DestinationKind::Ebs { .. } => {
                 return Err(refused("Driver ebs is not supported!").with_hint(
@@ -97,6 +103,16 @@ impl Destinations {
                 ));
             }
         };
+        let mut known = lock(&self.known);
+        let mut remembered = key.as_str();
+        if destination.time().is_some() {
+            // One past at a time: each has an index in memory, and what is remembered of it.
+            known.retain(|key, _| !key.contains(PAST));
+            remembered = PAST;
+            for file in [self.root.damage(PAST), self.root.read_times(PAST)] {
+                _ = fs::remove_file(file);
+            }
+        }
         let repository = DestinationRepository::new(
             location,
             self.root.clone(),
@@ -104,13 +120,13 @@ impl Destinations {
             (self.lock_wait, self.spool.clone()),
             Remembered {
                 catalogue: Catalogue::new(self.identity.clone()),
-                damage: Damage::in_file(self.root.damage(&key)),
-                looks: Looks::in_file(self.root.looks(&key)),
-                read_times: ReadTimes::in_file(self.root.read_times(&key)),
-                written_here: WrittenHere::in_file(self.root.written(&key)),
+                damage: Damage::in_file(self.root.damage(remembered)),
+                looks: Looks::in_file(self.root.looks(remembered)),
+                read_times: ReadTimes::in_file(self.root.read_times(remembered)),
+                written_here: WrittenHere::in_file(self.root.written(remembered)),
             },
         );
-        Ok(lock(&self.known).entry(key).or_insert_with(|| Arc::new(repository)).clone())
+        Ok(known.entry(key).or_insert_with(|| Arc::new(repository)).clone())
     }
 }
 

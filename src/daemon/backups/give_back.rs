@@ -28,7 +28,7 @@ impl DestinationRepository {
     /// [`crate::error::ErrorKind::Busy`] if other hosts write again and again, or hold the lock;
     /// [`crate::error::ErrorKind::Denied`] if nothing may be removed. Another kind if the repository can't be read or written.
     pub(in crate::daemon) fn give_back(&self) -> Result<GivenBack> {
-        self.refuse_roots()?;
+        self.refuse_writing()?;
         let Some(repository) = self.existing()? else { return Ok(GivenBack::default()) };
         // Before anything is written that could not be removed.
         repository.backend().may_remove()?;

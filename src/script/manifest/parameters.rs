@@ -15,13 +15,14 @@ const NAME: &str = "PARAMETERS";
 
 /// The flags of every command. A parameter with such a name could never be given on the command
 /// line.
-pub(crate) const RESERVED: [&str; 11] = [
+pub(crate) const RESERVED: [&str; 12] = [
     "dry_run",
     "json",
     "quiet",
     "verbose",
     "timeout",
     "convoy",
+    "as_of",
     "destination",
     "data_dir",
     "scripts_dir",

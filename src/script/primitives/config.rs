@@ -56,5 +56,5 @@ pub(crate) mod functions {
 }
 
 fn text(destination: Option<&crate::convoy::Destination>) -> Dynamic {
-    destination.map_or(Dynamic::UNIT, |destination| destination.as_str().to_owned().into())
+    destination.map_or(Dynamic::UNIT, |destination| destination.to_string().into())
 }

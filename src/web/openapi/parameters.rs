@@ -22,7 +22,7 @@ pub(super) const SOME_TIME: &str =
 const DESTINATION: &str = "^(vfs://(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+|s3://[a-z0-9.-]+@[a-z0-9-]+(/[A-Za-z0-9_.-]+)*|ebs://[a-z0-9-]+)$";
 /// The URL of a backup.
 const BACKUP_URL: &str = "^((vfs://(/[A-Za-z0-9_-][A-Za-z0-9_.-]*)+|s3://[a-z0-9.-]+@[a-z0-9-]+(/[A-Za-z0-9_.-]+)*)\
-    \\?backup=[A-Za-z0-9][A-Za-z0-9_.-]{1,127}&volume=[A-Za-z0-9][A-Za-z0-9_.-]{1,127}|ebs://[a-z0-9-]+/snap-[0-9a-f]+)$";
+    \\?backup=[A-Za-z0-9][A-Za-z0-9_.-]{1,127}&volume=[A-Za-z0-9][A-Za-z0-9_.-]{1,127}(&as-of=2[0-9]{3}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z)?|ebs://[a-z0-9-]+/snap-[0-9a-f]+)$";
 
 /// How the arguments come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -50,7 +50,7 @@ impl State {
         Timestamp::now() + self.ahead
     }
 
-    fn write(&mut self, name: String, content: Option<Vec<u8>>) {
+    pub(super) fn write(&mut self, name: String, content: Option<Vec<u8>>) {
         let (time, is_versioned) = (self.now(), self.is_versioned);
         self.versions += 1;
         let object = self.objects.entry(name).or_default();
@@ -143,10 +143,6 @@ fn read(request: &Request, content: &[u8], time: Timestamp) -> Answer {
 fn bucket(state: &State, request: &Request) -> Answer {
     let asked = |what: &str| request.query.contains_key(what);
     let text = match request.method.as_str() {
-        "GET" if asked("versioning") => {
-            let status = if state.is_versioned { "<Status>Enabled</Status>" } else { "" };
-            format!("<GetBucketVersioningResponse>{status}</GetBucketVersioningResponse>")
-        }
         "GET" if asked("versions") => versions(state, &request.query),
         "GET" => list(state, &request.query),
         _ => return refused(405, "MethodNotAllowed"),
@@ -183,7 +179,7 @@ fn versions(state: &State, query: &BTreeMap<String, String>) -> String {
     let of = |name: &str| query.get(name).cloned().unwrap_or_default();
     let all = state.objects.iter().filter(|(name, _)| name.starts_with(&of("prefix")));
     let all = all.flat_map(|(name, object)| {
-        let newest = object.0.len() - 1;
+        let newest = object.0.len().saturating_sub(1);
         let each = object.0.iter().enumerate().rev();
         each.map(move |(place, version)| (name, version, place == newest))
     });

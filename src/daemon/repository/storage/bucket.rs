@@ -56,6 +56,19 @@ impl Bucket {
         Ok(Self { objects, windows: Arc::default() })
     }
 
+    /// The same, as it was at a time: nothing can be written.
+    pub(crate) fn at_time(self, at: Timestamp) -> Self {
+        Self { objects: self.objects.at_time(at), ..self }
+    }
+
+    /// Refuses to write where the bucket is looked at as it was.
+    ///
+    /// # Errors
+    /// A usage error, if so.
+    pub(crate) fn refuse_past(&self) -> Result<()> {
+        self.objects.refuse_past()
+    }
+
     /// Writes an empty object that is as old as this call. Where nothing may be overwritten, it can be all the
     /// same.
     fn put_anew(&self, name: &str) -> Result<()> {

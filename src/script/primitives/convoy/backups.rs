@@ -388,7 +388,7 @@ pub(crate) mod functions {
             let Some(given) = run.wait(run.host.guards.give_back(&at))? else {
                 return Ok(Dynamic::UNIT);
             };
-            let text = given.sentence(at.as_str(), &run.host.clock.time_zone());
+            let text = given.sentence(&at.to_string(), &run.host.clock.time_zone());
             let mut map = to_map(given)?;
             map.insert("Text".into(), text.into());
             Ok(map.into())

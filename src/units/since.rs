@@ -1,11 +1,9 @@
-//! Reads the times that people write when they ask for runs.
+//! Reads the times in the past that people write.
 
 use jiff::{Timestamp, Zoned, civil};
 
-use crate::{
-    error::{Error, Result},
-    units::parse_duration,
-};
+use super::parse_duration;
+use crate::error::{Error, Result};
 
 /// Reads a length of time before now (`7d`), a date or time in the zone of `now` (`2026-11-23`,
 /// `2026-11-23T07:00`), or a time with an offset (`2026-11-23T07:00:00Z`).
@@ -19,8 +17,8 @@ pub(crate) fn parse(text: &str, now: &Zoned) -> Result<Timestamp> {
     }
     let local = || text.parse::<civil::DateTime>().ok()?.to_zoned(now.time_zone().clone()).ok();
     text.parse().ok().or_else(|| local().map(|zoned| zoned.timestamp())).ok_or_else(|| {
-        Error::usage(format!("since: \"{text}\" is no time"))
-            .with_hint("write how long ago, such as 7d or 36h, or a day, such as 2026-11-23")
+        Error::usage(format!("\"{text}\" is no time"))
+            .with_hint("write how long ago, such as 7d or 36h, a day, such as 2026-11-23, or a time, such as 2026-11-23T07:00")
     })
 }
 
