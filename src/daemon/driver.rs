@@ -30,7 +30,7 @@ pub(super) use docker::{
 pub(crate) use docker::{DockerOptions, Patience, is_in_container};
 pub(super) use folder::Folders;
 pub(super) use overlap::{SameFolder, refuse_destination};
-pub(super) use vfs::{Created, Vfs};
+pub(super) use vfs::Vfs;
 
 /// Knows where the files of volumes are.
 pub(super) trait Driver: fmt::Debug + Send + Sync {

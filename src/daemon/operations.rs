@@ -19,9 +19,7 @@ use jiff::Timestamp;
 use super::{
     backups::{Destinations, StoredUrl, ToBackUp},
     convoy_form::ConvoyForm,
-    driver::{
-        Created, Docker, DockerVolume, Driver as _, Drivers, Folders, answers, refuse_destination,
-    },
+    driver::{Docker, DockerVolume, Driver as _, Drivers, Folders, answers, refuse_destination},
     format, found,
     gate::{Gate, Pass, Passing},
     identity::{Identity, new_id},
@@ -299,7 +297,7 @@ impl Operations {
         if let Some(url) = &new.backup {
             let restored = self.restore_backup(&mut volume, url, former.as_ref());
             restored.inspect_err(|_| self.bring_back(name, aside.as_deref()))?;
-        } else if self.drivers.vfs.create(name)? == Created::WithFilesThatWereThere {
+        } else if self.drivers.vfs.has_folder(name)? {
             // The files of the forgotten volume are still there, so this is the same volume again.
             if let Some(former) = former {
                 (volume.id, volume.created) = (former.id, former.created);
@@ -307,6 +305,7 @@ impl Operations {
             }
         } else {
             volume.goes_with_docker = view == View::Plugin && is_anonymous_name(name);
+            restore::create(self.disk(), &mut volume, former.as_ref())?;
         }
         volume.forgotten = false;
         let shown = self.shown(&Ask::by(view == View::Whole), &volume);

@@ -89,7 +89,7 @@ impl Root {
         make_folder(&self.staging(), 0o700)
     }
 
-    /// Takes the owner's lock and writes this process's id into it. The lock is held as long as the
+    /// Takes the owner's lock and writes this process's id into it, where there is room for that. The lock is held as long as the
     /// returned file is open. A second process names the id in its error message.
     ///
     /// # Errors
@@ -106,10 +106,9 @@ impl Root {
                 return Err(Error::io(format!("cannot lock \"{}\"", path.display()), &error));
             }
         }
+        // For people alone. The lock holds without it, also where the disk is full.
         let id = std::process::id().to_string();
-        file.set_len(0)
-            .and_then(|()| file.write_all(id.as_bytes()))
-            .map_err(|error| write_error(&path, &error))?;
+        _ = file.set_len(0).and_then(|()| file.write_all(id.as_bytes()));
         Ok(file)
     }
 
@@ -304,6 +303,10 @@ fn close(folder: &Path) {
 
 #[cfg(test)]
 mod tests {
+    use std::os::{fd::AsRawFd as _, unix::fs::symlink};
+
+    use rustix::fs::{MemfdFlags, SealFlags};
+
     use super::*;
 
     #[test]
@@ -319,6 +322,17 @@ mod tests {
         root.make_folders().unwrap();
         assert_eq!(mode(&root.volumes()), 0o700);
         assert_eq!(mode(folder.path()), 0o755, "it may be a folder of others");
+    }
+
+    #[test]
+    fn a_root_on_a_full_disk_is_owned_all_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = Root::at(folder.path());
+        // A file that can be locked, and has no room for a byte.
+        let full = rustix::fs::memfd_create("full", MemfdFlags::ALLOW_SEALING).unwrap();
+        rustix::fs::fcntl_add_seals(&full, SealFlags::GROW).unwrap();
+        symlink(format!("/proc/self/fd/{}", full.as_raw_fd()), root.lock()).unwrap();
+        root.own().unwrap();
     }
 
     #[test]

@@ -29,8 +29,7 @@ fn nothing_is_lost_and_nothing_half_done_is_seen_where_the_system_fails() {
     }
     let site = Site::builtin().with("BKUP_REPOSITORY_PASSWORD", "secret");
     let mut world = World::new(site, "vol1", Random::new(2));
-    let first = world.site.run("backup --create-snapshot").ok();
-    world.acknowledged(&first);
+    world.first_backup();
     for _ in 0..faults(12) {
         world.change();
         let line = *world.random.one_of(&COMMANDS);
@@ -56,7 +55,5 @@ fn nothing_is_lost_and_nothing_half_done_is_seen_where_the_system_fails() {
         world.counts.add(if ran.code == 0 { "got by" } else { "failed" });
         world.ended(line, &ran);
     }
-    let last = world.site.run("backup --create-snapshot").ok();
-    world.acknowledged(&last);
-    world.check_all();
+    world.end();
 }

@@ -3,7 +3,7 @@
 
 use std::{path::Path, process::Stdio};
 
-use super::{Random, faults, world::World};
+use super::{Random, faults, repository::has_cheap_key, world::World};
 use crate::support::site::{Ran, Site};
 
 const COMMANDS: [&str; 5] = [
@@ -19,6 +19,7 @@ const FAKETIME: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
 #[test]
 fn hosts_that_share_a_destination_lose_nothing_of_each_other() {
     let folder = tempfile::tempdir().unwrap();
+    has_cheap_key(folder.path());
     let has_faketime = Path::new(FAKETIME).exists();
     if !has_faketime {
         eprintln!("SKIPPED in part: libfaketime is not installed, so all clocks are right");
@@ -43,8 +44,7 @@ fn hosts_that_share_a_destination_lose_nothing_of_each_other() {
         })
         .collect();
     for world in &mut worlds {
-        let first = world.site.run("backup --create-snapshot").ok();
-        world.acknowledged(&first);
+        world.first_backup();
     }
     let mut random = random;
     for _ in 0..faults(8) {

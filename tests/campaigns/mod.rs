@@ -5,14 +5,37 @@
 //! docs/reliability.md has what was run. A failure names the seed, which gives the same faults again (but not
 //! the same moments: those depend on the machine).
 
+mod content;
 mod errors;
+mod full;
 mod hosts;
 mod kill;
+mod other;
+mod power;
+mod repository;
 mod rot;
 mod s3;
+mod serve;
 mod world;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+/// Commands that are disturbed. `restore` and `create` are about [a second volume](World::begin).
+const COMMANDS: [&str; 8] = [
+    "backup --create-snapshot --volume vol1",
+    "backup --create-snapshot --volume vol1",
+    "snapshot --volume vol1",
+    "backup --volume vol1",
+    "prune --volume vol1 --keep-last 3",
+    "prune --volume vol1 --snapshots --keep-last 3",
+    "restore",
+    "create",
+];
 
 /// How many faults a campaign has: those that the environment asks for, else a few.
 fn faults(few: usize) -> usize {
@@ -43,6 +66,11 @@ impl Random {
         self.next() % end.max(1)
     }
 
+    /// A moment within this time.
+    fn moment(&mut self, within: Duration) -> Duration {
+        Duration::from_micros(self.below(u64::try_from(within.as_micros()).unwrap()))
+    }
+
     fn one_of<'a, T>(&mut self, all: &'a [T]) -> &'a T {
         let at = self.below(all.len() as u64);
         &all[usize::try_from(at).unwrap()]
@@ -66,4 +94,17 @@ impl Counts {
     fn add(&mut self, what: &'static str) {
         *self.0.entry(what).or_default() += 1;
     }
+
+    fn add_all(&mut self, others: &Self) {
+        for (what, count) in &others.0 {
+            *self.0.entry(what).or_default() += count;
+        }
+    }
+}
+
+fn files_in(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    fs::read_dir(path).unwrap().flat_map(|entry| files_in(&entry.unwrap().path())).collect()
 }

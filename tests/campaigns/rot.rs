@@ -1,11 +1,8 @@
 //! Files of a repository that rot: a byte that changes, an end that is cut off, a file that is gone.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
-use super::{Random, faults, world::World};
+use super::{Random, faults, files_in, world::World};
 use crate::support::site::Site;
 
 #[test]
@@ -86,13 +83,6 @@ fn damage(repository: &Path, random: &mut Random) -> String {
         _ => fs::remove_file(&file).unwrap(),
     }
     format!("{}: {how}", file.display())
-}
-
-fn files_in(path: &Path) -> Vec<PathBuf> {
-    if path.is_file() {
-        return vec![path.to_owned()];
-    }
-    fs::read_dir(path).unwrap().flat_map(|entry| files_in(&entry.unwrap().path())).collect()
 }
 
 fn copy(from: &Path, to: &Path) {

@@ -18,8 +18,7 @@ fn nothing_is_lost_where_a_bucket_fails() {
         .with("AWS_ACCESS_KEY_ID", "the-keys-id")
         .with("AWS_SECRET_ACCESS_KEY", "the-secret");
     let mut world = World::new(site, "vol1", Random::new(4));
-    let first = world.site.run("backup --create-snapshot").ok();
-    world.acknowledged(&first);
+    world.first_backup();
     for _ in 0..faults(8) {
         world.change();
         let line = *world.random.one_of(&COMMANDS);

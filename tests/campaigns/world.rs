@@ -5,15 +5,18 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
 
-use super::{Counts, Random};
+use super::{
+    Counts, Random,
+    content::{Content, content, difference},
+    other::{OTHER, Other},
+    repository::{self, has_cheap_key, restic_check},
+};
 use crate::support::site::{Ran, Site};
-
-/// What a folder has: each path with its kind, its content's length and a sum of that.
-pub(super) type Content = BTreeMap<PathBuf, (char, u64, u64)>;
 
 pub(super) struct World {
     pub(super) site: Site,
@@ -25,6 +28,10 @@ pub(super) struct World {
     generation: u64,
     /// The backups that must be there.
     must: BTreeSet<String>,
+    /// The backups that were listed last, newest first.
+    known: Vec<String>,
+    pub(super) other: Other,
+    longest: Duration,
 }
 
 impl World {
@@ -32,6 +39,7 @@ impl World {
     pub(super) fn new(site: Site, volume: &str, random: Random) -> Self {
         let seed = random.0;
         println!("campaign with seed {seed}");
+        has_cheap_key(&site.path("backups"));
         site.run(&format!("create --volume {volume} --size 1G")).ok();
         let mut world = Self {
             site,
@@ -41,12 +49,40 @@ impl World {
             generations: BTreeMap::new(),
             generation: 0,
             must: BTreeSet::new(),
+            known: Vec::new(),
+            other: Other::default(),
+            longest: Duration::ZERO,
         };
         for number in 0..40 {
             world.write_one(number);
         }
         world.change();
         world
+    }
+
+    /// The first backup, before anything is disturbed. How long it takes tells within which time to disturb.
+    pub(super) fn first_backup(&mut self) {
+        let begun = Instant::now();
+        let first =
+            self.site.run(&format!("backup --create-snapshot --volume {}", self.volume)).ok();
+        // A little longer than a command takes, so that some of them come to their end.
+        self.longest = begun.elapsed().mul_f32(1.2);
+        self.acknowledged(&first);
+        self.listed();
+    }
+
+    /// When to disturb a command. Some take less time than a backup.
+    pub(super) fn moment(&mut self) -> Duration {
+        let part = *self.random.one_of(&[1, 1, 3]);
+        self.random.moment(self.longest / part)
+    }
+
+    /// After the faults, a backup is made, and all of them come back.
+    pub(super) fn end(&mut self) {
+        let last =
+            self.site.run(&format!("backup --create-snapshot --volume {}", self.volume)).ok();
+        self.acknowledged(&last);
+        self.check_all();
     }
 
     pub(super) fn volume(&self) -> &str {
@@ -78,6 +114,19 @@ impl World {
                 _ => self.write_one(number),
             }
         }
+        self.next_generation();
+    }
+
+    /// The next generation has this file, or has it no more, and is else as it was.
+    pub(super) fn keep(&mut self, name: &str, content: Option<&[u8]>) {
+        let path = self.folder().join(name);
+        content
+            .map_or_else(|| fs::remove_file(&path), |content| fs::write(&path, content))
+            .unwrap();
+        self.next_generation();
+    }
+
+    fn next_generation(&mut self) {
         self.generation += 1;
         fs::write(self.folder().join("GENERATION"), self.generation.to_string()).unwrap();
         self.generations.insert(self.generation, content(&self.folder()));
@@ -90,29 +139,69 @@ impl World {
         command
     }
 
+    /// The volume changes, a day goes by or not, and one of these commands is next: its line. `restore` and
+    /// `create` make a second volume, or remove it where it is there.
+    pub(super) fn begin(&mut self, commands: &[&str]) -> String {
+        self.change();
+        if self.random.below(4) == 0 {
+            self.a_day_passes();
+        }
+        let word = *self.random.one_of(commands);
+        self.line(word)
+    }
+
+    /// The line of such a command.
+    pub(super) fn line(&mut self, word: &str) -> String {
+        let is_there = self.site.volume(OTHER).exists();
+        match word {
+            "restore" | "create" if is_there => format!("remove --volume {OTHER} --all"),
+            "restore" if !self.known.is_empty() => {
+                let url = self.random.one_of(&self.known);
+                format!("restore --volume {OTHER} --backupurl {url}")
+            }
+            "restore" | "create" => format!("create --volume {OTHER} --size 1G"),
+            _ => word.to_owned(),
+        }
+    }
+
     /// Remembers what a command has acknowledged: a backup that it printed the URL of.
     pub(super) fn acknowledged(&mut self, ran: &Ran) {
+        self.acknowledged_in(&ran.out);
+    }
+
+    /// The same, by what was printed or answered.
+    pub(super) fn acknowledged_in(&mut self, text: &str) {
         let of_this = format!("volume={}", self.volume);
-        let urls = ran.out.split(['"', ' ', '\n']).filter(|word| word.contains("?backup="));
+        let urls = text.split(['"', ' ', '\n']).filter(|word| word.contains("?backup="));
         self.must.extend(urls.filter(|url| url.contains(&of_this)).map(str::to_owned));
     }
 
     /// A command that was disturbed has ended, and everything is looked at. What was printed before may be cut
-    /// off: one that did not end well acknowledges nothing. A `prune` keeps the last three.
+    /// off: one that did not end well acknowledges nothing. What it deletes may have gone to any point.
     pub(super) fn ended(&mut self, line: &str, ran: &Ran) {
-        if ran.code == 0 {
+        if line.contains(OTHER) {
+            self.other.ended(line, ran.code == 0);
+        } else if ran.code == 0 {
             self.acknowledged(ran);
         }
-        if line.starts_with("prune") {
-            self.pruned(3);
+        if let Some((_, keep)) = line.split_once("--keep-last ") {
+            self.pruned(keep.parse().unwrap());
         }
         self.check();
     }
 
-    /// A deletion by this rule was tried, and may have come to any point.
+    /// A deletion was tried that keeps so many of the newest, and may have come to any point. What is new since
+    /// the backups were listed last takes the place of older ones.
     pub(super) fn pruned(&mut self, keep: usize) {
-        let newest: BTreeSet<_> = self.site.backups(&self.volume).into_iter().take(keep).collect();
-        self.must.retain(|url| newest.contains(url));
+        let new = self.site.backups(&self.volume);
+        let new = new.iter().filter(|url| !self.known.contains(url)).count();
+        let may_go: BTreeSet<_> = self.known.iter().skip(keep.saturating_sub(new)).collect();
+        self.must.retain(|url| !may_go.contains(url));
+    }
+
+    /// A day goes by at the destination: what is unused may go.
+    pub(super) fn a_day_passes(&self) {
+        repository::a_day_passes(&self.site.path("backups/repository"));
     }
 
     /// All backups that are listed; those that must be there are.
@@ -131,6 +220,7 @@ impl World {
         for url in &self.must {
             assert!(listed.contains(url), "lost: {url} is not in {listed:?}");
         }
+        self.known.clone_from(&listed);
         listed
     }
 
@@ -172,11 +262,17 @@ impl World {
         self.nothing_is_half_done();
     }
 
-    pub(super) fn nothing_is_half_done(&self) {
+    pub(super) fn nothing_is_half_done(&mut self) {
         let volumes = self.site.run("volumes --json").json();
-        let names: Vec<_> =
-            volumes.as_array().unwrap().iter().map(|it| it["Name"].clone()).collect();
+        let names = volumes.as_array().unwrap().iter().map(|it| it["Name"].as_str().unwrap());
+        let (other, names): (Vec<_>, Vec<_>) = names.partition(|name| *name == OTHER);
         assert_eq!(names, [self.volume.as_str()], "a volume is half made, or gone");
+        let folder = self.site.volume(OTHER);
+        assert_eq!(folder.exists(), !other.is_empty(), "a folder of no volume");
+        let is = (!other.is_empty()).then(|| content(&folder));
+        let mut known = std::mem::take(&mut self.other);
+        known.is(is, |is| self.is_whole(&folder, is));
+        self.other = known;
         let staging = fs::read_dir(self.site.path("daemon/volumes/.staging")).unwrap().count();
         assert_eq!(staging, 0, "what was begun is still there after the next start");
         assert_eq!(
@@ -186,60 +282,33 @@ impl World {
         );
     }
 
+    /// Whether a volume has what a backup has.
+    fn is_whole(&self, folder: &Path, is: &Content) -> bool {
+        let generation = fs::read_to_string(folder.join("GENERATION"));
+        let generation = generation.ok().and_then(|number| number.parse::<u64>().ok());
+        generation.is_some_and(|number| self.generations.get(&number) == Some(is))
+    }
+
+    /// The store of runs can be read, and no run in it goes on for ever.
+    pub(super) fn records_are_right(&self) {
+        let runs = self.site.run("runs list --json").ok();
+        assert!(!runs.err.contains("damaged"), "{runs:#?}");
+        for run in runs.json().as_array().unwrap() {
+            assert!(!goes_on(run), "it does not go on any more: {run:#}");
+        }
+    }
+
     /// All backups come back as they were, and restic finds no fault where it is installed.
     pub(super) fn check_all(&mut self) {
         for url in self.listed() {
             self.restored(&url).unwrap_or_else(|why| panic!("{url} can't be restored: {why}"));
         }
-        self.restic_check(&self.site.path("backups/repository").display().to_string());
+        restic_check(&self.site.path("backups/repository"));
         println!("{:?}", self.counts);
     }
-
-    fn restic_check(&self, repository: &str) {
-        let check = Command::new("restic")
-            .args(["--no-cache", "--no-lock", "-r", repository, "check", "--read-data"])
-            .env("RESTIC_PASSWORD", "secret")
-            .output();
-        match check {
-            Err(_) => eprintln!("restic is not installed"),
-            Ok(told) => {
-                let told = format!("{}{}", text(&told.stdout), text(&told.stderr));
-                assert!(told.contains("no errors were found"), "{told}");
-            }
-        }
-    }
 }
 
-fn text(bytes: &[u8]) -> std::borrow::Cow<'_, str> {
-    String::from_utf8_lossy(bytes)
-}
-
-/// What a folder has.
-pub(super) fn content(folder: &Path) -> Content {
-    let (mut found, mut folders) = (Content::new(), vec![folder.to_owned()]);
-    while let Some(at) = folders.pop() {
-        for entry in fs::read_dir(&at).unwrap() {
-            let (path, kind) =
-                { entry.as_ref().map(|it| (it.path(), it.file_type().unwrap())) }.unwrap();
-            let below = path.strip_prefix(folder).unwrap().to_owned();
-            if kind.is_dir() {
-                found.insert(below, ('d', 0, 0));
-                folders.push(path);
-            } else {
-                let content = fs::read(&path).unwrap();
-                // FNV-1a: it is compared with itself alone.
-                let sum = content.iter().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
-                    (sum ^ u64::from(*byte)).wrapping_mul(0x100_0000_01b3)
-                });
-                found.insert(below, ('f', content.len() as u64, sum));
-            }
-        }
-    }
-    found
-}
-
-fn difference(is: &Content, was: &Content) -> Vec<PathBuf> {
-    let paths: BTreeSet<_> = is.keys().chain(was.keys()).collect();
-    let differs = |path: &&&PathBuf| is.get(**path) != was.get(**path);
-    paths.iter().filter(differs).map(|path| (*path).clone()).take(5).collect()
+/// Whether a run's record says that it goes on.
+pub(super) fn goes_on(run: &serde_json::Value) -> bool {
+    matches!(run["status"].as_str(), Some("running" | "waiting"))
 }

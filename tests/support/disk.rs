@@ -19,21 +19,24 @@ impl Disk {
     /// Where it can't be made (no root, no loop devices, no such file system in the kernel, no
     /// `mkfs`), the test's output says that the test is skipped, and why; `None` then.
     pub fn new(kind: &str, options: &[&str]) -> Option<Self> {
-        match Self::make(kind, options) {
+        Self::of_size(kind, options, 400 << 20)
+    }
+
+    /// The same, of so many bytes.
+    pub fn of_size(kind: &str, options: &[&str], size: u64) -> Option<Self> {
+        match Self::make(kind, options, size) {
             Ok(disk) => Some(disk),
             Err(why) => {
-                let test = std::thread::current().name().unwrap_or("a test").to_owned();
-                // The harness shows what a passed test prints by macros to nobody.
-                _ = writeln!(std::io::stderr(), "SKIPPED {test}: no {kind} here: {why}");
+                skipped(&format!("no {kind} here: {why}"));
                 None
             }
         }
     }
 
-    fn make(kind: &str, options: &[&str]) -> Result<Self, String> {
+    fn make(kind: &str, options: &[&str], size: u64) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let image = folder.path().join("image");
-        let made = File::create(&image).and_then(|file| file.set_len(400 << 20));
+        let made = File::create(&image).and_then(|file| file.set_len(size));
         made.map_err(|error| error.to_string())?;
         run(Command::new(format!("mkfs.{kind}")).args(options).arg("-q").arg(&image))?;
         let at = folder.path().join("mounted");
@@ -65,12 +68,7 @@ pub struct Hung {
 impl Hung {
     /// `None` where it can't be made; the test's output says why.
     pub fn new() -> Option<Self> {
-        let made = Self::make();
-        if let Err(why) = &made {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            _ = writeln!(std::io::stderr(), "SKIPPED {test}: no FUSE here: {why}");
-        }
-        made.ok()
+        Self::make().inspect_err(|why| skipped(&format!("no FUSE here: {why}"))).ok()
     }
 
     fn make() -> Result<Self, String> {
@@ -98,6 +96,12 @@ impl Drop for Hung {
         drop(self.end.take());
         _ = run(Command::new("umount").arg("--lazy").arg(self.path()));
     }
+}
+
+/// Says that the test is skipped, and why. The harness shows what a passed test prints by macros to nobody.
+pub fn skipped(why: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    _ = writeln!(std::io::stderr(), "SKIPPED {test}: {why}");
 }
 
 /// Runs a command of the system that a test needs, such as `btrfs subvolume create`.

@@ -6,6 +6,8 @@ pub mod disk;
 pub mod engine;
 pub mod faulty;
 pub mod http;
+pub mod mounted;
+pub mod powered;
 pub mod running;
 pub mod s3;
 pub mod site;

@@ -98,9 +98,10 @@ pub fn program(path: impl AsRef<std::ffi::OsStr>) -> Command {
     command
 }
 
-/// The program under test.
+/// The program under test. `CAMPAIGN_BINARY` names another build of it, for long campaigns.
 pub fn binary() -> Command {
-    program(env!("CARGO_BIN_EXE_convoy-backups"))
+    let other = std::env::var_os("CAMPAIGN_BINARY");
+    program(other.unwrap_or_else(|| env!("CARGO_BIN_EXE_convoy-backups").into()))
 }
 
 /// Convoy with its vfs driver, where `CONVOY_BIN` names it.

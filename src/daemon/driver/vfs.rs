@@ -2,7 +2,6 @@
 
 use std::{
     fs, io,
-    os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -13,14 +12,6 @@ use crate::{
     error::{Error, ErrorKind, Result},
     files::{look_at_each, move_folder, sync_folder, write_error},
 };
-
-/// The outcome of [`Vfs::create`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::daemon) enum Created {
-    Empty,
-    /// An earlier volume of that name left its files, and the new volume has them.
-    WithFilesThatWereThere,
-}
 
 /// Has the name of the driver in Convoy that it replaces.
 #[derive(Debug)]
@@ -94,18 +85,19 @@ impl Vfs {
         self.volumes.join(volume)
     }
 
-    /// Creates an empty volume. It is on disk when this returns.
-    pub(in crate::daemon) fn create(&self, volume: &str) -> Result<Created> {
+    /// Whether there is a folder for a new volume of this name already: that of an earlier one, whose files it
+    /// then has. Convoy's driver also accepts it.
+    ///
+    /// # Errors
+    /// If something else is there.
+    pub(in crate::daemon) fn has_folder(&self, volume: &str) -> Result<bool> {
         let folder = self.path(volume);
-        match fs::DirBuilder::new().mode(0o755).create(&folder) {
-            // Convoy's driver also accepts an existing folder.
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && folder.is_dir() => {
-                Ok(Created::WithFilesThatWereThere)
+        match fs::symlink_metadata(&folder) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+            Ok(_) if !folder.is_dir() => {
+                Err(write_error(&folder, &io::ErrorKind::AlreadyExists.into()))
             }
-            made => made
-                .and_then(|()| sync_folder(&self.volumes))
-                .map(|()| Created::Empty)
-                .map_err(|error| write_error(&folder, &error)),
+            seen => seen.map(|_| true).map_err(|error| write_error(&folder, &error)),
         }
     }
 

@@ -1,5 +1,5 @@
-//! Restoring a volume. Its files are written elsewhere, and moved in place only when they are
-//! complete and on disk.
+//! Making a volume: a restored one, or an empty one. Its files are written elsewhere, and moved in place only
+//! when they are complete and on disk.
 //!
 //! The steps, and how a start repairs a crash after each of them:
 //! 1. A folder in `volumes/.staging/` is filled. The start removes the folder.
@@ -52,8 +52,30 @@ pub(in crate::daemon) fn restore(
     former: Option<&VolumeState>,
     fill: impl FnOnce(&Path, &mut VolumeState) -> Result<()>,
 ) -> Result<()> {
+    make(disk, volume, former, 0o700, fill)
+}
+
+/// Creates an empty volume. `former` is as for [`restore`].
+///
+/// # Errors
+/// If a file can't be written.
+pub(in crate::daemon) fn create(
+    disk: OnDisk<'_>,
+    volume: &mut VolumeState,
+    former: Option<&VolumeState>,
+) -> Result<()> {
+    make(disk, volume, former, 0o755, |_, _| Ok(()))
+}
+
+fn make(
+    disk: OnDisk<'_>,
+    volume: &mut VolumeState,
+    former: Option<&VolumeState>,
+    mode: u32,
+    fill: impl FnOnce(&Path, &mut VolumeState) -> Result<()>,
+) -> Result<()> {
     let staged = disk.root.new_staged(Staged::Restore, &volume.name);
-    let made = fs::DirBuilder::new().mode(0o700).create(&staged);
+    let made = fs::DirBuilder::new().mode(mode).create(&staged);
     made.map_err(|error| write_error(&staged, &error))?;
     fill(&staged, volume)
         .and_then(|()| put_in_place(disk, &staged, volume))
@@ -109,10 +131,10 @@ pub(super) fn undo_unfinished(
         let name = volume.name.clone();
         sentences.push(match undo_one(disk, volumes, volume, inode) {
             Ok(()) => format!(
-                "the restore of volume \"{name}\" was not finished, it was undone; restore it again"
+                "the making of volume \"{name}\" was not finished, it was undone; restore or create it again"
             ),
             Err(error) => format!(
-                "the restore of volume \"{name}\" was not finished and can't be undone, so the volume is not listed: {error}"
+                "the making of volume \"{name}\" was not finished and can't be undone, so the volume is not listed: {error}"
             ),
         });
     }
@@ -142,7 +164,7 @@ fn undo_one(
 
 /// The error for a new volume whose name an unfinished restore holds that could not be undone.
 pub(in crate::daemon) fn left_of_a_restore(disk: OnDisk<'_>, volume: &str) -> Error {
-    refused(format!("Volume {volume} can't be created: a restore of it was not finished"))
+    refused(format!("Volume {volume} can't be created: the making of it was not finished"))
         .with_hint(format!(
             "remove \"{}\" by hand and start the daemon again, or take another name",
             disk.driver.path(volume).display()
@@ -153,10 +175,10 @@ pub(in crate::daemon) fn left_of_a_restore(disk: OnDisk<'_>, volume: &str) -> Er
 pub(super) fn remove_staged(staged: &Path, volume: &str) -> String {
     match remove_all(staged) {
         Ok(()) => format!(
-            "a restore of volume \"{volume}\" was not finished, its files were removed; restore it again"
+            "the making of volume \"{volume}\" was not finished, its files were removed; restore or create it again"
         ),
         Err(error) => format!(
-            "a restore of volume \"{volume}\" was not finished; its files stay in \"{}\", restore it again: {error}",
+            "the making of volume \"{volume}\" was not finished; its files stay in \"{}\", restore or create it again: {error}",
             staged.display()
         ),
     }

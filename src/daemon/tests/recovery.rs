@@ -44,8 +44,8 @@ async fn what_a_crash_leaves_is_cleaned_and_told() {
     });
     let told = scene.daemon().recovered().join("\n");
     for part in [
-        "restore of volume \"vol9\"",
-        "restore of volume \"vol2\"",
+        "making of volume \"vol9\"",
+        "making of volume \"vol2\"",
         "removal of volume \"vol3\"",
         "1 unfinished snapshot was",
         "1 half",
@@ -104,10 +104,35 @@ fn a_restore_that_cannot_be_undone_stops_no_start_and_is_no_volume() {
         assert_eq!(listed, ["vol2"]);
         let again = NewVolume::named(name("vol1"));
         let error = scene.daemon().create_volume(&again).await.unwrap_err();
-        assert!(error.message.contains("a restore of it was not finished"), "{error}");
+        assert!(error.message.contains("the making of it was not finished"), "{error}");
         scene.restart(|_| writable(0o700));
         assert!(scene.daemon().recovered().join("\n").contains("it was undone"));
         scene.daemon().create_volume(&again).await.unwrap();
+    });
+}
+
+#[test]
+fn a_volume_that_is_not_made_to_its_end_leaves_no_folder_in_the_way_of_its_name() {
+    without_privileges(async {
+        let (mut scene, url) = Scene::with_backup().await;
+        let set = |mode| {
+            let state = fs::Permissions::from_mode(mode);
+            fs::set_permissions(scene.path("root/state"), state).unwrap();
+        };
+        set(0o500);
+        let new = NewVolume::named(name("vol2"));
+        scene.daemon().create_volume(&new).await.unwrap_err();
+        set(0o700);
+        assert!(!scene.path("root/volumes/vol2").exists(), "a folder of no volume");
+        scene.restart(|root| {
+            // Another one died before its folder was in place.
+            fs::create_dir(root.join("volumes/.staging/restore-vol2-00112233")).unwrap();
+        });
+        scene.restore("vol2", &url).await.unwrap();
+        let new = NewVolume::named(name("vol3"));
+        scene.daemon().create_volume(&new).await.unwrap();
+        let mode = fs::metadata(scene.path("root/volumes/vol3")).unwrap().mode();
+        assert_eq!(mode & 0o700, 0o700);
     });
 }
 
