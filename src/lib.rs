@@ -17,7 +17,7 @@
 //!    the words of a command line.
 //! 8. `convoy`, `webhook_formats`: a volume daemon as everyone sees it: trait, model, client,
 //!    server, guards, dry run; the bodies of a webhook.
-//! 9. `retention`, `run_words`, `exclude`, `terminal`, `diagnostic`, `engine`, `locks`, `s3`, `units`, `waiting`: rules and tools
+//! 9. `retention`, `run_words`, `exclude`, `terminal`, `diagnostic`, `engine`, `locks`, `s3`, `time_words`, `units`, `waiting`: rules and tools
 //!    that know nothing of the above.
 //! 10. `error`, `files`, `sync`, `scope`, `blocking`, `clock`, `mount_table`, `progress`, `text`, `suggest`, `service_manager`, `unix_http`: what
 //!     everything stands on.
@@ -57,6 +57,7 @@ pub(crate) mod suggest;
 pub(crate) mod sync;
 pub(crate) mod terminal;
 pub(crate) mod text;
+pub(crate) mod time_words;
 pub(crate) mod units;
 pub(crate) mod unix_http;
 pub(crate) mod waiting;

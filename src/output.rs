@@ -3,6 +3,7 @@
 //!
 //! Programs get the JSON itself. They must not parse this output.
 
+mod backups;
 mod table;
 
 use jiff::{Timestamp, Zoned};
@@ -15,8 +16,9 @@ use crate::{
         Volume,
     },
     text::{Style, counted, escape, escaped_lines, styled, width},
-    units::format_size,
 };
+use backups::Made;
+use table::size;
 pub(crate) use table::{Cell, Column, table};
 
 /// The distance of a time from now, in the largest unit: `3h ago`, `in 2m`, `just now`.
@@ -85,17 +87,10 @@ enum Thing<'a> {
     Volume(Box<Volume>),
     Snapshot(Box<Snapshot>),
     Backup(Backup),
-    /// A backup that was made.
-    Url {
-        url: &'a str,
-        verified: bool,
-    },
+    Made(Made),
     Planned(Planned<'a>),
     NotBackedUp(NotBackedUp),
-    Failure {
-        what: &'a str,
-        error: &'a str,
-    },
+    Failure { what: &'a str, error: &'a str },
 }
 
 /// An item of the plan of a pruning.
@@ -128,8 +123,7 @@ impl<'a> Thing<'a> {
         }
         let mut things = Vec::new();
         if let Some(url) = text("URL") {
-            let verified = fields.get("Verified").and_then(Value::as_bool) != Some(false);
-            things.push(Self::Url { url, verified });
+            things.push(Self::Made(Made::of(url, fields)));
         }
         if let Some(error) = text("Error") {
             let what = ["VolumeName", "SnapshotName", "Name", "URL", "BackupURL"]
@@ -243,7 +237,7 @@ impl View<'_> {
         let mut volumes = Vec::new();
         let mut snapshots = Vec::new();
         let mut backups = Vec::new();
-        let mut urls = Vec::new();
+        let mut made = Vec::new();
         let mut planned = Vec::new();
         let mut left_out = Vec::new();
         let mut failures = String::new();
@@ -253,7 +247,7 @@ impl View<'_> {
                     Thing::Volume(volume) => volumes.push(*volume),
                     Thing::Snapshot(snapshot) => snapshots.push(self.snapshot(&snapshot)),
                     Thing::Backup(backup) => backups.push(backup),
-                    Thing::Url { url, verified } => urls.push(backup_url(url, verified)),
+                    Thing::Made(backup) => made.push(backup),
                     Thing::Planned(item) => planned.push(item),
                     Thing::NotBackedUp(left) => left_out.push(vec![
                         left.name.into(),
@@ -267,8 +261,8 @@ impl View<'_> {
         let tables = [
             self.volumes(&volumes),
             self.table(&SNAPSHOT, snapshots),
-            self.backups(&backups),
-            self.urls(urls),
+            self.rows(backups::listed(&backups, &|time, text| self.time(time, text))),
+            self.rows(backups::made(&made, self.width.is_some())),
             self.plan(&planned),
             self.table(&NOT_BACKED_UP, left_out),
             failures,
@@ -276,18 +270,12 @@ impl View<'_> {
         Some(tables.into_iter().filter(|table| !table.is_empty()).collect::<Vec<_>>().join("\n"))
     }
 
-    fn table(&self, columns: &[Column], rows: Vec<Vec<Cell>>) -> String {
-        if rows.is_empty() { String::new() } else { table(columns, rows, self.width, self.colour) }
+    fn rows(&self, (columns, rows): (Vec<Column>, Vec<Vec<Cell>>)) -> String {
+        self.table(&columns, rows)
     }
 
-    /// The URLs of backups. The last column is left out if all of them are verified.
-    fn urls(&self, rows: Vec<(Vec<Cell>, bool)>) -> String {
-        let all = rows.iter().all(|(_, verified)| *verified);
-        let cells = rows.into_iter().map(|(mut cells, verified)| {
-            cells.extend((!all).then(|| if verified { "" } else { NOT_VERIFIED }.into()));
-            cells
-        });
-        self.table(if all { &URL[..2] } else { &URL }, cells.collect())
+    fn table(&self, columns: &[Column], rows: Vec<Vec<Cell>>) -> String {
+        if rows.is_empty() { String::new() } else { table(columns, rows, self.width, self.colour) }
     }
 
     /// A table of volumes. Convoy does not tell how their moments are held, nor which
@@ -347,44 +335,6 @@ impl View<'_> {
             snapshot.name.as_str().into(),
             snapshot.volume_name.as_str().into(),
             self.time(created.timestamp(), created.as_str()).into(),
-        ]
-    }
-
-    /// A table of backups. Where one is broken, partial or in doubt, a last column says why.
-    fn backups(&self, backups: &[Backup]) -> String {
-        let mut rows: Vec<_> = backups.iter().map(|backup| self.backup(backup)).collect();
-        if backups.iter().all(|backup| backup.broken().or(backup.doubt()).is_none()) {
-            return self.table(&BACKUP, rows);
-        }
-        for (row, backup) in rows.iter_mut().zip(backups) {
-            let why = backup.broken().map(|why| format!("broken: {why}"));
-            let word = if backup.moment().lacks().is_some() { "partial" } else { "in doubt" };
-            let why = why.or_else(|| backup.doubt().map(|why| format!("{word}: {why}")));
-            row.push(Cell::from(why.unwrap_or_default()).styled(Style::Red));
-        }
-        self.table(&[&BACKUP[..], &[Column::words("WHAT IS WRONG")]].concat(), rows)
-    }
-
-    fn backup(&self, backup: &Backup) -> Vec<Cell> {
-        let first_of = |names: &[&str]| {
-            names.iter().map(|name| backup.field(name)).find(|text| !text.is_empty())
-        };
-        let created = self
-            .time(backup.created(), first_of(&["CreatedTime", "StartTime"]).unwrap_or_default());
-        // A backup that is not complete can't be restored, so the row says it.
-        let created = if !backup.is_complete() {
-            Cell::from(format!("not complete: {}", backup.field("State"))).styled(Style::Red)
-        } else if backup.is_verified() == Some(false) {
-            Cell::from(format!("{created}, {NOT_VERIFIED}"))
-        } else {
-            created.into()
-        };
-        vec![
-            first_of(&["VolumeName", "EBSVolumeID"]).unwrap_or_default().into(),
-            created,
-            first_of(&["SnapshotName", "EBSSnapshotID"]).unwrap_or_default().into(),
-            size(first_of(&["VolumeSize", "Size"]).and_then(|bytes| bytes.parse().ok())),
-            first_of(&["BackupURL", "BackupName"]).unwrap_or_default().into(),
         ]
     }
 
@@ -455,8 +405,6 @@ impl View<'_> {
     }
 }
 
-/// How a backup is marked whose data was not looked at.
-const NOT_VERIFIED: &str = "not verified";
 const VOLUME: [Column; 7] = [
     Column::left("NAME"),
     Column::left("DRIVER"),
@@ -468,16 +416,8 @@ const VOLUME: [Column; 7] = [
 ];
 const SNAPSHOT: [Column; 3] =
     [Column::left("SNAPSHOT"), Column::left("VOLUME"), Column::left("CREATED")];
-const BACKUP: [Column; 5] = [
-    Column::left("VOLUME"),
-    Column::left("CREATED"),
-    Column::words("SNAPSHOT"),
-    Column::right("VOLUME SIZE"),
-    Column::left("URL"),
-];
 const NOT_BACKED_UP: [Column; 3] =
     [Column::left("NOT BACKED UP"), Column::words("WHY"), Column::words("USED BY")];
-const URL: [Column; 3] = [Column::left("VOLUME"), Column::left("URL"), Column::words("VERIFIED")];
 const PLAN: [Column; 5] = plan_columns("PLAN");
 const OUTCOME: [Column; 5] = plan_columns("OUTCOME");
 
@@ -489,16 +429,6 @@ const fn plan_columns(first: &'static str) -> [Column; 5] {
         Column::left("BACKUP OR SNAPSHOT"),
         Column::words("WHY"),
     ]
-}
-
-fn backup_url(url: &str, verified: bool) -> (Vec<Cell>, bool) {
-    let volume = BackupUrl::parse(url).ok().and_then(|url| url.volume().map(str::to_owned));
-    (vec![volume.unwrap_or_default().into(), url.into()], verified)
-}
-
-/// A size. The cell is empty if the driver gives none, or zero, which means the same.
-fn size(bytes: Option<u64>) -> Cell {
-    bytes.filter(|bytes| *bytes > 0).map(format_size).unwrap_or_default().into()
 }
 
 fn is_scalar(value: &Value) -> bool {

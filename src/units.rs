@@ -1,7 +1,5 @@
 //! Sizes (`40G`) and durations (`7d`), as people write and read them.
 
-pub(crate) mod since;
-
 use std::time::Duration;
 
 use crate::error::{Error, Result};

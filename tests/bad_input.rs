@@ -19,14 +19,14 @@ fn wrong_arguments_are_refused_with_the_signature() {
     for (line, words) in [
         ("backup --volumes vol1", ["\"--volumes\"", "volume"]),
         ("backup --volume vol1 --volume vol2", ["--volume is given twice", "usage: backup"]),
-        ("restore --volume vol1", ["backupurl", "restore --volume"]),
+        ("restore --volume vol1", ["--volume needs --backupurl", "restore vol1"]),
         ("create --volume vol1 --size 1.5g", ["1.5g", "40G"]),
         ("create --volume vol1 --size -1", ["-1", "40G"]),
         ("create --volume a --size 1G", ["\"a\"", "two are the least"]),
         ("create --volume ../x --size 1G", ["\"../x\"", "'/'"]),
         ("prune --keep-last many", ["many", "--keep-last"]),
         ("prune --keep-daily -1", ["-1", "not a number of items"]),
-        ("backup stray", ["stray", "backup"]),
+        ("backup vol1 stray", ["\"stray\"", "usage: backup [VOLUME]"]),
         ("prune", ["keep", "--keep-daily"]),
         ("restore --volume vol1 --backupurl nonsense", ["nonsense", "vfs:///"]),
     ] {

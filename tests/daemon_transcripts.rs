@@ -83,6 +83,7 @@ fn without_our_fields(text: &str) -> String {
     let mut result = text.to_owned();
     for field in [
         "VolumeID",
+        "AddedSize",
         "BackupSize",
         "CreatedAt",
         "Encrypted",

@@ -138,7 +138,7 @@ fn every_volumes_newest_backup_is_looked_at_and_a_broken_one_is_no_good_backup(w
         assert!(doctor.contains("these can't be restored: vol1"), "{doctor}");
     }
     let listed = site.run("backups --volume vol1").ok().out;
-    assert!(listed.contains("broken: ") && listed.contains("WHAT IS WRONG"), "{listed}");
+    assert!(listed.contains("broken: ") && listed.contains("NOTE"), "{listed}");
     let listed = site.run("backups --volume vol1 --json").json();
     assert!(listed[0]["Broken"].is_string() && listed[1]["Broken"].is_null(), "{listed}");
     let pruned = site.run("prune --volume vol1 --keep-last 1").ok().out;

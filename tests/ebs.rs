@@ -11,7 +11,7 @@ use crate::support::{
 /// Convoy as it was when two backups of `vol1` and one of `vol2` were there. Deletions succeed, and
 /// the snapshot of the older backup is what it was after its deletion.
 fn convoy(site: &Site) -> Faulty {
-    let recorded = transcripts::ebs_exchanges();
+    let recorded = recorded_lately(transcripts::ebs_exchanges());
     let find = |name: &str| -> &Exchange { recorded.iter().find(|it| it.name == name).unwrap() };
     let answer = |exchange: &Exchange| {
         Answer::Text(exchange.response.status, exchange.response.body.clone())
@@ -44,6 +44,34 @@ fn convoy(site: &Site) -> Faulty {
     daemon
 }
 
+/// The answers, with their times moved so that the newest of them was an hour ago: what is recent goes by
+/// the clock.
+fn recorded_lately(exchanges: Vec<Exchange>) -> Vec<Exchange> {
+    const FORM: &str = "%a %b %d %H:%M:%S %z %Y";
+    const LENGTH: usize = "Mon Nov 23 07:00:48 +0000 2026".len();
+    let time = |text: &str, at: usize| {
+        let text = text.get(at..at + LENGTH)?;
+        Some(jiff::Zoned::strptime(FORM, text).ok()?.timestamp())
+    };
+    let times = |text: &str| {
+        let starts = text.match_indices('"').map(|(at, _)| at + 1);
+        starts.filter_map(|at| Some((at, time(text, at)?))).collect::<Vec<_>>()
+    };
+    let all = exchanges.iter().flat_map(|exchange| times(&exchange.response.body));
+    let newest = all.map(|(_, time)| time).max().unwrap();
+    let moved = jiff::Timestamp::now() - jiff::SignedDuration::from_hours(1) - newest;
+    let moved = jiff::SignedDuration::from_secs(moved.total(jiff::Unit::Second).unwrap() as i64);
+    let with_moved = |mut exchange: Exchange| {
+        for (at, time) in times(&exchange.response.body) {
+            let later = (time + moved).to_zoned(jiff::tz::TimeZone::UTC);
+            let later = later.strftime(FORM).to_string();
+            exchange.response.body.replace_range(at..at + LENGTH, &later);
+        }
+        exchange
+    };
+    exchanges.into_iter().map(with_moved).collect()
+}
+
 /// A site at EBS, beside this daemon.
 fn at_ebs(site: Site) -> Site {
     let socket = format!("unix://{}", site.path("convoy.sock").display());
@@ -70,7 +98,7 @@ fn convoys_backups_at_ebs_are_listed_once_each_with_their_times_and_states() {
     let listed = site.run("backups --volume vol1 --json").json();
     assert_eq!(texts(&listed, "BackupURL"), recorded_urls());
     assert_eq!(texts(&listed, "State"), ["completed", "completed"]);
-    assert!(texts(&listed, "CreatedTime").iter().all(|time| time.ends_with("2026")));
+    assert!(texts(&listed, "CreatedTime").iter().all(|time| time.len() == 30));
     let all = site.run("backups --json").json();
     assert_eq!(texts(&all, "VolumeName"), ["vol2", "vol1", "vol1"]);
 }

@@ -739,7 +739,7 @@ fn runs_come_in_pages_and_are_found_by_script_status_volume_and_time() {
         ("limit=501", "limit"),
         ("limit=x", "limit"),
         ("status=good", "status"),
-        ("since=yesterday", "since"),
+        ("since=never", "since"),
         ("limt=5", "limt"),
         ("limit=1&limit=2", "limit"),
     ] {

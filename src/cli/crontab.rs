@@ -3,7 +3,7 @@
 use std::{cmp::Reverse, collections::BinaryHeap};
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
-use jiff::{Timestamp, Zoned, civil::DateTime, tz::TimeZone};
+use jiff::{Timestamp, tz::TimeZone};
 use serde_json::{Value, json};
 
 use super::{
@@ -19,6 +19,7 @@ use crate::{
     suggest::did_you_mean_or,
     terminal,
     text::counted,
+    time_words::{self, Day},
     units::format_duration,
 };
 
@@ -257,14 +258,9 @@ fn upcoming<'a>(
     Ok(due)
 }
 
-/// Reads a moment as people write it. Without an offset, it is in `zone`.
 fn parse_time(text: &str, zone: &TimeZone) -> Result<Timestamp> {
-    let local = || text.parse::<DateTime>().ok()?.to_zoned(zone.clone()).ok();
-    let zoned = || text.parse::<Zoned>().ok().or_else(local).map(|time| time.timestamp());
-    text.parse().ok().or_else(zoned).ok_or_else(|| {
-        Error::usage(format!("--at: \"{text}\" is not a time"))
-            .with_hint("write 2026-10-25T01:00 for local time, or 2026-10-25T01:00:00Z")
-    })
+    let now = Timestamp::now().to_zoned(zone.clone());
+    time_words::parse(text, &now, Day::Begin).map_err(|error| error.context("--at"))
 }
 
 fn show(context: &Context, default: bool) -> Result<u8> {

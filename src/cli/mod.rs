@@ -15,6 +15,7 @@ mod healthcheck;
 mod man;
 mod notify;
 mod print;
+mod restored;
 mod run;
 mod runs;
 mod runtime;

@@ -7,6 +7,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     context::Context,
     print::{print_json, print_line},
+    restored,
     runtime::in_runtime,
     script_command::script_command,
 };
@@ -156,9 +157,9 @@ fn show_result(context: &Context, finished: &FinishedRun, result: &Value, if_emp
             print_line(text.trim_end());
         }
     }
-    let path = result.pointer("/DriverInfo/Path").and_then(Value::as_str);
-    if let Some(path) = path.filter(|_| finished.plan.is_none()) {
-        print_line(&format!("\nIts files are in {}", escape(path)));
+    let lines = restored::lines(result, &jiff::Zoned::now());
+    if finished.plan.is_none() && !lines.is_empty() {
+        print_line(&format!("\n{}", lines.join("\n")));
     }
 }
 

@@ -25,7 +25,8 @@ use crate::{
         record::{Cancelling, Deleted, Filter, Line, RunRecord},
     },
     text::{Style, cut, escape, styled},
-    units::{format_duration, format_size, since},
+    time_words::{self, Day},
+    units::{format_duration, format_size},
 };
 
 /// How often a followed log is read.
@@ -106,7 +107,7 @@ pub(super) fn runs(context: &Context, matches: &ArgMatches) -> Result<u8> {
 }
 
 fn since_then(text: &str, now: &Zoned) -> Result<Timestamp> {
-    since::parse(text, now).map_err(|error| error.context("since"))
+    time_words::parse(text, now, Day::Begin).map_err(|error| error.context("since"))
 }
 
 fn list(context: &Context, store: &Store, matches: &ArgMatches) -> Result<u8> {

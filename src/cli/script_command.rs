@@ -13,23 +13,46 @@ pub(super) fn script_command(script: &Script) -> Command {
     let about = doc.next().unwrap_or_default().replace('\n', " ");
     let command = Command::new(script.name.clone()).about(about.clone());
     let command = match doc.next() {
-        Some(more) => command.long_about(format!("{about}\n\n{more}")),
+        Some(more) => command.long_about(format!("{about}\n\n{}", flowing(more))),
         None => command,
     };
     command
+        .args(script.parameters.iter().filter(|parameter| parameter.positional).map(positional))
         .args(script.parameters.iter().map(argument))
         .args(common_flags())
         .disable_help_flag(false)
 }
 
+/// The text with each paragraph on one line, for the terminal to break. Lines that are set in stay as they are.
+fn flowing(text: &str) -> String {
+    let paragraph =
+        |text: &str| match text.lines().any(|line| line.starts_with([' ', '-', '*', '|'])) {
+            true => text.to_owned(),
+            false => text.replace('\n', " "),
+        };
+    text.split("\n\n").map(paragraph).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The argument without a name.
+fn positional(parameter: &Parameter) -> Arg {
+    let placeholder = parameter.kind.placeholder();
+    Arg::new(format!("positional {}", parameter.name)).value_name(placeholder).help(&parameter.help)
+}
+
 fn argument(parameter: &Parameter) -> Arg {
     let flag = parameter.name.replace('_', "-");
     let mut help = parameter.help.clone();
+    if parameter.positional {
+        help = format!("the same as {}", parameter.kind.placeholder());
+    }
     if let Some(default) = &parameter.default {
         let shown = parameter.default_text.clone().unwrap_or_else(|| default.to_string());
         help.push_str(&format!(" [default: {shown}]"));
     }
-    let arg = Arg::new(parameter.name.clone()).long(flag).help(help).required(parameter.required);
+    let arg = Arg::new(parameter.name.clone())
+        .long(flag)
+        .help(help)
+        .required(parameter.required && !parameter.positional);
     match &parameter.kind {
         ParameterKind::Bool => arg.action(ArgAction::SetTrue).required(false),
         ParameterKind::List => {

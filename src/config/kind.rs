@@ -23,7 +23,8 @@ use crate::{
     engine::{Binds, Policy},
     error::{Error, Result},
     exclude::{self, Marker, Patterns},
-    units::{parse_duration, parse_size, since},
+    time_words::{self, Day},
+    units::{parse_duration, parse_size},
 };
 
 /// A kind of values of type `T`.
@@ -171,10 +172,10 @@ pub(super) const DESTINATION: Kind<Destination> = Kind::explaining(
 /// A time that is over, in the local zone where it says none.
 pub(super) const PAST: Kind<Timestamp> = Kind::explaining(
     "a time that is over",
-    "write how long ago, such as 7d or 36h, a day, such as 2026-11-23, or a time, such as 2026-11-23T07:00",
+    "write how long ago (7d, 36h), a day (yesterday, 2026-11-23), or a time (2026-11-23T07:00)",
     |text| {
         let now = SystemClock.now_local();
-        let time = since::parse(text, &now)?;
+        let time = time_words::parse(text, &now, Day::Begin)?;
         if time > now.timestamp() {
             return Err(Error::usage(format!("\"{text}\" is still to come"))
                 .with_hint("write how long ago, such as 7d, or a time that is over"));

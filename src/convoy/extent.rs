@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 pub(crate) const FILE_COUNT: &str = "FileCount";
 /// The field with the bytes in a backup's files.
 pub(crate) const BACKUP_SIZE: &str = "BackupSize";
+/// The field with the bytes that a backup added to its destination, compressed.
+pub(crate) const ADDED_SIZE: &str = "AddedSize";
 /// The field with the bytes in a snapshot's files, of its `DriverInfo`.
 pub(crate) const SNAPSHOT_SIZE: &str = "SnapshotSize";
 /// The field with the mounts in the volume's folder, of a backup and of a snapshot's `DriverInfo`.

@@ -10,6 +10,7 @@
 
 mod answered;
 mod backup;
+pub(crate) mod chosen;
 pub(crate) mod client;
 mod daemon;
 pub(crate) mod dry_run;
@@ -45,7 +46,9 @@ pub(crate) use extensions::{
     NOTE, NotBackedUp, NotBackedUpKind, ORIGIN, Origin, PROBLEM, PROGRAM, PROJECT, REQUIRED,
     ROOT_ID, RUN, SERVICE, VOLUME_ID, route,
 };
-pub(crate) use extent::{BACKUP_SIZE, DOUBT, Extent, SNAPSHOT_SIZE, SourceMount, mounts_text};
+pub(crate) use extent::{
+    ADDED_SIZE, BACKUP_SIZE, DOUBT, Extent, FILE_COUNT, SNAPSHOT_SIZE, SourceMount, mounts_text,
+};
 pub(crate) use given_back::GivenBack;
 pub(crate) use loss::lost_nearly_all;
 pub(crate) use model::{

@@ -1,6 +1,9 @@
 //! Tables with aligned columns, whatever the cells contain.
 
-use crate::text::{Style, cut, escape, styled, width};
+use crate::{
+    text::{Style, cut, escape, styled, width},
+    units::format_size,
+};
 
 /// How many spaces are between two columns.
 const GAP: usize = 2;
@@ -53,6 +56,11 @@ impl<T: Into<String>> From<T> for Cell {
     fn from(text: T) -> Self {
         Self { text: text.into(), style: None }
     }
+}
+
+/// A size. The cell is empty if the driver gives none, or zero, which means the same.
+pub(super) fn size(bytes: Option<u64>) -> Cell {
+    bytes.filter(|bytes| *bytes > 0).map(format_size).unwrap_or_default().into()
 }
 
 /// Rows under headings. Control characters in cells are escaped, and an empty cell shows `-`. If

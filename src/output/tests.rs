@@ -80,10 +80,19 @@ fn snapshots_and_backups_show_when_they_were_made() {
         "SNAPSHOT  VOLUME  CREATED\ns1        vol1    2026-11-23 09:58 (2m ago)\n"
     );
     let expected = "\
-VOLUME  CREATED                    SNAPSHOT  VOLUME SIZE  URL
-vol1    2026-11-23 07:00 (2h ago)  s1            1.0 GiB  vfs:///backups?backup=backup-1&volume=vol1
+VOLUME  AS OF                      BACKUP       SIZE      NEW
+vol1    2026-11-23 06:59 (3h ago)  7ec99f88  1.2 MiB  300 KiB
+vol1    2026-11-23 06:59 (3h ago)  1               -        -
 ";
-    assert_eq!(shown(&json!([backup("vol1", "backup-1")])), expected);
+    let mut new = backup("vol1", "backup-7ec99f8812345678");
+    new["BackupSize"] = "1258291".into();
+    new["AddedSize"] = "307200".into();
+    assert_eq!(shown(&json!([new, backup("vol1", "backup-1")])), expected);
+    // Where several hosts made them, it says which.
+    let mut others = [new.clone(), new];
+    others[0]["Host"] = "one".into();
+    others[1]["Host"] = "two".into();
+    assert!(shown(&json!(others)).contains("300 KiB  two"), "{}", shown(&json!(others)));
 }
 
 #[test]
@@ -92,32 +101,48 @@ fn a_backup_whose_data_was_not_looked_at_says_so() {
     listed[0]["Verified"] = "false".into();
     listed[1]["Verified"] = "true".into();
     let expected = "\
-VOLUME  CREATED                                  SNAPSHOT  VOLUME SIZE  URL
-vol1    2026-11-23 07:00 (2h ago), not verified  s1            1.0 GiB  vfs:///backups?backup=backup-2&volume=vol1
-vol1    2026-11-23 07:00 (2h ago)                s1            1.0 GiB  vfs:///backups?backup=backup-1&volume=vol1
+VOLUME  AS OF                      BACKUP  SIZE  NEW  NOTE
+vol1    2026-11-23 06:59 (3h ago)  2          -    -  not verified
+vol1    2026-11-23 06:59 (3h ago)  1          -    -  -
 ";
     assert_eq!(shown(&json!(listed)), expected);
     let made = json!([{"URL": "vfs:///b?backup=b1&volume=vol1", "Verified": false}, {"URL": "vfs:///b?backup=b2&volume=vol2"}]);
     let expected = "\
-VOLUME  URL                             VERIFIED
+VOLUME  BACKUP                          WHAT IT HAS
 vol1    vfs:///b?backup=b1&volume=vol1  not verified
-vol2    vfs:///b?backup=b2&volume=vol2  -
+vol2    vfs:///b?backup=b2&volume=vol2  checked
 ";
     assert_eq!(shown(&made), expected);
 }
 
 #[test]
-fn the_url_of_a_backup_is_never_cut() {
-    let url = "vfs:///backups?backup=backup-1&volume=vol1";
-    for width in [1, 20, 80] {
-        let shown = render_result(
-            &json!([backup("vol1", "backup-1"), {"URL": url}]),
-            &now(),
-            false,
-            Some(width),
-        );
-        assert_eq!(shown.matches(url).count(), 2, "{shown}");
-    }
+fn what_a_new_backup_has_is_one_line() {
+    let url = "vfs:///backups?backup=backup-7ec99f8812345678&volume=wiki";
+    let mut made = json!({ "URL": url, "BackupSize": 3_435_973_836_u64, "FileCount": 1204, "AddedSize": 42_991_616, "Seconds": 12 });
+    let line = |made: &Value| {
+        let shown = render_result(made, &now(), false, Some(80));
+        shown.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(line(&made), "wiki    7ec99f88  3.2 GiB in 1,204 files, 41 MiB new, checked, 12s");
+    made["Seconds"] = 0.into();
+    made["FileCount"] = 1.into();
+    made["Doubt"] = "it has one file".into();
+    let elsewhere = shown(&made);
+    assert!(elsewhere.contains(url), "{elsewhere}");
+    assert!(
+        elsewhere
+            .trim_end()
+            .ends_with("in 1 file, 41 MiB new, checked, under 1s, in doubt: it has one file")
+    );
+}
+
+#[test]
+fn a_list_of_backups_fits_a_terminal_of_eighty_columns() {
+    let mut backup = backup("db-orders", "backup-7ec99f8812345678");
+    backup["BackupSize"] = "1073741824".into();
+    backup["AddedSize"] = "1047527424".into();
+    let shown = render_result(&json!([backup]), &now(), false, Some(80));
+    assert!(shown.lines().all(|line| width(line) <= 80), "{shown}");
 }
 
 #[test]
@@ -127,7 +152,7 @@ fn an_ebs_backup_that_is_not_complete_says_so() {
             "StartTime": "Mon Nov 23 07:00:48 +0000 2026", "Size": "1073741824", "State": state})
     };
     assert!(
-        shown(&ebs("error")).contains("vol-9   not complete: error  snap-1        1.0 GiB"),
+        shown(&ebs("error")).contains("snap-1  1.0 GiB    -  not complete: error"),
         "{}",
         shown(&ebs("error"))
     );
@@ -142,9 +167,9 @@ fn what_failed_stands_below_what_went_well() {
         {"URL": "odd", "Error": "the backup is good, but the older snapshot stays"},
     ]);
     let expected = "\
-VOLUME  URL
-vol1    vfs:///backups?backup=backup-1&volume=vol1
--       odd
+VOLUME  BACKUP                                      WHAT IT HAS
+vol1    vfs:///backups?backup=backup-1&volume=vol1  checked
+-       odd                                         checked
 
 failed: vol2: POST /snapshots/create: 400: tar failed\\nfile changed
 failed: odd: the backup is good, but the older snapshot stays
@@ -235,7 +260,7 @@ fn anything_else_is_shown_too() {
 fn nothing_in_a_result_acts_on_the_terminal() {
     let evil = "\u{1b}[2J\u{9b}\u{202e}\u{7f}x";
     let mut named = backup("vol1", "backup-1");
-    named["SnapshotName"] = json!(evil);
+    named["BackupName"] = json!(evil);
     for result in [
         json!(evil),
         json!([evil]),

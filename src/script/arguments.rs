@@ -42,6 +42,7 @@ impl Script {
                 ParameterKind::Bool if !parameter.required => parameter.option(),
                 _ => format!("{} {}", parameter.option(), parameter.kind.placeholder()),
             };
+            let option = if parameter.positional { parameter.kind.placeholder() } else { option };
             let dots = if parameter.kind == ParameterKind::List { ".." } else { "" };
             line += &if parameter.required {
                 format!(" {option}{dots}")
@@ -95,6 +96,11 @@ impl Script {
                         .with_field(&parameter.name));
                 }
                 None => match (&parameter.default, &parameter.kind) {
+                    // It depends on the time at which it is asked for.
+                    (Some(_), ParameterKind::Time | ParameterKind::Since) => {
+                        let text = parameter.default_text.clone().unwrap_or_default();
+                        self.given(parameter, &text.into())?
+                    }
                     (Some(default), _) => default.clone(),
                     (None, ParameterKind::Bool) => Value::Bool(false),
                     (None, ParameterKind::List) => Value::Array(Vec::new()),
@@ -119,7 +125,12 @@ pub(crate) fn from_command_line(script: &Script, words: &[String]) -> Result<Arg
     let mut words = words.iter().peekable();
     while let Some(word) = words.next() {
         let Some(option) = word.strip_prefix("--").filter(|rest| !rest.is_empty()) else {
-            return Err(unexpected(script, word));
+            let Some(parameter) = positional(script, word, &given) else {
+                return Err(unexpected(script, word));
+            };
+            let value = script.given(parameter, &Value::String(word.clone()))?;
+            given.insert(parameter.name.clone(), value);
+            continue;
         };
         let (name, inline) = match option.split_once('=') {
             Some((name, value)) => (name, Some(value)),
@@ -172,13 +183,26 @@ fn looks_like_an_option(word: &str) -> bool {
     word.starts_with('-') && word.len() > 1 && !word[1..].starts_with(|c: char| c.is_ascii_digit())
 }
 
+/// The parameter whose value a plain word is.
+fn positional<'a>(
+    script: &'a Script,
+    word: &str,
+    given: &Map<String, Value>,
+) -> Option<&'a Parameter> {
+    // They stand behind a flag, as if it had a value.
+    let is_word = !looks_like_an_option(word) && !matches!(word, "true" | "false");
+    let parameter = script.parameters.iter().find(|parameter| parameter.positional);
+    parameter.filter(|parameter| is_word && !given.contains_key(&parameter.name))
+}
+
 fn unexpected(script: &Script, word: &str) -> Error {
     let usage = format!("usage: {}", script.signature());
     let hint = match word {
         "true" | "false" => format!("write a flag's value behind an \"=\": --flag={word}; {usage}"),
         _ => usage,
     };
-    Error::usage(format!("\"{word}\" is not expected here: arguments have names")).with_hint(hint)
+    let message = format!("\"{}\" does not expect the word \"{word}\" here", script.name);
+    Error::usage(message).with_hint(hint)
 }
 
 /// Arguments as JSON: `{"volume": "vol1", "createSnapshot": true}`. `null` means that an argument

@@ -35,6 +35,7 @@ fn parameter(parameter: &Parameter) -> Value {
         "option": parameter.option(),
         "type": parameter.kind.word(),
         "required": parameter.required,
+        "positional": parameter.positional,
         "default": parameter.default,
         "default_text": parameter.default_text,
         "help": parameter.help,

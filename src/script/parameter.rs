@@ -20,6 +20,8 @@ pub(crate) struct Parameter {
     pub(crate) default: Option<Value>,
     /// The default as the script's author wrote it, for help: `7d`.
     pub(crate) default_text: Option<String>,
+    /// Whether a plain word on the command line is its value.
+    pub(crate) positional: bool,
     /// What the parameter is for, in the author's words.
     pub(crate) help: String,
 }
@@ -66,6 +68,10 @@ parameter_kinds! {
     Size { word: "size", placeholder: "SIZE", typed: given::size },
     /// A duration such as `7d`; seconds in the script.
     Duration { word: "duration", placeholder: "DURATION", typed: given::duration },
+    /// A point in time such as `yesterday 18:00`; in the script a text in RFC 3339. A day alone is its end.
+    Time { word: "time", placeholder: "TIME", typed: given::time },
+    /// The same, where a day alone is its beginning.
+    Since { word: "since", placeholder: "TIME", typed: given::since },
     /// One of these values, which are the placeholder.
     OneOf(Vec<String>) { word: "choice", placeholder: "", typed: given::choice },
     /// Several texts. On the command line, the option is repeated.

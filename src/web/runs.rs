@@ -22,7 +22,7 @@ use crate::{
     error::{Error, ErrorKind},
     run_words::RunStatus,
     runs::record::{Cancelling, Filter, RunRecord},
-    units::since,
+    time_words::{self, Day},
 };
 
 /// How many runs a list has by default, and at most.
@@ -54,8 +54,8 @@ pub(super) async fn list(request: ApiRequest) -> Result<Response, Problem> {
         None => None,
     };
     let parse = |text: &str| {
-        let time = since::parse(text, &SystemClock.now_local());
-        time.map_err(|error| with_field(error.context("since"), "since"))
+        let since = time_words::parse(text, &SystemClock.now_local(), Day::Begin);
+        since.map_err(|error| with_field(error.context("since"), "since"))
     };
     let filter = Filter {
         script: query.get("script").map(str::to_owned),

@@ -304,6 +304,7 @@ impl Guards {
         let proven = proven.with_size(bytes).with_extent(&extent);
         let good = Good { url: url.clone(), verified };
         self.memory().good.add_if_new(url.clone(), good);
+        self.memory().proven.add_if_new(url.clone(), proven.clone());
         self.memory().observations.add_backup(volume, &url, &proven, (true, verified));
         if self.locks.is_some() {
             self.remember(destination).await;

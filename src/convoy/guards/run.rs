@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    convoy::{BackupUrl, Capabilities, Daemon, Destination, Info},
+    convoy::{Backup, BackupUrl, Capabilities, Daemon, Destination, Info},
     error::{Error, ErrorKind, Result},
     locks::Locks,
     sync::lock,
@@ -81,6 +81,8 @@ pub(super) struct Memory {
     /// `None`: the daemon was not asked yet. Each run asks, because another daemon may have taken
     /// the place of the one at a socket.
     pub(super) capabilities: Option<Capabilities>,
+    /// The backups that this run made and proved good, as they were inspected then.
+    pub(super) proven: ByBackup<Backup>,
     /// Backups that this run inspected and found good.
     pub(super) good: ByBackup<Good>,
     /// Backups whose data this run looked at and found broken.

@@ -391,18 +391,8 @@ impl Guards {
         })
     }
 
-    /// How many files changed while this backup of this run was made, and how many milliseconds
-    /// writers were held still for it, if the daemon tells.
-    pub(crate) fn how_held(&self, url: &BackupUrl) -> (Option<u64>, Option<u64>) {
-        let memory = self.memory();
-        let told = memory.observations.all().iter().find_map(|observation| match observation {
-            Observation::BackupGood { url: there, changed_files, stood, .. }
-                if *there == url.to_string() =>
-            {
-                Some((*changed_files, *stood))
-            }
-            _ => None,
-        });
-        told.unwrap_or_default()
+    /// A backup that this run made, as it was inspected when it was proved good.
+    pub(crate) fn made(&self, url: &BackupUrl) -> Option<Backup> {
+        self.memory().proven.get(url).cloned()
     }
 }

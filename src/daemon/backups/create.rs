@@ -42,9 +42,11 @@ impl DestinationRepository {
 
         let written = self.write_whole(repository, |_| {
             let piece = self.access.progress.begin(&format!("backup {}", volume.name), None);
-            let needs = save::copy((&source, file.tree), repository, &*piece)?;
+            let mut file = file.clone();
+            let summary = file.summary.as_mut();
+            let needs = save::copy((&source, file.tree), (repository, summary), &*piece)?;
             let (changed, dumps) = (Changed::default(), Vec::new());
-            Ok(Written { file: file.clone(), changed, needs, dumps })
+            Ok(Written { file, changed, needs, dumps })
         });
         let written = written.inspect_err(|error| {
             // The volume can still be backed up as it is, and the next snapshot is to be whole.
@@ -85,6 +87,7 @@ impl DestinationRepository {
             snapshot_created,
             created: now,
             extent,
+            added: None,
             moment: MomentRecord::default(),
             driver: volume.driver.clone(),
             labels: volume.labels.clone(),

@@ -8,8 +8,8 @@ use rustic_core::{StringList, repofile::SnapshotFile};
 
 use crate::{
     convoy::{
-        BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, MomentRecord, Name, ORIGIN, Origin,
-        ROOT_ID, VOLUME_ID, mounts_text,
+        ADDED_SIZE, BACKUP_SIZE, Backup, BackupUrl, Destination, Extent, MomentRecord, Name,
+        ORIGIN, Origin, ROOT_ID, VOLUME_ID, mounts_text,
         refusal::{no_backup, refused},
     },
     daemon::{
@@ -64,6 +64,8 @@ pub(in crate::daemon) struct Record {
     /// How much the volume had. No tag has the number of files and their bytes: the repository
     /// counts them. No tag has the host either: the file itself does.
     pub(in crate::daemon) extent: Extent,
+    /// The bytes that it added to the destination, compressed. The repository counts them.
+    pub(in crate::daemon) added: Option<u64>,
     /// How its files were held while they were read.
     pub(in crate::daemon) moment: MomentRecord,
     /// The name of the volume's driver.
@@ -158,6 +160,7 @@ impl Record {
                 bytes: file.summary.as_ref().map(|summary| summary.total_bytes_processed),
                 mounts: tags.get(MOUNTS).and_then(|mounts| serde_json::from_str(mounts).ok()),
             },
+            added: file.summary.as_ref().map(|summary| summary.data_added_packed),
             moment: MomentRecord {
                 kind: text("moment"),
                 changed_files: tags.get(CHANGED).and_then(|it| it.parse().ok()).unwrap_or_default(),
@@ -217,11 +220,12 @@ impl Record {
             ("VolumeSize", self.volume_size.to_string()),
         ];
         let extent = self.extent.fields(BACKUP_SIZE);
+        let added = self.added.map(|added| (ADDED_SIZE, added.to_string()));
         let root = self.root.clone().map(|root| (ROOT_ID, root));
         let origin = origin.map(|origin| (ORIGIN, origin.as_str().to_owned()));
         let moment = self.moment.fields();
         Backup::new(fields(
-            always.into_iter().chain(extent).chain(moment).chain(root).chain(origin),
+            always.into_iter().chain(extent).chain(added).chain(moment).chain(root).chain(origin),
         ))
     }
 }

@@ -12,13 +12,17 @@ use std::{
     thread,
 };
 
-use rustic_core::{TreeId, repofile::BlobType};
+use rustic_core::{
+    TreeId,
+    repofile::{BlobType, SnapshotSummary},
+};
 
 use super::{
     blob_writer::BlobWriter,
     needs::Needs,
     pack_writer::{EndOfWriters, PackWriter},
     queue::workers,
+    summary,
 };
 use crate::{
     daemon::{
@@ -36,13 +40,14 @@ const BATCH: usize = 32;
 const COPYING: &str = "a snapshot was copied";
 
 /// Copies the snapshot with this tree. When this returns, all packs and the index of them are on disk;
-/// the snapshot's file is for the caller to write. The bytes that are new there are progress of `piece`.
+/// the snapshot's file is for the caller to write, and `told` says what is new there. The bytes that are
+/// new there are progress of `piece`.
 ///
 /// # Errors
 /// [`ErrorKind::Cancelled`] if the run ends, or why one of the repositories can't be read or written.
 pub(in crate::daemon) fn copy(
     (from, tree): (&OpenRepository, TreeId),
-    into: &OpenRepository,
+    (into, told): (&OpenRepository, Option<&mut SnapshotSummary>),
     piece: &dyn Piece,
 ) -> Result<Needs> {
     let (source, index) = (from.index()?, into.index()?);
@@ -57,6 +62,9 @@ pub(in crate::daemon) fn copy(
     into.forget_index();
     copied.and(finished)?;
     into.backend().flush()?;
+    if let Some(told) = told {
+        summary::set_added(told, &blobs);
+    }
     Ok(Needs::of(&index, &blobs, &writer))
 }
 

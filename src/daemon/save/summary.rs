@@ -3,15 +3,15 @@
 use jiff::Zoned;
 use rustic_core::repofile::{BlobType, SnapshotSummary};
 
-use super::{blob_writer::Added, counts::Counter, run::Run};
+use super::{
+    blob_writer::{Added, BlobWriter},
+    counts::Counter,
+    run::Run,
+};
 
 /// What restic tells of a snapshot.
 pub(super) fn of(run: &Run<'_>, started: Zoned) -> SnapshotSummary {
     let (files, folders) = (&run.counts.files, &run.counts.folders);
-    let number = |kind, of: fn(&Added) -> &Counter| of(run.blobs.added(kind)).get();
-    let [data, trees] = [BlobType::Data, BlobType::Tree];
-    let (raw, packed) = (number(data, |it| &it.raw), number(data, |it| &it.packed));
-    let (raw_trees, packed_trees) = (number(trees, |it| &it.raw), number(trees, |it| &it.packed));
     let ended = Zoned::now();
     let seconds = ended.duration_since(&started).as_secs_f64();
     let mut told = SnapshotSummary::default();
@@ -25,6 +25,20 @@ pub(super) fn of(run: &Run<'_>, started: Zoned) -> SnapshotSummary {
     told.dirs_unmodified = folders.unchanged.get();
     told.total_dirs_processed = folders.all();
     told.total_dirsize_processed = run.counts.bytes_of_folders.get();
+    set_added(&mut told, run.blobs);
+    told.backup_start = started;
+    told.backup_end = ended;
+    told.backup_duration = seconds;
+    told.total_duration = seconds;
+    told
+}
+
+/// Says what was written.
+pub(super) fn set_added(told: &mut SnapshotSummary, blobs: &BlobWriter<'_>) {
+    let number = |kind, of: fn(&Added) -> &Counter| of(blobs.added(kind)).get();
+    let [data, trees] = [BlobType::Data, BlobType::Tree];
+    let (raw, packed) = (number(data, |it| &it.raw), number(data, |it| &it.packed));
+    let (raw_trees, packed_trees) = (number(trees, |it| &it.raw), number(trees, |it| &it.packed));
     told.data_blobs = number(data, |it| &it.blobs);
     told.tree_blobs = number(trees, |it| &it.blobs);
     told.data_added = raw + raw_trees;
@@ -33,11 +47,6 @@ pub(super) fn of(run: &Run<'_>, started: Zoned) -> SnapshotSummary {
     told.data_added_files_packed = packed;
     told.data_added_trees = raw_trees;
     told.data_added_trees_packed = packed_trees;
-    told.backup_start = started;
-    told.backup_end = ended;
-    told.backup_duration = seconds;
-    told.total_duration = seconds;
-    told
 }
 
 /// Adds what an earlier reading of the same run wrote, and found new or changed.

@@ -125,7 +125,7 @@ async fn answers_have_the_recorded_fields() {
     let backup = scene.daemon().backup(&url).await.unwrap();
     assert_eq!(
         backup.fields().keys().cloned().collect::<Vec<_>>().join(" "),
-        "BackupName BackupSize BackupURL CreatedTime DriverName FileCount Host Moment Origin RootID SnapshotCreatedAt SnapshotName SourceMounts VolumeCreatedAt VolumeID VolumeName VolumeSize"
+        "AddedSize BackupName BackupSize BackupURL CreatedTime DriverName FileCount Host Moment Origin RootID SnapshotCreatedAt SnapshotName SourceMounts VolumeCreatedAt VolumeID VolumeName VolumeSize"
     );
     assert_eq!(backup.url().unwrap(), url);
     assert_eq!(

@@ -201,7 +201,7 @@ fn a_line_that_is_wrong_is_pointed_at() {
         ("0 0 * * * create --volume v1 --size 1.5g", 37, "\"1.5g\" is not a size"),
         ("0 0 * * * create --volume v1", 11, "needs --size"),
         ("0 0 * * * backup --volume v1 --volume v2", 30, "given twice"),
-        ("0 0 * * * backup stray", 18, "\"stray\" is not expected"),
+        ("0 0 * * * backup vol1 stray", 23, "does not expect the word \"stray\""),
         ("0 0 * * * backup 'x", 18, "not closed"),
         ("0 0 * * * backup > /x", 18, "no shell runs the line"),
         ("0 0 * * * backup --data-dir /x", 18, "not for a line"),
@@ -227,7 +227,7 @@ fn a_line_that_is_wrong_is_pointed_at() {
     assert_eq!(
         render(&checked.errors[0], false),
         "error: \"backup\" has no argument \"--volumes\"\n --> crontab:1:18\n  |\n1 | 0 0 * * * backup --volumes v1\n  |                  ^\n\
-         hint: did you mean \"--volume\"? usage: backup [--volume VOLUME] [--project STRING] [--create-snapshot]\n"
+         hint: did you mean \"--volume\"? usage: backup [VOLUME] [--project STRING] [--create-snapshot]\n"
     );
     assert_eq!(checked.errors[0].exit_code(), 2);
 }

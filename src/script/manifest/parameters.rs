@@ -31,7 +31,7 @@ pub(crate) const RESERVED: [&str; 12] = [
 ];
 
 /// The fields of a parameter's declaration.
-const FIELDS: [&str; 5] = ["type", "choices", "required", "default", "help"];
+const FIELDS: [&str; 6] = ["type", "choices", "required", "default", "positional", "help"];
 
 pub(super) fn parameters(reader: &Reader<'_>) -> Result<Vec<Parameter>> {
     let Some(declared) = reader.constant(NAME, "#{ .. }")? else { return Ok(Vec::new()) };
@@ -46,7 +46,7 @@ pub(super) fn parameters(reader: &Reader<'_>) -> Result<Vec<Parameter>> {
     for (name, declaration) in &map.0 {
         let declared = Declared { reader, name: &name.name, at: name.pos };
         let parameter = declared.parameter(declaration)?;
-        declared.check_unique(&parameters)?;
+        declared.check_unique(&parameters, parameter.positional)?;
         parameters.push(parameter);
     }
     Ok(parameters)
@@ -60,6 +60,7 @@ struct Fields {
     choices: Option<Vec<String>>,
     required: bool,
     default: Option<(Value, Position)>,
+    positional: bool,
     help: String,
 }
 
@@ -104,8 +105,14 @@ impl Declared<'_> {
                 (Some(typed), Some(text))
             }
         };
-        let Fields { required, help, .. } = fields;
-        Ok(Parameter { name: self.name.to_owned(), kind, required, default, default_text, help })
+        let Fields { required, positional, help, .. } = fields;
+        if positional && matches!(kind, ParameterKind::Bool) {
+            let message =
+                format!("the parameter \"{}\" is a flag and can't be positional", self.name);
+            return Err(self.wrong(self.at, message));
+        }
+        let name = self.name.to_owned();
+        Ok(Parameter { name, kind, required, default, default_text, positional, help })
     }
 
     fn check_name(&self) -> Result<()> {
@@ -121,7 +128,7 @@ impl Declared<'_> {
     }
 
     /// Whether the command line can tell the parameter from the others and from its own flags.
-    fn check_unique(&self, others: &[Parameter]) -> Result<()> {
+    fn check_unique(&self, others: &[Parameter], positional: bool) -> Result<()> {
         let is_same = |name: &str| suggest::fold(name) == suggest::fold(self.name);
         if let Some(twin) = others.iter().find(|other| is_same(&other.name)) {
             return Err(self.wrong(
@@ -131,6 +138,10 @@ impl Declared<'_> {
                     twin.name, self.name
                 ),
             ));
+        }
+        if let Some(first) = others.iter().find(|other| other.positional && positional) {
+            let message = format!("\"{}\" and \"{}\" are both positional", first.name, self.name);
+            return Err(self.wrong(self.at, message).with_hint("one parameter can be"));
         }
         if RESERVED.into_iter().any(is_same) {
             return Err(self
@@ -163,7 +174,8 @@ impl Declared<'_> {
                 ("type", literal) => fields.kind = Some((self.declared_type(literal, at)?, at)),
                 ("choices", literal) => fields.choices = Some(self.choices(&literal, at)?),
                 ("required", Value::Bool(value)) => fields.required = value,
-                ("required", _) => {
+                ("positional", Value::Bool(value)) => fields.positional = value,
+                ("required" | "positional", _) => {
                     return Err(self.wrong(at, format!("{} must be true or false", field_of())));
                 }
                 ("default", value) => fields.default = Some((value, at)),
@@ -178,7 +190,7 @@ impl Declared<'_> {
                         suggest::did_you_mean_or(
                             other,
                             FIELDS,
-                            "there are type, choices, required, default and help",
+                            "there are type, choices, required, default, positional and help",
                         ),
                     ));
                 }

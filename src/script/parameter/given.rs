@@ -3,9 +3,12 @@
 use serde_json::Value;
 
 use crate::{
+    clock::{Clock as _, SystemClock},
     convoy::{BackupUrl, Destination, Name},
     error::{Error, Result},
-    suggest, units,
+    suggest,
+    time_words::{self, Day},
+    units,
 };
 
 /// The longest value of an argument, in bytes. Each value is stored with its run.
@@ -100,6 +103,22 @@ pub(super) fn duration(given: &Given<'_>) -> Result<Value> {
         Some(text) => Ok(units::parse_duration(text)?.as_secs().into()),
         None => given.not_negative("a duration"),
     }
+}
+
+pub(super) fn time(given: &Given<'_>) -> Result<Value> {
+    point(given, Day::End)
+}
+
+pub(super) fn since(given: &Given<'_>) -> Result<Value> {
+    point(given, Day::Begin)
+}
+
+/// What is read means the same when it is read again, as when a run is repeated.
+fn point(given: &Given<'_>, day: Day) -> Result<Value> {
+    let now = SystemClock.now_local();
+    let at = time_words::parse(given.string()?, &now, day)?;
+    let local = at.to_zoned(now.time_zone().clone());
+    Ok(local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().into())
 }
 
 pub(super) fn choice(given: &Given<'_>) -> Result<Value> {

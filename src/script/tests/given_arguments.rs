@@ -124,10 +124,14 @@ fn a_wrong_command_line_says_what_is_wrong_and_how_it_should_be() {
         ("--volume vol1 --count many", "\"many\" is not a whole number", "usage"),
         ("--volume vol1 --fs ext5", "\"ext5\" is not one of ext4, xfs", "did you mean \"ext4\"?"),
         ("--volume vol1 --to vfs://relative", "must be absolute", "vfs:///absolute"),
-        ("--volume vol1 --create-snapshot false", "\"false\" is not expected here", "--flag=false"),
+        (
+            "--volume vol1 --create-snapshot false",
+            "does not expect the word \"false\"",
+            "--flag=false",
+        ),
         ("--volume vol1 --create-snapshot=maybe", "\"maybe\" is not true or false", "usage"),
-        ("vol1", "\"vol1\" is not expected here: arguments have names", "usage"),
-        ("-v", "\"-v\" is not expected here", "usage"),
+        ("vol1", "\"test\" does not expect the word \"vol1\" here", "usage"),
+        ("-v", "does not expect the word \"-v\"", "usage"),
     ] {
         let error = from_command_line(&script, &words(line)).unwrap_err();
         assert_eq!(error.kind, ErrorKind::Usage, "{line}");

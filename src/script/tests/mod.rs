@@ -11,5 +11,6 @@ mod given_arguments;
 mod gone;
 mod limits;
 mod messages;
+mod restoring;
 mod running;
 mod sizes;

@@ -19,7 +19,7 @@ export async function show(main, [name], signal) {
 
 const paragraphs = (doc) => (doc ?? "").split(/\n\s*\n/).filter((part) => part.trim()).map((part) => h("p", part));
 
-const PLACES = { size: "40G", duration: "7d", destination: "vfs:///mnt/backups", backup_url: "as \"backups\" lists it", int: "", string: "" };
+const PLACES = { size: "40G", duration: "7d", time: "yesterday 18:00", since: "7d", destination: "vfs:///mnt/backups", backup_url: "as \"backups\" lists it", int: "", string: "" };
 
 /** A field for a parameter: its input, what it gives (`undefined` where it was left out), and where its error stands. */
 function fieldOf(parameter, signal) {

@@ -58,9 +58,10 @@ fn property(parameter: &Parameter, sent: Sent) -> Value {
     }
     schema["description"] = parameter.help.clone().into();
     let default = match parameter.kind {
-        ParameterKind::Size | ParameterKind::Duration => {
-            parameter.default_text.clone().map(Value::String)
-        }
+        ParameterKind::Size
+        | ParameterKind::Duration
+        | ParameterKind::Time
+        | ParameterKind::Since => parameter.default_text.clone().map(Value::String),
         _ => parameter.default.clone(),
     };
     if let Some(default) = default {
@@ -93,6 +94,9 @@ fn of_kind(kind: &ParameterKind, sent: Sent) -> Value {
             json!({ "type": ["string", "integer"], "minimum": 0, "maximum": i64::MAX, "pattern": DURATION, "examples": ["7d"] })
         }
         ParameterKind::Duration => text(DURATION, "7d"),
+        ParameterKind::Time | ParameterKind::Since => {
+            json!({ "type": "string", "minLength": 1, "examples": ["yesterday 18:00"] })
+        }
         ParameterKind::OneOf(choices) => json!({ "type": "string", "enum": choices }),
         ParameterKind::List => {
             json!({ "type": ["array", "string"], "items": { "type": "string" } })

@@ -1,5 +1,7 @@
 //! `convoy::` primitives for backups.
 
+use std::time::Instant;
+
 use rhai::plugin::*;
 use rhai::{Array, Map};
 
@@ -12,7 +14,7 @@ use super::{
 };
 use crate::{
     convoy::{
-        Backup, BackupUrl, Destination, Name, ReadBack,
+        ADDED_SIZE, BACKUP_SIZE, Backup, BackupUrl, Destination, FILE_COUNT, Name, ReadBack,
         guards::{Even, Prunable},
     },
     error::{Error, Result},
@@ -460,14 +462,16 @@ fn listed(run: &RunningScript, backups: Vec<Backup>) -> Result<Array> {
 
 fn back_up_snapshot(run: &RunningScript, snapshot: &str, named: Option<&str>) -> Result<Map> {
     let at = destination(run, named)?;
+    let begun = Instant::now();
     let url = run.wait(run.host.guards.create_backup(&Name::snapshot(snapshot)?, &at))?;
-    Ok(made(run, &url))
+    Ok(made(run, &url, Some(begun)))
 }
 
 fn back_up_volume(run: &RunningScript, volume: &str, named: Option<&str>) -> Result<Map> {
     let at = destination(run, named)?;
+    let begun = Instant::now();
     let url = run.wait(run.host.guards.back_up(&Name::volume(volume)?, &at))?;
-    Ok(made(run, &url))
+    Ok(made(run, &url, Some(begun)))
 }
 
 fn back_up_volumes(run: &RunningScript, volumes: &Array) -> Result<Array> {
@@ -481,7 +485,7 @@ fn back_up_volumes(run: &RunningScript, volumes: &Array) -> Result<Array> {
     let results = run.wait(run.host.guards.back_up_together(&names, &at))?;
     let told = |(name, result): (&Name, Result<BackupUrl>)| {
         let mut map = match result {
-            Ok(url) => made(run, &url),
+            Ok(url) => made(run, &url, None),
             // It ends the run, and not the volume alone.
             Err(error) if error.ends_the_run() => return Err(error),
             Err(error) => Map::from_iter([("Error".into(), to_thrown(&error).into())]),
@@ -492,19 +496,33 @@ fn back_up_volumes(run: &RunningScript, volumes: &Array) -> Result<Array> {
     names.iter().zip(results).map(told).collect()
 }
 
-/// What a script is told of a backup that was made.
-fn made(run: &RunningScript, url: &BackupUrl) -> Map {
+/// What a script is told of a backup that was made, and was begun then, if by itself.
+fn made(run: &RunningScript, url: &BackupUrl, begun: Option<Instant>) -> Map {
     let guards = &run.host.guards;
     let mut made = Map::from_iter([("URL".into(), url.to_string().into())]);
     if let Some(why) = guards.doubt(url) {
         made.insert("Doubt".into(), why.into());
     }
-    let (changed, stood) = guards.how_held(url);
-    let changed = changed.filter(|changed| *changed > 0);
-    for (field, number) in [("ChangedFiles", changed), ("HeldMilliseconds", stood)] {
-        if let Some(number) = number {
-            made.insert(field.into(), i64::try_from(number).unwrap_or(i64::MAX).into());
+    if let Some(backup) = guards.made(url) {
+        let number = |name: &str| backup.field(name).parse::<u64>().ok();
+        let moment = backup.moment();
+        let changed = moment.kind.as_ref().map(|_| moment.torn_files()).filter(|count| *count > 0);
+        let told = [
+            (FILE_COUNT, number(FILE_COUNT)),
+            (BACKUP_SIZE, number(BACKUP_SIZE)),
+            (ADDED_SIZE, number(ADDED_SIZE)),
+            ("ChangedFiles", changed),
+            ("HeldMilliseconds", moment.stood),
+        ];
+        for (field, number) in told {
+            if let Some(number) = number {
+                made.insert(field.into(), i64::try_from(number).unwrap_or(i64::MAX).into());
+            }
         }
+    }
+    if let Some(begun) = begun {
+        let took = i64::try_from(begun.elapsed().as_secs()).unwrap_or(i64::MAX);
+        made.insert("Seconds".into(), took.into());
     }
     if !guards.is_verified(url) {
         made.insert("Verified".into(), false.into());
