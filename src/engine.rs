@@ -66,6 +66,15 @@ const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// How long an answer may take. An engine with a volume plugin that is away waits 15 s for it.
 const ANSWER_TIME: Duration = Duration::from_secs(60);
 
+/// The oldest version of the API that will do: older engines answer parts of what is asked.
+const OLDEST_VERSION: (u32, u32) = (1, 24);
+
+fn is_too_old(version: &str) -> bool {
+    let number = |text: &str| text.parse::<u32>().ok();
+    let (major, minor) = version.split_once('.').unwrap_or((version, "0"));
+    number(major).zip(number(minor)).is_some_and(|version| version < OLDEST_VERSION)
+}
+
 /// An engine behind a unix socket. Each call has a connection of its own.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -98,6 +107,9 @@ impl Engine {
             text.len() < 16 && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
         };
         let version = version.filter(is_version).ok_or_else(|| failure::no_engine(&self.socket))?;
+        if is_too_old(&version) {
+            return Err(failure::too_old(&self.socket, &version));
+        }
         *lock(&self.version) = Some(version.clone());
         Ok(version)
     }

@@ -115,3 +115,28 @@ fn docker_asks_its_plugin_for_volumes_while_it_is_asked_for_its_own() {
     let pings = requests.iter().filter(|request| *request == "GET /_ping").count();
     assert_eq!(pings, 2, "{requests:?}");
 }
+
+#[test]
+fn where_docker_does_not_answer_or_no_pattern_fits_no_volumes_are_no_success_without_a_word() {
+    let (site, engine) = site();
+    let site = site.with("BKUP_DOCKER_INCLUDE", "nothing_*");
+    let ran = site.run("volumes").ok();
+    let words = "no volume of Docker fits a pattern of BKUP_DOCKER_INCLUDE";
+    assert!(ran.err.contains(words), "{ran:#?}");
+    fs::remove_file(&engine.socket).unwrap();
+    for command in ["volumes", "backup --create-snapshot"] {
+        let words = "no volumes are known: Docker was not asked for its volumes";
+        site.run(command).fails(1, &[words, "there is no socket"]);
+    }
+}
+
+#[test]
+fn a_backup_that_docker_let_down_has_failed_and_says_what_to_do_about_docker() {
+    let (site, engine) = site();
+    site.run("volumes").ok();
+    fs::remove_file(&engine.socket).unwrap();
+    let ran = site.run("backup --volume wiki --create-snapshot");
+    let ran = ran.fails(1, &["there is no socket", "start Docker, or set BKUP_DOCKER"]);
+    assert!(!ran.err.contains("looking for the next"), "{ran:#?}");
+    assert_eq!(site.backups("wiki").len(), 0);
+}

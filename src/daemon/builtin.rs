@@ -17,7 +17,7 @@ use crate::{
         GivenBack, Info, Mount, Name, NewVolume, Plugin, Quiesced, ReadBack, Snapshot, Volume,
         WasReadBack, identity, refusal::refused,
     },
-    error::{ErrorKind, Result},
+    error::{Error, ErrorKind, Result},
 };
 
 /// The built-in daemon. While this value lives, no other process can own the same root.
@@ -89,14 +89,30 @@ impl BuiltinDaemon {
     }
 
     /// Runs an operation that reads or writes files. The operation continues if the caller is
-    /// dropped.
+    /// dropped. That something behind this daemon, such as Docker, can't be reached is no reason to look
+    /// for another daemon.
     async fn run<T: Send + 'static>(
         &self,
         what: &'static str,
         act: impl FnOnce(&Operations) -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let operations = self.operations.clone();
-        blocking::try_run(what, ErrorKind::Repository, move || act(&operations)).await
+        let ran = blocking::try_run(what, ErrorKind::Repository, move || act(&operations)).await;
+        ran.map_err(|error| match error.kind {
+            ErrorKind::Unreachable => Error { kind: ErrorKind::Daemon, ..error },
+            _ => error,
+        })
+    }
+}
+
+/// The failure of a backup or a snapshot, which has ended with it. A timeout, or an answer that makes no
+/// sense, was that of something behind this daemon: nothing goes on that has to be looked for.
+fn has_ended(error: Error) -> Error {
+    match error.kind {
+        ErrorKind::Timeout | ErrorKind::Protocol | ErrorKind::Unreachable => {
+            Error { kind: ErrorKind::Daemon, ..error }
+        }
+        _ => error,
     }
 }
 
@@ -243,7 +259,7 @@ impl Daemon for BuiltinDaemon {
     async fn create_snapshot(&self, volume: &Name, name: &Name) -> Result<Snapshot> {
         let (volume, name) = (volume.to_string(), name.to_string());
         self.run("taking the snapshot", move |operations| {
-            operations.create_snapshot(&volume, &name)
+            operations.create_snapshot(&volume, &name).map_err(has_ended)
         })
         .await
     }
@@ -311,7 +327,7 @@ impl Daemon for BuiltinDaemon {
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {
         let (snapshot, destination) = (snapshot.to_string(), destination.clone());
         self.run("making the backup", move |operations| {
-            operations.create_backup(&snapshot, &destination)
+            operations.create_backup(&snapshot, &destination).map_err(has_ended)
         })
         .await
     }
@@ -322,7 +338,12 @@ impl Daemon for BuiltinDaemon {
         destination: &Destination,
     ) -> Result<Vec<Result<BackupUrl>>> {
         let (volumes, destination) = (volumes.to_vec(), destination.clone());
-        self.run("backing up", move |operations| operations.back_up(&volumes, &destination)).await
+        let each = |made: Result<BackupUrl>| made.map_err(has_ended);
+        self.run("backing up", move |operations| {
+            let made = operations.back_up(&volumes, &destination).map_err(has_ended)?;
+            Ok(made.into_iter().map(each).collect())
+        })
+        .await
     }
 
     async fn delete_backup(&self, url: &BackupUrl, required: &[BackupUrl]) -> Result<()> {

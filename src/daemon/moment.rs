@@ -75,6 +75,7 @@ use crate::{
     error::{Error, ErrorKind, Result},
     exclude::VolumeExcludes,
     files::{Unanswered, look_at, look_at_each},
+    mount_table::{MountPoint, mounts},
     sync::lock,
     text::counted,
 };
@@ -284,7 +285,8 @@ impl Moments {
 
     /// The moment that a place offers: the operator's own, else the cheapest. Nothing is written.
     pub(in crate::daemon) fn offered(&self, place: &Place) -> Offer {
-        let facts = Facts::of(place, self.snapshot_places(place));
+        let mounts = mounts().unwrap_or_default();
+        let facts = Facts::of(place, self.snapshot_places(place), &mounts);
         plan::offered(facts, self.commands.is_some())
     }
 
@@ -293,7 +295,9 @@ impl Moments {
         let looked_at =
             |place: &Place| (place.folder.clone(), (place.clone(), self.snapshot_places(place)));
         let looked_at: Vec<_> = places.iter().map(looked_at).collect();
-        let of = |(place, beside): (Place, Vec<PathBuf>)| Facts::of(&place, beside);
+        // The table may be long, and is the same for all.
+        let mounts: Arc<[MountPoint]> = mounts().unwrap_or_default().into();
+        let of = move |(place, beside): (Place, Vec<PathBuf>)| Facts::of(&place, beside, &mounts);
         let facts = look_at_each(&looked_at, within, of).into_iter().map(Result::unwrap_or_default);
         facts.map(|facts| plan::offered(facts, self.commands.is_some())).collect()
     }

@@ -52,6 +52,16 @@ pub(super) fn no_engine(socket: &Path) -> Error {
         .with_hint("set BKUP_DOCKER to unix:///path/of/its/socket, or to off")
 }
 
+/// The error for an engine whose API is older than what is asked of it.
+pub(super) fn too_old(socket: &Path, version: &str) -> Error {
+    let message = format!(
+        "the engine at \"{}\" has version {version} of Docker's API, which is too old",
+        socket.display()
+    );
+    Error::new(ErrorKind::Protocol, message)
+        .with_hint("version 1.24 (Docker 1.12) is the least: update Docker")
+}
+
 /// The error for a socket behind which something, such as a proxy, says that it can't or may not answer.
 pub(super) fn no_answer(socket: &Path, status: StatusCode) -> Error {
     let message = format!("what answers on \"{}\" says \"{status}\"", socket.display());

@@ -93,6 +93,12 @@ impl Selection {
         fits(&self.exclude) || (!self.include.is_empty() && !fits(&self.include))
     }
 
+    /// Whether there are patterns for what is backed up, and none of these names fits any.
+    pub(crate) fn includes_none<'a>(&self, mut names: impl Iterator<Item = &'a str>) -> bool {
+        let is_included = |name: &str| self.include.iter().any(|pattern| fits(pattern, name));
+        !self.include.is_empty() && !names.any(is_included)
+    }
+
     /// Why a volume is left out; `None` if it is backed up.
     pub(crate) fn leaves_out(
         &self,

@@ -89,6 +89,7 @@ fn what_is_no_engine_is_told_from_an_engine_that_is_away() {
     answering(&path("odd"), odd);
     let huge = b"HTTP/1.1 200 OK\r\nApi-Version: 1.41\r\nContent-Length: 99999999999\r\n\r\n";
     answering(&path("huge"), huge);
+    answering(&path("old"), b"HTTP/1.1 200 OK\r\nApi-Version: 1.12\r\nContent-Length: 2\r\n\r\nOK");
     answering(&path("proxy"), b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n");
     for (name, kind, words) in [
         ("gone", ErrorKind::Unreachable, "there is no socket"),
@@ -98,6 +99,7 @@ fn what_is_no_engine_is_told_from_an_engine_that_is_away() {
         ("noise", ErrorKind::Protocol, "is no Docker engine"),
         ("closing", ErrorKind::Timeout, "the connection to Docker broke"),
         ("huge", ErrorKind::Protocol, "it is too long"),
+        ("old", ErrorKind::Protocol, "has version 1.12 of Docker's API, which is too old"),
         ("proxy", ErrorKind::Daemon, "says \"403 Forbidden\""),
     ] {
         let error = Engine::at(&path(name)).everything(SOON).unwrap_err();

@@ -284,6 +284,25 @@ for command in "backup --project pair" "--scripts-dir $WORK/scripts pair" "backu
     try_pair "$command"
 done
 
+step "a container with a volume of the program's own, by its plugin, is held as well"
+mkdir -p /run/docker/plugins
+"$binary" daemon --socket /run/docker/plugins/convoy.sock >"$WORK/plugin.log" 2>&1 &
+plugin=$!
+wait_until "the plugin answers" test -S /run/docker/plugins/convoy.sock
+run plugged --volume-driver=convoy -v own:/one -v own:/two -- serve_pair
+wait_until "it is written to" docker exec plugged test -e /ready
+docker ps --all --format '{{.ID}}' | sort >"$WORK/containers"
+started >"$WORK/started"
+ours backup --volume own --create-snapshot
+all_run "after the backup of a volume of the plugin"
+contains "what stood still" "$(newest own)" "plugged "
+docker rm -f plugged >/dev/null
+docker volume rm own >/dev/null
+kill "$plugin"
+wait "$plugin" || true
+docker ps --all --format '{{.ID}}' | sort >"$WORK/containers"
+started >"$WORK/started"
+
 step "the program is killed in the middle of $kills holds"
 try_kills
 ours backup --create-snapshot

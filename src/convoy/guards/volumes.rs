@@ -33,7 +33,8 @@ impl Guards {
         if volumes.is_empty() && unnamed.is_empty() {
             // Convoy answers `{}` if its driver failed, so the driver is asked as well.
             match self.daemon.driver_volumes().await {
-                Ok(drivers) if drivers.is_empty() => {}
+                // There may be some of Docker's, which did not answer.
+                Ok(drivers) if drivers.is_empty() => self.docker_answered().await?,
                 Ok(drivers) => {
                     let error = Error::new(
                         ErrorKind::Protocol,
@@ -60,6 +61,18 @@ impl Guards {
         memory.observations.add_volumes(&volumes, asked);
         drop(memory);
         Ok(volumes)
+    }
+
+    /// # Errors
+    /// If the daemon could not ask Docker for its volumes.
+    async fn docker_answered(&self) -> Result<()> {
+        let info = self.daemon.info().await?;
+        let Some(problem) = info.docker_problem() else { return Ok(()) };
+        let error = Error::new(ErrorKind::Daemon, format!("no volumes are known: {problem}"));
+        Err(self.stop_on(
+            error.with_hint("start Docker; or set BKUP_DOCKER to its socket, or to off"),
+            "the list of volumes is empty",
+        ))
     }
 
     /// The volumes as the drivers see them, by name.

@@ -7,7 +7,7 @@ use rustix::thread::CapabilitySet;
 use super::{btrfs, place::Place, reflink};
 use crate::{
     files::real_path,
-    mount_table::{MountPoint, at_or_below, holding, mounts},
+    mount_table::{MountPoint, at_or_below, holding},
 };
 
 /// What was seen of a place; nothing, if it does not answer.
@@ -34,14 +34,14 @@ pub(super) struct BtrfsFacts {
 }
 
 impl Facts {
-    pub(super) fn of(place: &Place, snapshot_places: Vec<PathBuf>) -> Self {
-        let all = mounts().unwrap_or_default();
+    /// By what is mounted now.
+    pub(super) fn of(place: &Place, snapshot_places: Vec<PathBuf>, all: &[MountPoint]) -> Self {
         // A share whose server is gone answers nothing for ever, and has no moments.
-        if holding(&all, &place.folder).is_some_and(|mount| mount.is_remote()) {
+        if holding(all, &place.folder).is_some_and(|mount| mount.is_remote()) {
             return Self::default();
         }
         let folder = real_path(&place.folder);
-        let below = at_or_below(&all, &folder).filter(|mount| mount.path != folder);
+        let below = at_or_below(all, &folder).filter(|mount| mount.path != folder);
         let seen = btrfs::Seen::of(&folder);
         Self {
             btrfs: seen.map(|seen| BtrfsFacts {
@@ -52,7 +52,7 @@ impl Facts {
                     .into_iter()
                     .find(|beside| btrfs::file_system(beside) == Some(seen.file_system)),
             }),
-            clones: holding(&all, &folder).is_some_and(may_share) && reflink::is_offered(&folder),
+            clones: holding(all, &folder).is_some_and(may_share) && reflink::is_offered(&folder),
             mounts_below: below.map(|mount| mount.path.display().to_string()).collect(),
         }
     }

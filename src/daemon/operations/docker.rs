@@ -39,6 +39,10 @@ const START_COUNTS_FOR: Duration = if cfg!(test) { Duration::ZERO } else { Durat
 /// How the labels begin by which compose knows what is its own.
 const OF_COMPOSE: &str = "com.docker.compose.";
 
+fn fits_nothing() -> String {
+    "no volume of Docker fits a pattern of BKUP_DOCKER_INCLUDE, so none is backed up".into()
+}
+
 /// Whether a restore into this volume of Docker is noted.
 fn is_left(volume: &VolumeState) -> bool {
     volume.driver == Docker::NAME && volume.restoring.is_some()
@@ -81,6 +85,7 @@ impl Operations {
                     changed.extend(binds.0);
                     changed.extend(no_longer_mounted(&found.unused, &before, known));
                     sentences.extend(binds.1);
+                    sentences.extend(found.fits_nothing.then(fits_nothing));
                     (changed, Some(sentences))
                 }
                 None => (Vec::new(), None),

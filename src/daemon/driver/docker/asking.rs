@@ -52,6 +52,8 @@ pub(in crate::daemon) struct Found {
     pub(in crate::daemon) unused: BTreeSet<String>,
     /// The containers that have volumes of this daemon's own.
     pub(in crate::daemon) having: Having,
+    /// Whether nothing that the engine has fits the patterns for what is backed up.
+    pub(in crate::daemon) fits_nothing: bool,
 }
 
 impl Docker {
@@ -116,6 +118,9 @@ impl Docker {
         self.see(&mut found, &mut left_out);
         self.leave_out_unseen(&mut found, &mut left_out);
         self.sort_folders(&volumes.known, &containers.known, &host, (&mut found, &mut left_out));
+        let names = volumes.known.iter().map(|volume| volume.name.as_str());
+        let names = names.chain(found.binds.keys().map(String::as_str));
+        found.fits_nothing = self.selection.includes_none(names);
         left_out.sort();
         Some(Asked { found, left_out, everything, ended })
     }
