@@ -284,6 +284,12 @@ for command in "backup --project pair" "--scripts-dir $WORK/scripts pair" "backu
     try_pair "$command"
 done
 
+step "the program is killed in the middle of $kills holds"
+try_kills
+ours backup --create-snapshot
+all_run "at the end"
+
+# The last: from now on, the engine waits for its plugin.
 step "a container with a volume of the program's own, by its plugin, is held as well"
 mkdir -p /run/docker/plugins
 "$binary" daemon --socket /run/docker/plugins/convoy.sock >"$WORK/plugin.log" 2>&1 &
@@ -296,16 +302,7 @@ started >"$WORK/started"
 ours backup --volume own --create-snapshot
 all_run "after the backup of a volume of the plugin"
 contains "what stood still" "$(newest own)" "plugged "
-docker rm -f plugged >/dev/null
-docker volume rm own >/dev/null
 kill "$plugin"
 wait "$plugin" || true
-docker ps --all --format '{{.ID}}' | sort >"$WORK/containers"
-started >"$WORK/started"
-
-step "the program is killed in the middle of $kills holds"
-try_kills
-ours backup --create-snapshot
-all_run "at the end"
 
 passed
