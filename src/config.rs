@@ -50,7 +50,7 @@ use crate::{
     convoy::Destination,
     error::{Error, ErrorKind, Result},
     exclude::Excludes,
-    s3::S3Options,
+    s3::{ObjectLock, S3Options},
 };
 pub(crate) use api::{Api, TlsFiles, wrong_with_token};
 pub(crate) use choice::{
@@ -70,8 +70,8 @@ use settings::{
     BKUP_FOLDERS, BKUP_HOST, BKUP_JITTER, BKUP_LOCK_WAIT, BKUP_LOGGER_CONSOLE_LEVEL,
     BKUP_LOGGER_FORMAT, BKUP_MAX_BACKUP_AGE, BKUP_MAX_CONCURRENT, BKUP_MOMENT_DROP,
     BKUP_MOMENT_TAKE, BKUP_REMIND_AFTER, BKUP_REPOSITORY_PASSWORD, BKUP_RUN_TIMEOUT,
-    BKUP_S3_ACCESS_KEY_ID, BKUP_S3_AS_OF, BKUP_S3_ENDPOINT, BKUP_S3_SECRET_ACCESS_KEY,
-    BKUP_SCRIPTS_DIR, BKUP_SHUTDOWN_GRACE, BKUP_SPOOL_MAX,
+    BKUP_S3_ACCESS_KEY_ID, BKUP_S3_AS_OF, BKUP_S3_ENDPOINT, BKUP_S3_OBJECT_LOCK,
+    BKUP_S3_SECRET_ACCESS_KEY, BKUP_SCRIPTS_DIR, BKUP_SHUTDOWN_GRACE, BKUP_SPOOL_MAX,
 };
 pub use settings::{SETTINGS, Setting};
 pub(crate) use system::SystemSettings;
@@ -103,6 +103,8 @@ pub(crate) struct Config {
     pub(crate) backup_url: Option<Destination>,
     /// The URL of the S3 service, passed on as Convoy's `Endpoint`; `None`: Amazon's.
     pub(crate) s3_endpoint: Option<String>,
+    /// How what backups in a bucket consist of is locked.
+    pub(crate) s3_object_lock: Option<ObjectLock>,
     /// The access key's id and the secret key, for the built-in daemon and for the look at Convoy's
     /// backups; `None`: the usual AWS settings apply.
     pub(crate) s3_key: Option<(Secret, Secret)>,
@@ -215,6 +217,7 @@ impl Config {
             data_dir: data_dir::read(&mut values, &environment, is_root)?,
             backup_url: destination(&values)?,
             s3_endpoint: values.read(&BKUP_S3_ENDPOINT)?,
+            s3_object_lock: values.read(&BKUP_S3_OBJECT_LOCK)?,
             s3_key: values.pair(
                 &BKUP_S3_ACCESS_KEY_ID,
                 &BKUP_S3_SECRET_ACCESS_KEY,
@@ -305,6 +308,7 @@ impl Config {
         let text = |secret: &Secret| secret.expose().to_owned();
         S3Options {
             endpoint: self.s3_endpoint.clone(),
+            object_lock: self.s3_object_lock,
             key: self.s3_key.as_ref().map(|(id, key)| (text(id), text(key))),
         }
     }

@@ -1,6 +1,7 @@
 //! The objects in a bucket of Amazon S3 or of another service that speaks its protocol.
 
 mod failure;
+mod object_lock;
 mod objects;
 mod options;
 mod past;
@@ -9,5 +10,5 @@ mod told;
 mod upload;
 
 pub(crate) use objects::{Extent, Objects};
-pub(crate) use options::S3Options;
+pub(crate) use options::{ObjectLock, S3Options};
 pub(crate) use told::{age, size, time};

@@ -29,6 +29,7 @@ mod house;
 mod logging;
 mod main_job;
 mod notify;
+mod object_lock;
 mod owners;
 mod partial;
 mod places;

@@ -19,12 +19,13 @@ fn weak(s3: &S3) -> Site {
     on_s3(Site::builtin(), s3).with("BKUP_S3_ACCESS_KEY_ID", WEAK_KEY_ID)
 }
 
-fn strong(s3: &S3) -> Site {
+/// A host whose key may do everything.
+pub(crate) fn strong(s3: &S3) -> Site {
     on_s3(Site::builtin(), s3)
 }
 
 /// What counts of a bucket: the locks of restic are left.
-fn backups_in(s3: &S3) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn backups_in(s3: &S3) -> BTreeMap<String, Vec<u8>> {
     let mut all = s3.contents();
     all.retain(|name, _| !name.contains("/locks/"));
     all
@@ -185,7 +186,7 @@ fn a_backup_that_was_killed_is_made_anew_by_a_key_that_may_only_create() {
     assert!(fs::read(site.volume("new").join("large")).unwrap() == noise(60_000_000));
 }
 
-fn hours(hours: i64) -> SignedDuration {
+pub(crate) fn hours(hours: i64) -> SignedDuration {
     SignedDuration::from_hours(hours)
 }
 

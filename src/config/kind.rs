@@ -23,6 +23,7 @@ use crate::{
     engine::{Binds, Policy},
     error::{Error, Result},
     exclude::{self, Marker, Patterns},
+    s3::ObjectLock,
     time_words::{self, Day},
     units::{parse_duration, parse_size},
 };
@@ -167,6 +168,12 @@ pub(super) const DESTINATION: Kind<Destination> = Kind::explaining(
     "a backup destination",
     "write vfs:///absolute/folder or s3://bucket@region/path",
     Destination::parse,
+);
+
+pub(super) const OBJECT_LOCK: Kind<ObjectLock> = Kind::explaining(
+    "an object lock",
+    "write 3d to 366d, and governance behind it where a right of its own may end it",
+    ObjectLock::parse,
 );
 
 /// A time that is over, in the local zone where it says none.

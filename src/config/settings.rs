@@ -17,7 +17,7 @@ use super::{
     kind::{
         About, COUNT, DAEMON, DESTINATION, DOCKER, DOCKER_BINDS, DOCKER_VOLUMES, DURATION,
         ENDPOINT, EXCLUDES, FOLDER, HOST, HOST_NAMES, Kind, LEVEL, LISTEN, MAIL_ADDRESS,
-        MAIL_ADDRESSES, MARKERS, NAMED_FOLDERS, ORIGINS, PAST, PATH, PATTERNS, PORT,
+        MAIL_ADDRESSES, MARKERS, NAMED_FOLDERS, OBJECT_LOCK, ORIGINS, PAST, PATH, PATTERNS, PORT,
         POSITIVE_DURATION, Parser, SECRET, SIZE, SWITCH, SYSLOG_SERVER, SYSTEM_FILE, TEXT, VOLUMES,
         Visibility,
     },
@@ -27,6 +27,7 @@ use crate::{
     convoy::Destination,
     engine::{Binds, HoldPolicy, Policy},
     exclude::{Marker, Patterns},
+    s3::ObjectLock,
 };
 
 /// One setting: an environment variable. It can also be given as the name of a file (`NAME_FILE`)
@@ -100,6 +101,8 @@ settings! {
         "look at the bucket as it was at this time (7d ago, or 2026-11-23T07:00), by its versions; nothing is written to it";
     BKUP_S3_ENDPOINT: String = ENDPOINT, None,
         "the S3 service, where it is not Amazon's";
+    BKUP_S3_OBJECT_LOCK: ObjectLock = OBJECT_LOCK, None,
+        "lock what backups in a bucket consist of for this long, and extend it as long as backups need it";
     BKUP_S3_ACCESS_KEY_ID: Secret = SECRET, None,
         "the access key's id, to back up with the built-in daemon, and to look at Convoy's backups; without it, AWS's own settings are used";
     BKUP_S3_SECRET_ACCESS_KEY: Secret = SECRET, None,

@@ -22,7 +22,8 @@
 //! ([`prove`]), and the repository of one destination with its locks ([`destination`]), of which two
 //! backups at a time are made ([`slots`]). The operations [`inspect`], [`create`], [`restore`],
 //! [`delete`] and [`give_back`] use these; [`heal`] makes good what a destination has lost, and
-//! [`read_back`] finds what is damaged ([`read_times`]). [`destinations`] finds the repository of a
+//! [`read_back`] finds what is damaged ([`read_times`]). What must not vanish is locked in a bucket
+//! ([`keep_locked`], [`object_locks`]). [`destinations`] finds the repository of a
 //! destination.
 
 mod adopt;
@@ -36,8 +37,10 @@ mod destinations;
 mod give_back;
 mod heal;
 mod inspect;
+mod keep_locked;
 mod lock_file;
 mod looks;
+mod object_locks;
 mod prove;
 mod read_back;
 mod read_times;

@@ -13,6 +13,7 @@
 //! copies/           small files of repositories in buckets, so that each is read once; may go
 //! damaged/          pieces of files and folders that could not be read, one file a destination
 //! missing/          packs that were missing at a destination, and since when, one file a destination
+//! locked/           until when what is locked in a bucket, one file a destination
 //! read-back/         when the packs at a destination were read back, one file a destination
 //! repository.damaged-N  what is left of a repository that was damaged and made anew
 //! written/          the newest backups that were written here, one file a destination

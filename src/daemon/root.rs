@@ -189,6 +189,11 @@ impl Root {
         self.path.join("read-back").join(crate::locks::file_name(destination, "packs"))
     }
 
+    /// The file with until when what is locked at this destination.
+    pub(super) fn object_locks(&self, destination: &str) -> PathBuf {
+        self.path.join("locked").join(crate::locks::file_name(destination, "objects"))
+    }
+
     /// The folder for copies of the small files at this destination.
     pub(super) fn copies(&self, destination: &str) -> PathBuf {
         self.path.join("copies").join(crate::locks::file_name(destination, "files"))

@@ -2,10 +2,11 @@
 
 use std::{
     cell::Cell,
+    collections::BTreeMap,
     ops::Bound,
     path::Path,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -24,10 +25,11 @@ use aws_sdk_s3::{
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use bytes::Bytes;
 use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
 
 use super::{
     failure::{cause, failure, not_removed, status},
-    options::S3Options,
+    options::{NO_LOCK, ObjectLock, S3Options},
     past::Past,
     told::{age, time},
     upload::{Hash, Upload},
@@ -35,6 +37,7 @@ use super::{
 use crate::{
     blocking::wait,
     error::{Error, ErrorKind, Result},
+    sync::lock,
 };
 
 /// How long the service may take to accept a connection.
@@ -54,6 +57,13 @@ const LARGEST_AT_ONCE: usize = 64 << 20;
 const CONFLICT: u16 = 409;
 
 type PutError = SdkError<PutObjectError, HttpResponse>;
+
+/// Whether an object must not vanish, so that it is locked where objects are to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keep {
+    Yes,
+    No,
+}
 
 /// How much of an object is wanted.
 #[derive(Debug, Clone, Copy)]
@@ -76,6 +86,9 @@ pub(crate) struct Objects {
     knows_no_conditions: Arc<AtomicBool>,
     /// Set where the bucket is looked at as it was.
     pub(super) past: Option<Arc<Past>>,
+    pub(super) object_lock: Option<ObjectLock>,
+    /// The objects that were written and locked, and until when they are.
+    pub(super) locked: Arc<Mutex<BTreeMap<String, Timestamp>>>,
 }
 
 impl Objects {
@@ -128,6 +141,8 @@ impl Objects {
             location: format!("s3://{bucket}@{region}/{folder}{via}"),
             knows_no_conditions: Arc::default(),
             past: None,
+            object_lock: options.object_lock,
+            locked: Arc::default(),
         })
     }
 
@@ -238,10 +253,16 @@ impl Objects {
     /// If it can't be written, or something of another size is there.
     pub(crate) fn put(&self, name: &str, content: Bytes, hash: Option<Hash>) -> Result<()> {
         let length = content.len() as u64;
-        self.put_upload(name, length, &|| Ok(Upload::of(content.clone(), hash)))
+        self.put_upload((name, Keep::No), length, &|| Ok(Upload::of(content.clone(), hash)))
     }
 
-    /// As [`Objects::put`], with the content of a file, which is never in memory as a whole.
+    /// As [`Objects::put`], for an object that is locked where objects are to be.
+    pub(crate) fn put_to_keep(&self, name: &str, content: Bytes, hash: Hash) -> Result<()> {
+        let length = content.len() as u64;
+        self.put_upload((name, Keep::Yes), length, &|| Ok(Upload::of(content.clone(), Some(hash))))
+    }
+
+    /// As [`Objects::put_to_keep`], with the content of a file, which is never in memory as a whole.
     ///
     /// Returns whether the content has this SHA-256; if not, there is no object.
     pub(crate) fn put_file(&self, name: &str, file: &Path, hash: Hash) -> Result<bool> {
@@ -255,7 +276,7 @@ impl Objects {
             Some(first) => Ok(first),
             None => wait(Upload::of_file_again(file, hash, &check))?,
         };
-        match self.put_upload(name, length, &upload) {
+        match self.put_upload((name, Keep::Yes), length, &upload) {
             Err(_) if check.has_failed() => Ok(false),
             written => written.map(|()| true),
         }
@@ -264,22 +285,22 @@ impl Objects {
     /// Writes what nothing is to be there of. A bucket's policy may demand that each write says so.
     fn put_upload(
         &self,
-        name: &str,
+        (name, keep): (&str, Keep),
         length: u64,
         upload: &dyn Fn() -> Result<Upload>,
     ) -> Result<()> {
         self.refuse_past()?;
-        let failed = |error: &PutError| self.failure(&format!("cannot write \"{name}\""), error);
+        let failed = |error: &PutError| self.not_written((name, keep), error);
         let has_conditions = !self.knows_no_conditions.load(Ordering::Relaxed);
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=MOST_ATTEMPTS {
-            let error = match self.try_put(name, upload()?, has_conditions) {
+            let error = match self.try_put((name, keep), upload()?, has_conditions) {
                 Ok(()) => return Ok(()),
                 Err(error) if !has_conditions => return Err(failed(&error)),
                 Err(error) => error,
             };
             if lacks_conditions(&error) {
-                self.try_put(name, upload()?, false).map_err(|error| failed(&error))?;
+                self.try_put((name, keep), upload()?, false).map_err(|error| failed(&error))?;
                 self.knows_no_conditions.store(true, Ordering::Relaxed);
                 return Ok(());
             }
@@ -301,6 +322,15 @@ impl Objects {
         Err(Error::internal("a write has no attempts left"))
     }
 
+    fn not_written(&self, (name, keep): (&str, Keep), error: &PutError) -> Error {
+        let failed = self.failure(&format!("cannot write \"{name}\""), error);
+        let is_locked = keep == Keep::Yes && self.object_lock.is_some();
+        match status(error) {
+            Some(400 | 403) if is_locked => failed.with_hint(NO_LOCK),
+            _ => failed,
+        }
+    }
+
     fn is_anothers(&self, name: &str, (size, length): (u64, u64)) -> Error {
         let message = format!(
             "\"{name}\" at {} is there already, with {size} bytes in place of {length}",
@@ -313,13 +343,14 @@ impl Objects {
     /// answer to a successful write can get lost, and some services do not support conditions.
     pub(crate) fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
         self.refuse_past()?;
-        let upload = || Upload::of(content.clone(), None);
-        let mut sent = self.try_put(name, upload(), true);
+        let hash = Sha256::digest(&content).into();
+        let upload = || Upload::of(content.clone(), Some(hash));
+        let mut sent = self.try_put((name, Keep::Yes), upload(), true);
         if let Err(error) = &sent
             && lacks_conditions(error)
             && self.head(name)?.is_none()
         {
-            sent = self.try_put(name, upload(), false);
+            sent = self.try_put((name, Keep::Yes), upload(), false);
         }
         let is_there = self.get(name, Extent::Whole { most: LARGEST_AT_ONCE as u64 });
         match (is_there, sent) {
@@ -328,14 +359,14 @@ impl Objects {
                 ErrorKind::Io,
                 format!("\"{name}\" of another host is there already at {}", self.location),
             )),
-            (Err(_), Err(error)) => Err(self.failure(&format!("cannot write \"{name}\""), &error)),
+            (Err(_), Err(error)) => Err(self.not_written((name, Keep::Yes), &error)),
             (Err(error), Ok(())) => Err(error),
         }
     }
 
     fn try_put(
         &self,
-        name: &str,
+        (name, keep): (&str, Keep),
         upload: Upload,
         is_new: bool,
     ) -> std::result::Result<(), Box<PutError>> {
@@ -344,6 +375,10 @@ impl Objects {
             .operation_attempt_timeout(UPLOAD_TIMEOUT)
             .build();
         let request = self.client.put_object().bucket(&self.bucket).key(self.object(name));
+        let (request, until) = match &upload.signed {
+            Some(known) if keep == Keep::Yes => self.locking(request, &known.0),
+            _ => (request, None),
+        };
         let request = request.content_type("application/octet-stream").body(upload.body);
         let mut request = request.set_if_none_match(is_new.then(|| "*".to_owned())).customize();
         if let Some(signed) = upload.signed {
@@ -352,7 +387,11 @@ impl Objects {
         let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
         let sent = wait(request.config_override(config).send());
         match sent {
-            Ok(sent) => sent.map(drop).map_err(Box::new),
+            Ok(Ok(_)) => {
+                lock(&self.locked).extend(until.map(|until| (name.to_owned(), until)));
+                Ok(())
+            }
+            Ok(Err(error)) => Err(Box::new(error)),
             Err(error) => Err(Box::new(SdkError::construction_failure(error))),
         }
     }

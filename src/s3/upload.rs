@@ -144,7 +144,7 @@ impl Body for Checked {
 
 /// Has a request signed with the hash of its body, which is known already.
 #[derive(Debug)]
-pub(super) struct KnownHash(Hash);
+pub(super) struct KnownHash(pub(super) Hash);
 
 impl Intercept for KnownHash {
     fn name(&self) -> &'static str {

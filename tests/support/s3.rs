@@ -48,6 +48,7 @@ pub struct Request {
 struct State {
     objects: BTreeMap<String, Object>,
     is_versioned: bool,
+    has_locks: bool,
     /// How many versions were made.
     versions: u64,
     /// What another writes before objects with such names.
@@ -125,6 +126,25 @@ impl S3 {
         let content = |object: &Object| Some(object.content()?.to_vec());
         let all = state.objects.iter();
         all.filter_map(|(name, object)| Some((name.clone(), content(object)?))).collect()
+    }
+
+    /// From now on, it locks objects.
+    pub fn lock_objects(&self) {
+        self.state().has_locks = true;
+    }
+
+    /// Until when each object that is there is locked, if it is.
+    pub fn locks(&self) -> Vec<(String, Option<Timestamp>)> {
+        let state = self.state();
+        let there = state.objects.iter().filter(|(_, object)| object.content().is_some());
+        there.map(|(name, object)| (name.clone(), object.0.last().unwrap().locked)).collect()
+    }
+
+    /// Makes the ends of all locks earlier by this much.
+    pub fn set_locks_behind(&self, by: SignedDuration) {
+        let mut state = self.state();
+        let versions = state.objects.values_mut().flat_map(|object| &mut object.0);
+        versions.filter_map(|version| version.locked.as_mut()).for_each(|until| *until -= by);
     }
 
     /// Writes this in place of each object; `None`: removes it.

@@ -11,14 +11,15 @@ use super::{
     places,
 };
 use crate::{
-    app,
+    app, blocking,
     clock::{Clock, SystemClock},
     config::{DaemonChoice, DaemonDecision, Secret},
-    convoy::{Daemon, Destination, Info},
+    convoy::{Daemon, Destination, Info, url::DestinationKind},
     daemon::{damage_of_snapshots, is_in_container},
     files::{Unanswered, look_at},
     progress,
     runs::Store,
+    s3::Objects,
     status::{
         DestinationLook, DestinationVerdict, look_at_destination, not_backed_up,
         should_be_backed_up,
@@ -87,6 +88,7 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
         checks.extend(entered_by_others(root));
         if context.config.backup_url.as_ref().is_some_and(Destination::is_s3) {
             checks.extend(spool(root, context.config.spool_most));
+            checks.extend(object_lock(context).await);
         }
         let hint = "backups made before: \"convoy-backups backups\" lists them as \"left alone\"";
         checks.extend(
@@ -100,6 +102,22 @@ pub(super) async fn daemon(context: &Context) -> Vec<Check> {
     checks.extend(looks.iter().map(newest_backups));
     connection.close(&CancellationToken::new(), |text| context.remark(text)).await;
     checks
+}
+
+/// Whether the bucket locks objects as it is asked to.
+async fn object_lock(context: &Context) -> Option<Check> {
+    const WHAT: &str = "object lock";
+    let config = &context.config;
+    let object_lock = config.s3_object_lock?;
+    let at = config.backup_url.as_ref()?;
+    let DestinationKind::S3 { bucket, region, path } = at.kind() else { return None };
+    let [bucket, region, path] = [bucket, region, path].map(Clone::clone);
+    let (s3, shown) = (config.s3(), bucket.clone());
+    let ask = move || Objects::new(&s3, &bucket, &region, &path, "repository")?.can_lock();
+    Some(match blocking::run(ask).await {
+        Ok(()) => ok(WHAT, format!("what backups need in \"{shown}\" is locked for {object_lock}")),
+        Err(error) => failed_with(WHAT, &error),
+    })
 }
 
 /// Whether the built-in daemon's own copies of volumes are damaged.

@@ -14,6 +14,7 @@ use super::{
     damage::Damage,
     lock_file::{Use, lock_file},
     looks::Looks,
+    object_locks::ObjectLocks,
     read_times::ReadTimes,
     slots::{Slot, Slots},
     written::WrittenHere,
@@ -53,7 +54,7 @@ pub(super) enum Location {
 /// Nothing else here keeps backups and deletions of one process apart: the lock file does, as between
 /// hosts; without one, they get by with each other as those of several hosts do.
 pub(in crate::daemon) struct DestinationRepository {
-    location: Location,
+    pub(super) location: Location,
     /// This daemon's own root.
     root: Root,
     pub(super) access: Access,
@@ -71,6 +72,7 @@ pub(in crate::daemon) struct DestinationRepository {
     pub(super) looks: Looks,
     pub(super) read_times: ReadTimes,
     pub(super) written_here: WrittenHere,
+    pub(super) object_locks: ObjectLocks,
     /// The backup that was made and proven last, until it is inspected.
     proven: Mutex<Vec<Proven>>,
 }
@@ -93,6 +95,7 @@ pub(super) struct Remembered {
     pub(super) looks: Looks,
     pub(super) read_times: ReadTimes,
     pub(super) written_here: WrittenHere,
+    pub(super) object_locks: ObjectLocks,
 }
 
 /// So long does who only reads wait for a lock.
@@ -108,6 +111,16 @@ pub(super) struct Writing<'a> {
     _slot: Slot<'a>,
     _lock: Option<File>,
     _restic: ResticLock,
+    _locking: Locking<'a>,
+}
+
+/// What is written and locked is remembered when this is dropped.
+pub(super) struct Locking<'a>(pub(super) &'a DestinationRepository);
+
+impl Drop for Locking<'_> {
+    fn drop(&mut self) {
+        self.0.note_locked();
+    }
 }
 
 /// A deletion goes on, and nothing beside it, until this is dropped.
@@ -131,7 +144,8 @@ impl DestinationRepository {
         (lock_wait, spool): (Duration, SpoolPlace),
         remembered: Remembered,
     ) -> Self {
-        let Remembered { catalogue, damage, looks, read_times, written_here } = remembered;
+        let Remembered { catalogue, damage, looks, read_times, written_here, object_locks } =
+            remembered;
         Self {
             location,
             root,
@@ -146,6 +160,7 @@ impl DestinationRepository {
             open: Mutex::default(),
             catalogue,
             written_here,
+            object_locks,
             proven: Mutex::default(),
         }
     }
@@ -249,7 +264,9 @@ impl DestinationRepository {
         let restic = self.restic_lock(&repository, Beside::Others, left(until))?;
         repository.backend().remove_leftovers(LEFTOVER_AGE);
         self.look_before(&repository);
-        Ok(Writing { repository, _slot: slot, _lock: lock, _restic: restic })
+        self.keep_locked(&repository)?;
+        let locking = Locking(self);
+        Ok(Writing { repository, _slot: slot, _lock: lock, _restic: restic, _locking: locking })
     }
 
     /// Takes what a deletion needs.

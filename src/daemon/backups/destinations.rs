@@ -13,6 +13,7 @@ use super::{
     damage::Damage,
     destination::{DestinationRepository, Location, Remembered},
     looks::Looks,
+    object_locks::ObjectLocks,
     read_times::ReadTimes,
     written::WrittenHere,
 };
@@ -124,6 +125,7 @@ impl Destinations {
                 looks: Looks::in_file(self.root.looks(remembered)),
                 read_times: ReadTimes::in_file(self.root.read_times(remembered)),
                 written_here: WrittenHere::in_file(self.root.written(remembered)),
+                object_locks: ObjectLocks::in_file(self.root.object_locks(remembered)),
             },
         );
         Ok(known.entry(key).or_insert_with(|| Arc::new(repository)).clone())

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use rustic_core::Id;
 
-use super::destination::{Deleting, DestinationRepository};
+use super::destination::{Deleting, DestinationRepository, Locking};
 use crate::{
     convoy::GivenBack,
     daemon::{
@@ -21,7 +21,7 @@ const INTERVAL: Duration = Duration::from_hours(48);
 const DONE: &str = "convoy-backups.pruned";
 
 impl DestinationRepository {
-    /// Gives back what no backup needs, and says what that was. What is unused waits for a day, because
+    /// Extends the locks of objects, and gives back what no backup needs, and says what that was. What is unused waits for a day, because
     /// another host's new backup may rely on it.
     ///
     /// # Errors
@@ -30,6 +30,8 @@ impl DestinationRepository {
     pub(in crate::daemon) fn give_back(&self) -> Result<GivenBack> {
         self.refuse_writing()?;
         let Some(repository) = self.existing()? else { return Ok(GivenBack::default()) };
+        self.keep_locked(&repository)?;
+        let _locking = Locking(self);
         // Before anything is written that could not be removed.
         repository.backend().may_remove()?;
         let deleting = self.begin_deletion(&repository)?;

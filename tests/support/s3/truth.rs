@@ -19,12 +19,14 @@ pub(super) struct Version {
     /// `None`: the object was removed.
     content: Option<Vec<u8>>,
     time: Timestamp,
+    /// The end of its lock.
+    pub(super) locked: Option<Timestamp>,
 }
 
 impl Version {
     /// One of a bucket that keeps no versions.
     pub(super) fn of(content: Option<Vec<u8>>, time: Timestamp) -> Self {
-        Self { id: "null".into(), content, time }
+        Self { id: "null".into(), content, time, locked: None }
     }
 }
 
@@ -70,6 +72,7 @@ impl State {
 fn is_allowed_to_the_weak(request: &Request) -> bool {
     match request.method.as_str() {
         "GET" | "HEAD" => true,
+        "PUT" if request.query.contains_key("retention") => true,
         "PUT" => request.headers.get("if-none-match").is_some_and(|tag| tag == "*"),
         _ => false,
     }
@@ -111,16 +114,56 @@ pub(super) fn truth(state: &mut State, request: Request) -> Answer {
         ("PUT", Some(_)) if request.headers.contains_key("if-none-match") => {
             refused(412, "PreconditionFailed")
         }
-        ("PUT", _) => {
-            state.write(request.object, Some(request.body));
-            (200, vec![], Vec::new())
+        ("PUT", found) if request.query.contains_key("retention") => {
+            let is_there = found.is_some();
+            retain(state, &request, is_there)
         }
+        ("PUT", _) => put(state, request),
         ("DELETE", _) => {
             state.write(request.object, None);
             (204, vec![], Vec::new())
         }
         _ => refused(405, "MethodNotAllowed"),
     }
+}
+
+/// Writes an object, locked if that is asked for.
+fn put(state: &mut State, request: Request) -> Answer {
+    let until = request.headers.get("x-amz-object-lock-retain-until-date");
+    let until: Option<Timestamp> = until.map(|until| until.parse().unwrap());
+    if until.is_some() {
+        let has_checksum = request.headers.contains_key("x-amz-checksum-sha256");
+        if !has_checksum || !request.headers.contains_key("x-amz-sdk-checksum-algorithm") {
+            return refused(400, "MissingUploadObjectWithObjectLockHeaders");
+        }
+        // Its words: Bucket is missing ObjectLockConfiguration.
+        if !state.has_locks {
+            return refused(400, "InvalidRequest");
+        }
+    }
+    let name = request.object;
+    state.write(name.clone(), Some(request.body));
+    if let Some(version) = state.objects.get_mut(&name).and_then(|object| object.0.last_mut()) {
+        version.locked = until;
+    }
+    (200, vec![], Vec::new())
+}
+
+/// Makes a lock longer.
+fn retain(state: &mut State, request: &Request, is_there: bool) -> Answer {
+    if !is_there {
+        return refused(404, "NoSuchKey");
+    }
+    let text = String::from_utf8_lossy(&request.body);
+    let until = text.split("<RetainUntilDate>").nth(1).and_then(|it| it.split('<').next());
+    let until: Timestamp = until.unwrap().parse().unwrap();
+    let object = state.objects.get_mut(&request.object).unwrap();
+    let newest = object.0.last_mut().unwrap();
+    if newest.locked.is_some_and(|locked| locked > until) {
+        return refused(403, "AccessDenied");
+    }
+    newest.locked = Some(until);
+    (200, vec![], Vec::new())
 }
 
 fn read(request: &Request, content: &[u8], time: Timestamp) -> Answer {
@@ -143,6 +186,10 @@ fn read(request: &Request, content: &[u8], time: Timestamp) -> Answer {
 fn bucket(state: &State, request: &Request) -> Answer {
     let asked = |what: &str| request.query.contains_key(what);
     let text = match request.method.as_str() {
+        "GET" if asked("object-lock") && !state.has_locks => {
+            return refused(404, "ObjectLockConfigurationNotFoundError");
+        }
+        "GET" if asked("object-lock") => "<ObjectLockConfiguration><ObjectLockEnabled>Enabled</ObjectLockEnabled></ObjectLockConfiguration>".into(),
         "GET" if asked("versions") => versions(state, &request.query),
         "GET" => list(state, &request.query),
         _ => return refused(405, "MethodNotAllowed"),

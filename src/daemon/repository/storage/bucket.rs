@@ -7,7 +7,7 @@ mod content;
 mod windows;
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     path::Path,
     sync::Arc,
     thread,
@@ -30,7 +30,7 @@ use super::{
 use crate::{
     daemon::threads::spawn,
     error::{Error, ErrorKind, Result},
-    s3::{Extent, Objects, S3Options, age, size, time},
+    s3::{Extent, ObjectLock, Objects, S3Options, age, size, time},
 };
 
 /// From this many packs on, listing all packs, 1,000 in an answer, is cheaper than asking for each.
@@ -67,6 +67,30 @@ impl Bucket {
     /// A usage error, if so.
     pub(crate) fn refuse_past(&self) -> Result<()> {
         self.objects.refuse_past()
+    }
+
+    /// How files that must not vanish are locked.
+    pub(crate) fn object_lock(&self) -> Option<ObjectLock> {
+        self.objects.object_lock()
+    }
+
+    /// The files that were written and locked since the last call, by their names, and until when they are.
+    pub(crate) fn take_locked(&self) -> BTreeMap<String, Timestamp> {
+        self.objects.take_locked()
+    }
+
+    /// The name of a file.
+    pub(crate) fn name(kind: FileType, id: &Id) -> String {
+        file_name(kind, id)
+    }
+
+    /// Locks a file anew, for the whole time from now on. Returns until when it is locked; `None` if it is
+    /// gone.
+    ///
+    /// # Errors
+    /// If it can't be locked.
+    pub(crate) fn lock_again(&self, kind: FileType, id: &Id) -> Result<Option<Timestamp>> {
+        self.objects.lock_again(&file_name(kind, id))
     }
 
     /// Writes an empty object that is as old as this call. Where nothing may be overwritten, it can be all the
@@ -210,7 +234,7 @@ impl Storage for Bucket {
             self.objects.put_new(&name, content)
         } else {
             // All other files are named by their content.
-            self.objects.put(&name, content, Some(HexHash::of(id)))
+            self.objects.put_to_keep(&name, content, HexHash::of(id))
         }
     }
 

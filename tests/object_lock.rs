@@ -1,0 +1,153 @@
+//! What backups in a bucket consist of is locked, and the locks are extended as long as backups need it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
+
+use jiff::{SignedDuration, Timestamp};
+
+use crate::{
+    ransomware::{backups_in, hours, strong},
+    support::{
+        s3::S3,
+        site::Site,
+        way::{Way, both_ways},
+    },
+};
+
+/// A host that locks what it writes for 30 days, in a bucket that can.
+fn locking(s3: &S3) -> Site {
+    s3.keep_versions();
+    s3.lock_objects();
+    strong(s3).with("BKUP_S3_OBJECT_LOCK", "30d")
+}
+
+both_ways! {
+    what_backups_consist_of_is_locked_and_nothing_else
+    locks_are_extended_when_half_of_them_is_over_and_cost_few_requests
+    what_is_pruned_under_locks_is_there_as_it_was_and_gone_from_now
+    a_bucket_without_locks_is_told_with_the_command
+}
+
+/// For how many days each object is locked, by the folder that it is in.
+fn locked_days(s3: &S3) -> BTreeMap<String, BTreeSet<i64>> {
+    let mut days: BTreeMap<String, BTreeSet<i64>> = BTreeMap::new();
+    for (name, until) in s3.locks() {
+        let folder = name.trim_start_matches("host1/repository/").split('/').next().unwrap();
+        let left = until.map_or(0, |until| {
+            until.duration_since(Timestamp::now()).as_hours().div_euclid(24) + 1
+        });
+        days.entry(folder.to_owned()).or_default().insert(left);
+    }
+    days
+}
+
+fn what_backups_consist_of_is_locked_and_nothing_else(way: Way) {
+    let s3 = S3::start();
+    let site = way.of(locking(&s3));
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup --create-snapshot").ok();
+    site.run("snapshot").ok();
+    site.run("backup").ok();
+    let days = locked_days(&s3);
+    for kept in ["config", "data", "index", "keys", "snapshots"] {
+        assert_eq!(Vec::from_iter(&days[kept]), [&30], "{kept}: {days:?}");
+    }
+    let writes = s3.requests();
+    let writes = writes.iter().filter(|it| it.method == "PUT" && it.object.contains("/locks/"));
+    assert!(writes.clone().count() > 0);
+    assert!(writes.clone().all(|it| !it.headers.contains_key("x-amz-object-lock-mode")));
+    let doctor = site.run("doctor").out;
+    assert!(doctor.contains("locked for 30d compliance"), "{doctor}");
+}
+
+fn locks_are_extended_when_half_of_them_is_over_and_cost_few_requests(way: Way) {
+    let s3 = S3::start();
+    let site = way.of(locking(&s3));
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup --create-snapshot").ok();
+    let extended = || {
+        let requests = s3.requests();
+        requests.iter().filter(|it| it.query.contains_key("retention")).count()
+    };
+    fs::write(site.volume("vol1").join("a"), "2").unwrap();
+    site.run("backup --create-snapshot").ok();
+    // What was written just now is known to be locked.
+    assert_eq!(extended(), 0);
+    let objects = locked_days(&s3);
+    // As seventeen days later.
+    make_locks_older(&site, 17);
+    s3.set_locks_behind(SignedDuration::from_hours(17 * 24));
+    assert_eq!(Vec::from_iter(&locked_days(&s3)["data"]), [&13]);
+    site.run("backup --create-snapshot").ok();
+    assert!(extended() > 0);
+    let days = locked_days(&s3);
+    assert!(
+        objects.keys().filter(|it| *it != "locks").all(|it| Vec::from_iter(&days[it]) == [&30])
+    );
+    let before = extended();
+    site.run("backup --create-snapshot").ok();
+    assert_eq!(extended(), before, "once in half the time");
+    // What is not remembered is locked again, as where the host was made anew.
+    _ = fs::remove_dir_all(site.path("daemon/locked"));
+    site.run("backup --create-snapshot").ok();
+    assert!(extended() > before);
+
+    // Who may not extend locks is told so before anything is written.
+    _ = fs::remove_dir_all(site.path("daemon/locked"));
+    s3.fault(|request| request.query.contains_key("retention").then_some((403, "AccessDenied")));
+    let before = backups_in(&s3);
+    site.run("backup --create-snapshot").fails(1, &["cannot lock", "s3:PutObjectRetention"]);
+    assert!(backups_in(&s3) == before);
+}
+
+/// Makes what a host remembers of its locks so many days older.
+fn make_locks_older(site: &Site, days: i64) {
+    for file in fs::read_dir(site.path("daemon/locked")).unwrap() {
+        let path = file.unwrap().path();
+        let text = fs::read_to_string(&path).unwrap();
+        let mut content: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let older = |time: &mut serde_json::Value| {
+            let was: Timestamp = time.as_str().unwrap().parse().unwrap();
+            *time = (was - SignedDuration::from_hours(24 * days)).to_string().into();
+        };
+        older(&mut content["looked"]);
+        content["until"].as_object_mut().unwrap().values_mut().for_each(older);
+        fs::write(&path, content.to_string()).unwrap();
+    }
+}
+
+fn what_is_pruned_under_locks_is_there_as_it_was_and_gone_from_now(way: Way) {
+    let s3 = S3::start();
+    let site = way.of(locking(&s3));
+    site.create("vol1", &[("a", "1")]);
+    s3.set_ahead(hours(-9));
+    site.run("backup --create-snapshot").ok();
+    fs::write(site.volume("vol1").join("a"), "2").unwrap();
+    site.run("backup --create-snapshot").ok();
+    s3.set_ahead(hours(0));
+    site.run("prune --keep-last 1").ok();
+    assert_eq!(site.backups("vol1").len(), 1);
+    let listed = site.run("backups --as-of 8h --json").ok();
+    let listed: serde_json::Value = serde_json::from_str(&listed.out).unwrap();
+    let url = listed[1]["BackupURL"].as_str().unwrap();
+    site.run_words(&["restore", "--volume", "new", "--backupurl", url]).ok();
+    assert_eq!(fs::read(site.volume("new").join("a")).unwrap(), b"1");
+}
+
+fn a_bucket_without_locks_is_told_with_the_command(way: Way) {
+    let s3 = S3::start();
+    s3.keep_versions();
+    let site = way.of(strong(&s3).with("BKUP_S3_OBJECT_LOCK", "30d governance"));
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup").fails(1, &["InvalidRequest", "BKUP_S3_OBJECT_LOCK", "doctor"]);
+    assert_eq!(site.run("doctor").ends(1).out.matches("put-object-lock-configuration").count(), 1);
+    s3.lock_objects();
+    site.run("backup").ok();
+    let modes = s3.requests();
+    let mut modes = modes.iter().filter_map(|it| it.headers.get("x-amz-object-lock-mode"));
+    assert!(modes.all(|mode| mode == "GOVERNANCE"));
+    let wrong = site.with("BKUP_S3_OBJECT_LOCK", "for ever");
+    wrong.run("backups").fails(2, &["BKUP_S3_OBJECT_LOCK", "3d to 366d"]);
+}
