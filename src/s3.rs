@@ -1,5 +1,6 @@
 //! The objects in a bucket of Amazon S3 or of another service that speaks its protocol.
 
+mod content_md5;
 mod failure;
 mod object_lock;
 mod objects;

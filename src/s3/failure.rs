@@ -54,6 +54,14 @@ fn is_denied<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool
     }
 }
 
+/// Whether a request may have been refused because of the lock that it asked for.
+pub(super) fn may_be_for_the_lock<E: ProvideErrorMetadata>(
+    error: &SdkError<E, HttpResponse>,
+) -> bool {
+    // Amazon's code for a bucket without Object Lock is `InvalidRequest`.
+    error.code() == Some("InvalidRequest") || is_denied(error)
+}
+
 /// The HTTP status of the service's answer.
 pub(super) fn status<E>(error: &SdkError<E, HttpResponse>) -> Option<u16> {
     error.raw_response().map(|answer| answer.status().as_u16())
@@ -91,7 +99,7 @@ where
 /// The kind and the hint for the error code in the service's answer.
 fn by_code(code: &str, status: Option<u16>) -> (ErrorKind, &'static str) {
     match code {
-        "NoSuchKey" | "NotFound" => (ErrorKind::NotFound, "it is not there"),
+        "NoSuchKey" | "NoSuchVersion" | "NotFound" => (ErrorKind::NotFound, "it is not there"),
         "NoSuchBucket" => (ErrorKind::Io, "make the bucket first, or correct BKUP_BACKUP_URL"),
         _ if DENIED.contains(&code) => (
             ErrorKind::Io,

@@ -3,22 +3,22 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use aws_sdk_s3::{
-    operation::put_object::builders::PutObjectFluentBuilder,
-    primitives::DateTime,
-    types::{
-        ChecksumAlgorithm, ObjectLockEnabled, ObjectLockMode, ObjectLockRetention,
-        ObjectLockRetentionMode,
+    config::http::HttpResponse,
+    error::SdkError,
+    operation::{
+        put_object::builders::PutObjectFluentBuilder, put_object_retention::PutObjectRetentionError,
     },
+    primitives::DateTime,
+    types::{ObjectLockEnabled, ObjectLockMode, ObjectLockRetention, ObjectLockRetentionMode},
 };
-use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 
 use super::{
-    failure::status,
+    content_md5::ContentMd5,
+    failure::{may_be_for_the_lock, status},
     objects::Objects,
     options::{NO_LOCK, ObjectLock},
     told::time,
-    upload::Hash,
 };
 use crate::{
     blocking::wait,
@@ -33,6 +33,23 @@ fn end(length: Duration) -> Timestamp {
     let now = SystemClock.now();
     let end = now.checked_add(length).unwrap_or(now);
     Timestamp::from_second(end.as_second()).unwrap_or(end)
+}
+
+/// How an object is locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Locked {
+    is_governance: bool,
+    until: Timestamp,
+}
+
+impl Locked {
+    /// The lock that is neither shorter nor weaker than both.
+    fn and(self, other: Self) -> Self {
+        Self {
+            is_governance: self.is_governance && other.is_governance,
+            until: self.until.max(other.until),
+        }
+    }
 }
 
 impl Objects {
@@ -50,7 +67,6 @@ impl Objects {
     pub(super) fn locking(
         &self,
         request: PutObjectFluentBuilder,
-        hash: &Hash,
     ) -> (PutObjectFluentBuilder, Option<Timestamp>) {
         let Some(object_lock) = self.object_lock else { return (request, None) };
         let mode = match object_lock.is_governance {
@@ -60,10 +76,7 @@ impl Objects {
         let until = end(object_lock.length);
         let request = request
             .object_lock_mode(mode)
-            .object_lock_retain_until_date(DateTime::from_secs(until.as_second()))
-            // A lock needs a checksum.
-            .checksum_algorithm(ChecksumAlgorithm::Sha256)
-            .checksum_sha256(STANDARD.encode(hash));
+            .object_lock_retain_until_date(DateTime::from_secs(until.as_second()));
         (request, Some(until))
     }
 
@@ -74,35 +87,61 @@ impl Objects {
     /// If it can't be locked.
     pub(crate) fn lock_again(&self, name: &str) -> Result<Option<Timestamp>> {
         let Some(object_lock) = self.object_lock else { return Ok(None) };
-        let mode = match object_lock.is_governance {
-            true => ObjectLockRetentionMode::Governance,
-            false => ObjectLockRetentionMode::Compliance,
-        };
-        let until = end(object_lock.length);
-        let retention = ObjectLockRetention::builder().mode(mode);
-        let retention = retention.retain_until_date(DateTime::from_secs(until.as_second()));
-        let request = self.client.put_object_retention().bucket(&self.bucket);
-        let request = request.key(self.object(name)).retention(retention.build());
-        let Err(error) = wait(request.send())? else { return Ok(Some(until)) };
+        let wanted =
+            Locked { is_governance: object_lock.is_governance, until: end(object_lock.length) };
+        let Err(error) = self.set_lock(name, wanted)? else { return Ok(Some(wanted.until)) };
         let failed = self.failure(&format!("cannot lock \"{name}\""), &error);
         if failed.kind == ErrorKind::NotFound {
             return Ok(None);
         }
-        // No lock can be made shorter: it may have been a longer one that was asked for before.
+        // A lock becomes neither shorter nor weaker: it may be what was asked for before.
         if status(&error) == Some(403)
-            && let Ok(Some(there)) = self.locked_until(name)
-            && there >= until
+            && let Ok(Some(there)) = self.lock_of(name)
         {
-            return Ok(Some(there));
+            let both = wanted.and(there);
+            if both == there || both != wanted && self.set_lock(name, both)?.is_ok() {
+                return Ok(Some(both.until));
+            }
         }
-        Err(failed.with_hint(NO_LOCK))
+        Err(if may_be_for_the_lock(&error) { failed.with_hint(NO_LOCK) } else { failed })
     }
 
-    fn locked_until(&self, name: &str) -> Result<Option<Timestamp>> {
-        let request = self.client.head_object().bucket(&self.bucket).key(self.object(name));
-        let found = wait(request.send())?
-            .map_err(|error| self.failure(&format!("cannot look at \"{name}\""), &error))?;
-        Ok(found.object_lock_retain_until_date().and_then(time))
+    fn set_lock(
+        &self,
+        name: &str,
+        locked: Locked,
+    ) -> Result<std::result::Result<(), SdkError<PutObjectRetentionError, HttpResponse>>> {
+        let mode = match locked.is_governance {
+            true => ObjectLockRetentionMode::Governance,
+            false => ObjectLockRetentionMode::Compliance,
+        };
+        let retention = ObjectLockRetention::builder().mode(mode);
+        let retention = retention.retain_until_date(DateTime::from_secs(locked.until.as_second()));
+        let request = self.client.put_object_retention().bucket(&self.bucket);
+        let request = request.key(self.object(name)).retention(retention.build());
+        // The client sends a newer checksum, which other services may not take for the one they demand.
+        let sent = wait(request.customize().interceptor(ContentMd5).send())?;
+        Ok(sent.map(drop))
+    }
+
+    /// How an object is locked; `None` if it is not.
+    ///
+    /// # Errors
+    /// If that can't be asked, also because the key has no `s3:GetObjectRetention`.
+    fn lock_of(&self, name: &str) -> Result<Option<Locked>> {
+        let request = self.client.get_object_retention().bucket(&self.bucket);
+        let found = match wait(request.key(self.object(name)).send())? {
+            Ok(found) => found,
+            Err(error) if status(&error) == Some(404) => return Ok(None),
+            Err(error) => {
+                return Err(self.failure(&format!("cannot ask for the lock of \"{name}\""), &error));
+            }
+        };
+        let of = |retention: ObjectLockRetention| {
+            let is_governance = retention.mode? == ObjectLockRetentionMode::Governance;
+            Some(Locked { is_governance, until: time(&retention.retain_until_date?)? })
+        };
+        Ok(found.retention.and_then(of))
     }
 
     /// Whether objects can be locked in the bucket.

@@ -19,20 +19,24 @@ use aws_sdk_s3::{
         ResponseChecksumValidation, http::HttpResponse, retry::RetryConfig, timeout::TimeoutConfig,
     },
     error::{ProvideErrorMetadata, SdkError},
-    operation::{get_object::builders::GetObjectFluentBuilder, put_object::PutObjectError},
-    types::Object,
+    operation::{
+        get_object::builders::GetObjectFluentBuilder,
+        put_object::{PutObjectError, builders::PutObjectFluentBuilder},
+    },
+    types::{ChecksumAlgorithm, Object},
 };
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    failure::{cause, failure, not_removed, status},
+    failure::{cause, failure, may_be_for_the_lock, not_removed, status},
     options::{NO_LOCK, ObjectLock, S3Options},
     past::Past,
     told::{age, time},
-    upload::{Hash, Upload},
+    upload::{Hash, KnownHash, Upload},
 };
 use crate::{
     blocking::wait,
@@ -57,6 +61,8 @@ const LARGEST_AT_ONCE: usize = 64 << 20;
 const CONFLICT: u16 = 409;
 
 type PutError = SdkError<PutObjectError, HttpResponse>;
+/// What became of a write.
+type Sent = std::result::Result<(), Box<PutError>>;
 
 /// Whether an object must not vanish, so that it is locked where objects are to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -84,6 +90,9 @@ pub(crate) struct Objects {
     location: String,
     /// Whether the service was seen to refuse conditions of a write.
     knows_no_conditions: Arc<AtomicBool>,
+    /// Whether the service was seen to refuse a write without a checksum, as Amazon's does where the bucket
+    /// locks all objects by itself.
+    wants_checksums: Arc<AtomicBool>,
     /// Set where the bucket is looked at as it was.
     pub(super) past: Option<Arc<Past>>,
     pub(super) object_lock: Option<ObjectLock>,
@@ -140,6 +149,7 @@ impl Objects {
             prefix: format!("{folder}/"),
             location: format!("s3://{bucket}@{region}/{folder}{via}"),
             knows_no_conditions: Arc::default(),
+            wants_checksums: Arc::default(),
             past: None,
             object_lock: options.object_lock,
             locked: Arc::default(),
@@ -247,11 +257,11 @@ impl Objects {
 
     /// Writes an object whose name nothing else has, as where it is the content's hash. What is there
     /// already is not written again: it is what an attempt wrote whose answer was lost. `hash` is the
-    /// SHA-256 of the content, where that is known.
+    /// SHA-256 of the content.
     ///
     /// # Errors
     /// If it can't be written, or something of another size is there.
-    pub(crate) fn put(&self, name: &str, content: Bytes, hash: Option<Hash>) -> Result<()> {
+    pub(crate) fn put(&self, name: &str, content: Bytes, hash: Hash) -> Result<()> {
         let length = content.len() as u64;
         self.put_upload((name, Keep::No), length, &|| Ok(Upload::of(content.clone(), hash)))
     }
@@ -259,7 +269,7 @@ impl Objects {
     /// As [`Objects::put`], for an object that is locked where objects are to be.
     pub(crate) fn put_to_keep(&self, name: &str, content: Bytes, hash: Hash) -> Result<()> {
         let length = content.len() as u64;
-        self.put_upload((name, Keep::Yes), length, &|| Ok(Upload::of(content.clone(), Some(hash))))
+        self.put_upload((name, Keep::Yes), length, &|| Ok(Upload::of(content.clone(), hash)))
     }
 
     /// As [`Objects::put_to_keep`], with the content of a file, which is never in memory as a whole.
@@ -294,13 +304,13 @@ impl Objects {
         let has_conditions = !self.knows_no_conditions.load(Ordering::Relaxed);
         let mut pause = FIRST_PAUSE;
         for attempt in 1..=MOST_ATTEMPTS {
-            let error = match self.try_put((name, keep), upload()?, has_conditions) {
+            let error = match self.try_put((name, keep), upload, has_conditions)? {
                 Ok(()) => return Ok(()),
                 Err(error) if !has_conditions => return Err(failed(&error)),
                 Err(error) => error,
             };
             if lacks_conditions(&error) {
-                self.try_put((name, keep), upload()?, false).map_err(|error| failed(&error))?;
+                self.try_put((name, keep), upload, false)?.map_err(|error| failed(&error))?;
                 self.knows_no_conditions.store(true, Ordering::Relaxed);
                 return Ok(());
             }
@@ -308,7 +318,12 @@ impl Objects {
             if !matches!(status, Some(403 | CONFLICT | 412)) {
                 return Err(failed(&error));
             }
-            match self.head(name)? {
+            let there = match self.head(name) {
+                // The key may not look either: that the write was refused is what counts.
+                Err(_) if status == Some(403) => return Err(failed(&error)),
+                there => there?,
+            };
+            match there {
                 Some((size, _)) if size == length => return Ok(()),
                 Some((size, _)) => return Err(self.is_anothers(name, (size, length))),
                 // Another write of it goes on, as one of an attempt before.
@@ -325,9 +340,9 @@ impl Objects {
     fn not_written(&self, (name, keep): (&str, Keep), error: &PutError) -> Error {
         let failed = self.failure(&format!("cannot write \"{name}\""), error);
         let is_locked = keep == Keep::Yes && self.object_lock.is_some();
-        match status(error) {
-            Some(400 | 403) if is_locked => failed.with_hint(NO_LOCK),
-            _ => failed,
+        match is_locked && may_be_for_the_lock(error) {
+            true => failed.with_hint(NO_LOCK),
+            false => failed,
         }
     }
 
@@ -344,13 +359,13 @@ impl Objects {
     pub(crate) fn put_new(&self, name: &str, content: Bytes) -> Result<()> {
         self.refuse_past()?;
         let hash = Sha256::digest(&content).into();
-        let upload = || Upload::of(content.clone(), Some(hash));
-        let mut sent = self.try_put((name, Keep::Yes), upload(), true);
+        let upload = || Ok(Upload::of(content.clone(), hash));
+        let mut sent = self.try_put((name, Keep::Yes), &upload, true)?;
         if let Err(error) = &sent
             && lacks_conditions(error)
-            && self.head(name)?.is_none()
+            && self.head(name).is_ok_and(|there| there.is_none())
         {
-            sent = self.try_put((name, Keep::Yes), upload(), false);
+            sent = self.try_put((name, Keep::Yes), &upload, false)?;
         }
         let is_there = self.get(name, Extent::Whole { most: LARGEST_AT_ONCE as u64 });
         match (is_there, sent) {
@@ -364,26 +379,53 @@ impl Objects {
         }
     }
 
+    /// Sends a write; without a checksum first, if the service is not known to want one.
+    ///
+    /// # Errors
+    /// If there is nothing to send.
     fn try_put(
         &self,
         (name, keep): (&str, Keep),
-        upload: Upload,
+        upload: &dyn Fn() -> Result<Upload>,
         is_new: bool,
-    ) -> std::result::Result<(), Box<PutError>> {
+    ) -> Result<Sent> {
+        let wants_checksums = self.wants_checksums.load(Ordering::Relaxed);
+        if self.object_lock.is_some() || wants_checksums {
+            return Ok(self.send((name, keep), upload()?, (is_new, true)));
+        }
+        let sent = self.send((name, keep), upload()?, (is_new, false));
+        if !matches!(&sent, Err(error) if lacks_checksum(error)) {
+            return Ok(sent);
+        }
+        let again = self.send((name, keep), upload()?, (is_new, true));
+        match &again {
+            Ok(()) => self.wants_checksums.store(true, Ordering::Relaxed),
+            // It was not for the checksum.
+            Err(error) if status(error) == Some(400) => return Ok(sent),
+            Err(_) => {}
+        }
+        Ok(again)
+    }
+
+    fn send(
+        &self,
+        (name, keep): (&str, Keep),
+        upload: Upload,
+        (is_new, has_checksum): (bool, bool),
+    ) -> Sent {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(CONNECT_TIMEOUT)
             .operation_attempt_timeout(UPLOAD_TIMEOUT)
             .build();
         let request = self.client.put_object().bucket(&self.bucket).key(self.object(name));
-        let (request, until) = match &upload.signed {
-            Some(known) if keep == Keep::Yes => self.locking(request, &known.0),
-            _ => (request, None),
+        let request = if has_checksum { checked(request, &upload.hash) } else { request };
+        let (request, until) = match keep {
+            Keep::Yes => self.locking(request),
+            Keep::No => (request, None),
         };
         let request = request.content_type("application/octet-stream").body(upload.body);
-        let mut request = request.set_if_none_match(is_new.then(|| "*".to_owned())).customize();
-        if let Some(signed) = upload.signed {
-            request = request.interceptor(signed);
-        }
+        let request = request.set_if_none_match(is_new.then(|| "*".to_owned())).customize();
+        let request = request.interceptor(KnownHash(upload.hash));
         let config = aws_sdk_s3::config::Builder::new().timeout_config(timeouts);
         let sent = wait(request.config_override(config).send());
         match sent {
@@ -526,6 +568,19 @@ impl Objects {
     {
         failure(&format!("{what} at {}", self.location), error)
     }
+}
+
+/// The request with the SHA-256 of what it writes. A lock needs one.
+fn checked(request: PutObjectFluentBuilder, hash: &Hash) -> PutObjectFluentBuilder {
+    let request = request.checksum_algorithm(ChecksumAlgorithm::Sha256);
+    request.checksum_sha256(STANDARD.encode(hash))
+}
+
+/// Whether it may be that the service demands a checksum of a write: Amazon's words for it are no code of
+/// their own.
+fn lacks_checksum(error: &PutError) -> bool {
+    const CODES: [&str; 3] = ["", "InvalidRequest", "MissingContentMD5"];
+    status(error) == Some(400) && CODES.contains(&error.code().unwrap_or_default())
 }
 
 /// Whether the service knows no condition of a write. An error for other reasons is one without the

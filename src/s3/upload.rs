@@ -35,15 +35,15 @@ pub(crate) type Hash = [u8; 32];
 /// So many bytes of a file are in memory at a time.
 const PIECE: usize = 256 << 10;
 
-/// The body of a request, and the hash in its signature.
+/// The body of a request, and its SHA-256, which its signature names.
 pub(super) struct Upload {
     pub(super) body: ByteStream,
-    pub(super) signed: Option<KnownHash>,
+    pub(super) hash: Hash,
 }
 
 impl Upload {
-    pub(super) fn of(content: Bytes, hash: Option<Hash>) -> Self {
-        Self { body: content.into(), signed: hash.map(KnownHash) }
+    pub(super) fn of(content: Bytes, hash: Hash) -> Self {
+        Self { body: content.into(), hash }
     }
 
     /// In bytes.
@@ -83,7 +83,7 @@ impl Upload {
             SdkBody::from_body_1_x(Checked { body, left: size, hasher, hash, check })
         };
         let body = ByteStream::new(body.map(checked));
-        Ok(Self { body, signed: Some(KnownHash(hash)) })
+        Ok(Self { body, hash })
     }
 }
 

@@ -49,6 +49,12 @@ struct State {
     objects: BTreeMap<String, Object>,
     is_versioned: bool,
     has_locks: bool,
+    /// Whether it locks each object that is written, also without being asked.
+    locks_by_default: bool,
+    /// Whether it does not know the headers with which a lock is asked for.
+    ignores_locks: bool,
+    /// Whether it demands `Content-MD5` where locks are made longer.
+    demands_md5: bool,
     /// How many versions were made.
     versions: u64,
     /// What another writes before objects with such names.
@@ -131,6 +137,17 @@ impl S3 {
     /// From now on, it locks objects.
     pub fn lock_objects(&self) {
         self.state().has_locks = true;
+    }
+
+    /// From now on, it locks each object that is written, and demands a checksum of each.
+    pub fn lock_objects_by_default(&self) {
+        self.lock_objects();
+        self.state().locks_by_default = true;
+    }
+
+    /// From now on, it demands `Content-MD5` where locks are made longer, as services other than Amazon's.
+    pub fn demand_md5(&self) {
+        self.state().demands_md5 = true;
     }
 
     /// Until when each object that is there is locked, if it is.

@@ -68,10 +68,14 @@ impl DestinationRepository {
         let half = now.checked_add(object_lock.length / 2).unwrap_or(now);
         let mut kept = BTreeMap::new();
         let mut due = Vec::new();
+        // Whether locks can be extended at all shows at the first backup, not when they are about to end.
+        let is_tried = content.looked.is_some();
         for (kind, id) in files {
             let name = Bucket::name(kind, &id);
             match content.until.get(&name) {
-                Some(until) if *until >= half => _ = kept.insert(name, *until),
+                Some(until) if *until >= half && (is_tried || kind != FileType::Config) => {
+                    _ = kept.insert(name, *until)
+                }
                 _ => due.push((kind, id)),
             }
         }

@@ -2,7 +2,9 @@
 
 use std::{collections::BTreeMap, fmt::Write as _};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::{SignedDuration, Timestamp};
+use md5::Digest as _;
 use sha2::{Digest, Sha256};
 
 use super::{Answer, KEY_ID, Request, State, WEAK_KEY_ID, refused};
@@ -21,12 +23,14 @@ pub(super) struct Version {
     time: Timestamp,
     /// The end of its lock.
     pub(super) locked: Option<Timestamp>,
+    /// The mode of its lock, as the service calls it.
+    mode: String,
 }
 
 impl Version {
     /// One of a bucket that keeps no versions.
     pub(super) fn of(content: Option<Vec<u8>>, time: Timestamp) -> Self {
-        Self { id: "null".into(), content, time, locked: None }
+        Self { id: "null".into(), content, time, locked: None, mode: String::new() }
     }
 }
 
@@ -110,6 +114,9 @@ pub(super) fn truth(state: &mut State, request: Request) -> Answer {
     let content = found.and_then(|version| Some((version.content.as_ref()?, version.time)));
     match (request.method.as_str(), content) {
         ("GET" | "HEAD", None) => refused(404, "NoSuchKey"),
+        ("GET", Some(_)) if request.query.contains_key("retention") => {
+            retention(found.filter(|version| version.locked.is_some()))
+        }
         ("GET" | "HEAD", Some((content, time))) => read(&request, content, time),
         ("PUT", Some(_)) if request.headers.contains_key("if-none-match") => {
             refused(412, "PreconditionFailed")
@@ -131,6 +138,11 @@ pub(super) fn truth(state: &mut State, request: Request) -> Answer {
 fn put(state: &mut State, request: Request) -> Answer {
     let until = request.headers.get("x-amz-object-lock-retain-until-date");
     let until: Option<Timestamp> = until.map(|until| until.parse().unwrap());
+    let mode = request.headers.get("x-amz-object-lock-mode").cloned().unwrap_or_default();
+    let has_sum = |name: &String| name == "content-md5" || name.starts_with("x-amz-checksum-");
+    if state.locks_by_default && !request.headers.keys().any(has_sum) {
+        return refused(400, "InvalidRequest");
+    }
     if until.is_some() {
         let has_checksum = request.headers.contains_key("x-amz-checksum-sha256");
         if !has_checksum || !request.headers.contains_key("x-amz-sdk-checksum-algorithm") {
@@ -141,10 +153,12 @@ fn put(state: &mut State, request: Request) -> Answer {
             return refused(400, "InvalidRequest");
         }
     }
+    let is_locked = !state.ignores_locks;
     let name = request.object;
     state.write(name.clone(), Some(request.body));
     if let Some(version) = state.objects.get_mut(&name).and_then(|object| object.0.last_mut()) {
-        version.locked = until;
+        version.locked = until.filter(|_| is_locked);
+        version.mode = mode;
     }
     (200, vec![], Vec::new())
 }
@@ -154,16 +168,41 @@ fn retain(state: &mut State, request: &Request, is_there: bool) -> Answer {
     if !is_there {
         return refused(404, "NoSuchKey");
     }
+    let md5 = STANDARD.encode(md5::Md5::digest(&request.body));
+    match request.headers.get("content-md5") {
+        None if state.demands_md5 => return refused(400, "MissingContentMD5"),
+        Some(sum) if *sum != md5 => return refused(400, "BadDigest"),
+        _ => {}
+    }
     let text = String::from_utf8_lossy(&request.body);
-    let until = text.split("<RetainUntilDate>").nth(1).and_then(|it| it.split('<').next());
-    let until: Timestamp = until.unwrap().parse().unwrap();
+    let of = |name: &str| text.split(&format!("<{name}>")).nth(1)?.split('<').next();
+    let until: Timestamp = of("RetainUntilDate").unwrap().parse().unwrap();
+    let (mode, now) = (of("Mode").unwrap(), state.now());
+    if state.ignores_locks {
+        return (200, vec![], Vec::new());
+    }
     let object = state.objects.get_mut(&request.object).unwrap();
     let newest = object.0.last_mut().unwrap();
-    if newest.locked.is_some_and(|locked| locked > until) {
+    // A lock becomes neither shorter nor weaker.
+    let is_weaker = newest.mode == "COMPLIANCE" && mode != newest.mode;
+    if newest.locked.is_some_and(|locked| locked > until || is_weaker && locked > now) {
         return refused(403, "AccessDenied");
     }
     newest.locked = Some(until);
+    newest.mode = mode.to_owned();
     (200, vec![], Vec::new())
+}
+
+/// What is asked of a lock.
+fn retention(locked: Option<&Version>) -> Answer {
+    let Some((version, until)) = locked.and_then(|it| Some((it, it.locked?))) else {
+        return refused(404, "NoSuchObjectLockConfiguration");
+    };
+    let text = format!(
+        "<Retention><Mode>{}</Mode><RetainUntilDate>{until}</RetainUntilDate></Retention>",
+        version.mode
+    );
+    (200, vec![("Content-Type", "application/xml".into())], text.into_bytes())
 }
 
 fn read(request: &Request, content: &[u8], time: Timestamp) -> Answer {

@@ -18,6 +18,7 @@ use aws_sdk_s3::types::Object;
 use bytes::Bytes;
 use jiff::Timestamp;
 use rustic_core::{FileType, Id};
+use sha2::{Digest as _, Sha256};
 
 use self::{
     content::read,
@@ -97,7 +98,7 @@ impl Bucket {
     /// same.
     fn put_anew(&self, name: &str) -> Result<()> {
         self.objects.remove(name)?;
-        self.objects.put(name, Bytes::new(), None)
+        self.objects.put(name, Bytes::new(), Sha256::digest([]).into())
     }
 
     /// The sizes of a few packs, all of which are asked for at the same time.
@@ -314,7 +315,7 @@ impl Storage for Bucket {
     }
 
     fn write_lock(&self, id: &Id, content: Bytes) -> Result<()> {
-        self.objects.put(&lock_name(id), content, Some(HexHash::of(id)))
+        self.objects.put(&lock_name(id), content, HexHash::of(id))
     }
 
     fn remove_lock(&self, id: &Id) -> Result<()> {
