@@ -68,7 +68,7 @@ pub(crate) const CONFIGURATION_FLAGS: [(&str, &str, &str, &str); 5] = [
 ];
 
 /// The program's own commands.
-pub(crate) const COMMANDS: [&str; 15] = [
+pub(crate) const COMMANDS: [&str; 20] = [
     "run",
     "runs",
     "scripts",
@@ -80,6 +80,11 @@ pub(crate) const COMMANDS: [&str; 15] = [
     "crontab",
     "doctor",
     "healthcheck",
+    "ls",
+    "find",
+    "cat",
+    "diff",
+    "dump",
     "notify",
     "completions",
     "man",

@@ -113,6 +113,47 @@ impl Marker {
     }
 }
 
+/// A pattern of names or paths that are looked for.
+#[derive(Debug, Clone)]
+pub(crate) struct Sought {
+    pattern: Pattern,
+    ignores_case: bool,
+}
+
+impl Sought {
+    /// A pattern as of `--exclude`.
+    ///
+    /// # Errors
+    /// If it makes no sense.
+    pub(crate) fn parse(text: &str, ignores_case: bool) -> Result<Self> {
+        let pattern = if ignores_case { text.to_lowercase() } else { text.to_owned() };
+        let pattern = Pattern::parse(&pattern).map_err(|error| {
+            error.with_hint(
+                "write a name or a path with *, ? and **, such as \"*.conf\" or \"etc/**/*.conf\"",
+            )
+        })?;
+        if pattern.takes_back {
+            return Err(Error::usage(format!("the pattern \"{text}\" looks for nothing"))
+                .with_hint("leave out the \"!\""));
+        }
+        Ok(Self { pattern, ignores_case })
+    }
+
+    /// Whether it is what is looked for itself, and not only in a folder that is.
+    pub(crate) fn is(&self, path: &[&str]) -> bool {
+        let lower: Vec<_> = match self.ignores_case {
+            true => path.iter().map(|name| name.to_lowercase()).collect(),
+            false => Vec::new(),
+        };
+        let names = lower.iter().map(String::as_bytes);
+        let names: Vec<_> = match self.ignores_case {
+            true => names.collect(),
+            false => path.iter().map(|name| name.as_bytes()).collect(),
+        };
+        self.pattern.is_of(&names)
+    }
+}
+
 /// What is left out of all volumes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Excludes {
@@ -177,6 +218,36 @@ impl VolumeExcludes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_looked_for_is_found_at_any_depth_by_the_end_of_its_path() {
+        for (pattern, found, not_found) in [
+            (
+                "log*",
+                &["var/log/logrotate.log", "logs/log.txt", "logs", "var/log"][..],
+                &["logs/a"][..],
+            ),
+            ("data", &["data", "data/x/data"], &["data/x", "mydata"]),
+            ("etc/**", &["etc/a", "etc/a/b", "x/etc/a"], &["etc", "x/etc"]),
+            ("/etc/**", &["etc/a", "etc/a/b"], &["etc", "x/etc/a"]),
+            ("/etc/*.conf", &["etc/a.conf"], &["x/etc/a.conf", "etc/a.conf/b"]),
+            ("etc/**/*.conf", &["etc/a.conf", "x/etc/a/b/c.conf"], &["a.conf", "etc/a.conf/b"]),
+            ("a/b", &["a/b", "x/a/b", "a/b/a/b"], &["a/b/c", "b"]),
+            ("**/x", &["x", "a/b/x"], &["x/a"]),
+            ("*", &["a", "a/b"], &[]),
+        ] {
+            let sought = Sought::parse(pattern, false).unwrap();
+            let is = |path: &&str| sought.is(&path.split('/').collect::<Vec<_>>());
+            for path in found {
+                assert!(is(path), "{pattern} {path}");
+            }
+            for path in not_found {
+                assert!(!is(path), "{pattern} {path}");
+            }
+        }
+        assert!(Sought::parse("ÄB*", true).unwrap().is(&["x", "äbc"]));
+        assert!(Sought::parse("!x", false).is_err());
+    }
 
     fn left_out(patterns: &str, volume: &str, path: &str) -> bool {
         let patterns = Patterns::parse(patterns).unwrap();

@@ -7,12 +7,13 @@ use crate::{
     units::parse_duration,
 };
 
-/// What a day without a time of day means.
+/// What a day, a minute or a second means, where it is not said more exactly.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Day {
     /// Its first moment, as where a time is the oldest that counts.
     Begin,
-    /// Its last moment, as where a time is the newest that counts.
+    /// Its last moment, as where a time is the newest that counts, and must be over: `07:00` has all of that
+    /// minute, because lists show no seconds.
     End,
 }
 
@@ -30,11 +31,27 @@ pub(crate) fn parse(text: &str, now: &Zoned, day: Day) -> Result<Timestamp> {
     let lower = text.trim().to_lowercase();
     let zoned = || Some(text.trim().parse::<Zoned>().ok()?.timestamp());
     let found = ago(&lower, now).or_else(|| lower.to_uppercase().parse().ok()).or_else(zoned);
-    found.or_else(|| local(&lower, now, day)).ok_or_else(|| {
+    let found = found.or_else(|| local(&lower, now, day));
+    if day == Day::End
+        && let Some(at) = found
+        && is_to_come(&lower, at, now)
+    {
+        return Err(Error::usage(format!("\"{text}\" is still to come")).with_hint(
+            "write the day before it, such as \"yesterday 18:00\", or a time that is over",
+        ));
+    }
+    found.ok_or_else(|| {
         Error::usage(format!("\"{text}\" is not a time")).with_hint(
             "write how long ago (36h, 7d), a day (yesterday, monday, 2026-11-23), or both with a time (\"yesterday 18:00\", \"2026-11-23 07:00\")",
         )
     })
+}
+
+/// Whether this time, which is no day alone, and no minute that has begun, is still to come.
+fn is_to_come(text: &str, at: Timestamp, now: &Zoned) -> bool {
+    let minute = SignedDuration::from_mins(1);
+    named_day(text, now.date()).is_none_or(|date| date > now.date())
+        && at.duration_since(now.timestamp()) > minute
 }
 
 /// A length of time before now.
@@ -63,7 +80,8 @@ fn short(length: &str) -> Option<String> {
     Some(format!("{}{unit}", if matches!(number, "a" | "an") { "1" } else { number }))
 }
 
-/// A day, a time of today, or both, in the zone of `now`.
+/// A day, a time of today, or both, in the zone of `now`. As far as it is not said, the second and the day
+/// are at their beginning, or at their end.
 fn local(text: &str, now: &Zoned, day: Day) -> Option<Timestamp> {
     let today = now.date();
     let (date, time) = if let Some(date) = named_day(text, today) {
@@ -81,14 +99,18 @@ fn local(text: &str, now: &Zoned, day: Day) -> Option<Timestamp> {
         (today, Some(time_of_day(text)?))
     };
     let zone = now.time_zone().clone();
-    let at = match (time, day) {
-        (Some(time), _) => date.to_datetime(time).to_zoned(zone),
-        (None, Day::Begin) => date.to_zoned(zone),
-        (None, Day::End) => date.tomorrow().and_then(|next| next.to_zoned(zone)),
+    let next = match (day, time) {
+        (Day::Begin, Some((time, _))) => date.to_datetime(time).to_zoned(zone),
+        (Day::Begin, None) => date.to_zoned(zone),
+        (Day::End, Some((time, length))) => {
+            let at = date.to_datetime(time).to_zoned(zone).ok()?;
+            at.checked_add(length)
+        }
+        (Day::End, None) => date.tomorrow().and_then(|next| next.to_zoned(zone)),
     };
-    let at = at.ok()?.timestamp();
-    let is_end = time.is_none() && day == Day::End;
-    if is_end { at.checked_sub(SignedDuration::from_secs(1)).ok() } else { Some(at) }
+    let next = next.ok()?.timestamp();
+    let is_end = day == Day::End;
+    if is_end { next.checked_sub(SignedDuration::from_nanos(1)).ok() } else { Some(next) }
 }
 
 fn named_day(text: &str, today: civil::Date) -> Option<civil::Date> {
@@ -120,12 +142,15 @@ fn day_of(text: &str) -> Option<civil::Date> {
     text.parse().ok().filter(|_| text.len() == "2026-11-23".len())
 }
 
-/// `18:00` or `18:00:30`.
-fn time_of_day(text: &str) -> Option<civil::Time> {
-    let is_one = text.contains(':') && text.chars().all(|c| c.is_ascii_digit() || c == ':');
-    is_one.then(|| {
-        ["%H:%M", "%H:%M:%S"].iter().find_map(|form| civil::Time::strptime(form, text).ok())
-    })?
+/// `18:00`, which is a minute, or `18:00:30`, which is a second.
+fn time_of_day(text: &str) -> Option<(civil::Time, SignedDuration)> {
+    if !text.chars().all(|c| c.is_ascii_digit() || c == ':') {
+        return None;
+    }
+    let minute = civil::Time::strptime("%H:%M", text);
+    let minute = minute.map(|time| (time, SignedDuration::from_mins(1)));
+    let second = || civil::Time::strptime("%H:%M:%S", text);
+    minute.or_else(|_| second().map(|time| (time, SignedDuration::from_secs(1)))).ok()
 }
 
 #[cfg(test)]
@@ -166,7 +191,8 @@ mod tests {
             ("2026-11-20T07:30[Asia/Tokyo]", "11-19 23:30:00"),
         ] {
             assert_eq!(at(text, Day::Begin), time, "{text}");
-            assert_eq!(at(text, Day::End), time, "{text}");
+            // The end of a minute is within it.
+            assert_eq!(at(text, Day::End)[..11], time[..11], "{text}");
         }
     }
 
@@ -185,6 +211,32 @@ mod tests {
         let seconds = |text, day| parse(text, &now(), day).unwrap().as_second();
         let length = seconds("2026-10-25", Day::End) - seconds("2026-10-25", Day::Begin);
         assert_eq!(length, 25 * 3600 - 1);
+    }
+
+    #[test]
+    fn a_minute_alone_has_all_its_seconds_and_a_second_all_its_fractions() {
+        for (text, end) in [
+            ("2026-11-20 07:30", "2026-11-20T06:30:59.999999999Z"),
+            ("2026-11-20 07:30:05", "2026-11-20T06:30:05.999999999Z"),
+            ("2026-11-20", "2026-11-20T22:59:59.999999999Z"),
+            ("2026-11-20T06:30:05Z", "2026-11-20T06:30:05Z"),
+        ] {
+            assert_eq!(parse(text, &now(), Day::End).unwrap(), end.parse().unwrap(), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_newest_that_counts_is_not_to_come() {
+        for text in
+            ["18:00", "today 18:00", "2026-11-24 07:00", "2999-01-01T00:00:00Z", "2026-11-24"]
+        {
+            let error = parse(text, &now(), Day::End).unwrap_err();
+            assert!(error.message.contains("is still to come"), "{text}: {error}");
+            parse(text, &now(), Day::Begin).unwrap();
+        }
+        for text in ["today", "12:00", "11:59", "now"] {
+            parse(text, &now(), Day::End).unwrap();
+        }
     }
 
     #[test]

@@ -10,9 +10,14 @@ use std::{
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full};
-use hyper::{Request, StatusCode, body::Body as _, client::conn::http1, header::HeaderMap};
+use hyper::{
+    Request, StatusCode,
+    body::{Body as _, Incoming},
+    client::conn::http1,
+    header::HeaderMap,
+};
 use hyper_util::rt::TokioIo;
-use tokio::{net::UnixStream, time::timeout};
+use tokio::{net::UnixStream, task::JoinHandle, time::timeout};
 
 /// The longest answer that is read, in bytes. A list of ten thousand volumes has about 10 MiB.
 pub(crate) const MAX_ANSWER_LENGTH: usize = 64 << 20;
@@ -140,6 +145,81 @@ pub(crate) async fn stream<R: Receiver>(
         Ok(Ok(Answer { status: head.status, headers: head.headers, body }))
     };
     driven(exchange, connection).await
+}
+
+/// An answer whose body is read piece by piece, as fast as it is taken.
+pub(crate) struct Opened {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    body: Incoming,
+    connection: JoinHandle<()>,
+}
+
+impl Opened {
+    /// The next piece of the body; `None` behind the last one.
+    ///
+    /// # Errors
+    /// If the connection breaks.
+    pub(crate) async fn piece(&mut self) -> Option<Result<Bytes, Failure>> {
+        loop {
+            match self.body.frame().await? {
+                Ok(frame) => match frame.into_data() {
+                    Ok(data) => return Some(Ok(data)),
+                    Err(_) => continue,
+                },
+                Err(error) => return Some(Err(broken(error))),
+            }
+        }
+    }
+
+    /// The whole answer, with the body, of which nothing was read yet.
+    ///
+    /// # Errors
+    /// If the connection breaks, or if it is longer than [`MAX_ANSWER_LENGTH`].
+    pub(crate) async fn whole(mut self) -> Result<Answer, Failure> {
+        let mut body = Vec::new();
+        while let Some(piece) = self.piece().await {
+            let piece = piece?;
+            if body.len() + piece.len() > MAX_ANSWER_LENGTH {
+                return Err(Failure::TooLarge);
+            }
+            body.extend_from_slice(&piece);
+        }
+        Ok(Answer { status: self.status, headers: std::mem::take(&mut self.headers), body })
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.connection.abort();
+    }
+}
+
+/// Sends `request` to `socket`, and waits until the answer begins.
+pub(crate) async fn open(
+    socket: &Path,
+    request: Request<Full<Bytes>>,
+    times: Times,
+) -> Result<Opened, Failure> {
+    let Times { connect, deadline } = times;
+    let stream = match timeout(connect.min(deadline), UnixStream::connect(socket)).await {
+        Ok(connected) => connected.map_err(Failure::NotConnected)?,
+        Err(_) => return Err(Failure::ConnectDeadline),
+    };
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
+    let connection = tokio::spawn(async move { _ = connection.await });
+    let answered = timeout(deadline, sender.send_request(request)).await;
+    match answered {
+        Ok(Ok(response)) => {
+            let (head, body) = response.into_parts();
+            Ok(Opened { status: head.status, headers: head.headers, body, connection })
+        }
+        Ok(Err(error)) => Err(broken(error)),
+        Err(_) => {
+            connection.abort();
+            Err(Failure::Deadline)
+        }
+    }
 }
 
 /// Waits for a future, and tells the receiver for how long.

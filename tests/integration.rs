@@ -26,6 +26,7 @@ mod faulty_daemon;
 mod holds;
 mod hosts;
 mod house;
+mod inside;
 mod logging;
 mod main_job;
 mod notify;

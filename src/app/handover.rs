@@ -17,6 +17,7 @@ use std::{
 
 use async_trait::async_trait;
 
+use crate::convoy::inside::{Content, Look, ReadFile, Seen};
 use crate::{
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
@@ -142,6 +143,8 @@ forward! {
     Read backup(url: &BackupUrl) -> Backup;
     Read inspect_backups(urls: &[BackupUrl]) -> Vec<Result<Backup>>;
     Read read_back(destination: &Destination, what: &ReadBack) -> Option<WasReadBack>;
+    Read look(what: &Look) -> Option<Seen>;
+    Read content(what: &ReadFile) -> Option<Content>;
     Write create_backup(snapshot: &Name, destination: &Destination) -> BackupUrl;
     Write quiesce(volumes: &[Name]) -> Quiesced;
     Write let_go_on(id: &str) -> ();

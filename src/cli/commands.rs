@@ -4,7 +4,8 @@
 use clap::Command;
 
 use super::{
-    completions, config, crontab, daemon, demo, doctor, healthcheck, man, notify, run, runs,
+    completions, config, crontab, daemon, demo, doctor, healthcheck, inside, man, notify, run,
+    runs,
     script_command::{common_flags, script_command},
     scripts, serve, status,
 };
@@ -51,6 +52,11 @@ pub(super) fn own() -> Command {
         .subcommand(status::command())
         .subcommand(doctor::command())
         .subcommand(healthcheck::command())
+        .subcommand(inside::ls_command())
+        .subcommand(inside::find_command())
+        .subcommand(inside::cat_command())
+        .subcommand(inside::diff_command())
+        .subcommand(inside::dump_command())
         .subcommand(notify::command())
         .subcommand(completions::command())
         .subcommand(man::command())

@@ -12,6 +12,7 @@ mod daemon;
 mod demo;
 mod doctor;
 mod healthcheck;
+mod inside;
 mod man;
 mod notify;
 mod print;
@@ -163,6 +164,11 @@ fn own_command(matches: &ArgMatches, flags: Flags) -> Result<u8> {
         "status" => in_runtime(|cancellation| async move {
             status::status(&context, matches, &cancellation).await
         }),
+        "ls" => in_runtime(|it| async move { inside::ls(&context, matches, &it).await }),
+        "find" => in_runtime(|it| async move { inside::find(&context, matches, &it).await }),
+        "cat" => in_runtime(|it| async move { inside::cat(&context, matches, &it).await }),
+        "diff" => in_runtime(|it| async move { inside::diff(&context, matches, &it).await }),
+        "dump" => in_runtime(|it| async move { inside::dump(&context, matches, &it).await }),
         "notify" => notify::notify(&context, matches),
         "completions" => {
             let tree = commands::tree(&app::library(&context.config)?);

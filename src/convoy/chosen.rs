@@ -1,10 +1,8 @@
 //! Which backup of a volume is meant: the newest good one, that of a time, or one by its id.
 
-use std::collections::BTreeSet;
-
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Backup, Origin};
+use super::{Backup, Origin, ROOT_ID};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the names of backups begin with, but for those at EBS.
@@ -120,24 +118,48 @@ fn by_id<'a>(volume: &str, all: &'a [Backup], id: &str, zone: &TimeZone) -> Resu
     }
 }
 
-/// Those that this daemon made, if it made any; else those of the only host that did.
+/// Those that this daemon made, if it made any; else those of one other daemon, or of one volume where no
+/// daemon tells. Where several made some, they are one after the other only if a host of the same name made
+/// them one after the other.
 fn of_one_host<'a>(volume: &str, all: &'a [Backup], zone: &TimeZone) -> Result<Vec<&'a Backup>> {
     let here = |backup: &&Backup| backup.origin() == Some(Origin::Here);
     let own: Vec<_> = all.iter().filter(here).collect();
     if !own.is_empty() {
         return Ok(own);
     }
-    let hosts: BTreeSet<_> = all.iter().map(|backup| backup.field("Host")).collect();
-    if hosts.len() < 2 {
+    let mut sources: Vec<(String, Vec<&Backup>)> = Vec::new();
+    for backup in all {
+        let root = backup.field(ROOT_ID);
+        let key = if root.is_empty() { backup.source() } else { root.to_owned() };
+        match sources.iter_mut().find(|(of, _)| *of == key) {
+            Some((_, backups)) => backups.push(backup),
+            None => sources.push((key, vec![backup])),
+        }
+    }
+    // Newest first, as the backups are.
+    let are_one = sources.windows(2).all(|pair| {
+        let (newer, older) = (&pair[0].1, &pair[1].1);
+        let host =
+            |backups: &[&Backup]| backups.first().map(|backup| backup.field("Host").to_owned());
+        let is_named = host(newer).is_some_and(|host| !host.is_empty());
+        let first_of_newer = newer.last().and_then(|backup| taken(backup));
+        let last_of_older = older.first().and_then(|backup| taken(backup));
+        is_named && host(newer) == host(older) && last_of_older < first_of_newer
+    });
+    if are_one {
         return Ok(all.iter().collect());
     }
-    let of = |host: &&str| {
-        let newest = all.iter().find(|backup| backup.field("Host") == *host);
-        newest.map(|newest| format!("{host} (the newest is {})", shown(newest, zone)))
+    let of = |(_, backups): &(String, Vec<&Backup>)| {
+        let newest = backups.first()?;
+        let host = Some(newest.field("Host")).filter(|host| !host.is_empty());
+        Some(format!("{} (the newest is {})", host.unwrap_or("one"), shown(newest, zone)))
     };
-    let named = some(hosts.iter().filter_map(of));
-    Err(Error::usage(format!("several hosts have backups of a volume \"{volume}\": {named}"))
-        .with_hint(format!("name one by its id, --backup ID; \"backups {volume}\" lists them")))
+    let named = some(sources.iter().filter_map(of));
+    let message = format!(
+        "there are backups of several volumes \"{volume}\", of different hosts or times: {named}"
+    );
+    Err(Error::usage(message)
+        .with_hint(format!("name one backup by its id; \"backups {volume}\" lists them")))
 }
 
 /// Why a backup is taken only if it is named; `None` if it is good.
@@ -183,4 +205,71 @@ pub(crate) fn some(names: impl Iterator<Item = String>) -> String {
 
 fn not_found(message: String) -> Error {
     Error::new(ErrorKind::NotFound, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::convoy::extensions::ORIGIN;
+
+    /// A backup with this name, of that minute, made by a host and a daemon.
+    fn backup(name: &str, minute: u32, (host, root): (&str, &str)) -> Backup {
+        let fields = [
+            ("BackupName", format!("backup-{name}")),
+            ("BackupURL", format!("vfs:///b?backup=backup-{name}&volume=wiki")),
+            ("VolumeName", "wiki".to_owned()),
+            ("SnapshotName", "s1".to_owned()),
+            ("SnapshotCreatedAt", format!("Mon Nov 23 07:{minute:02}:48 +0000 2026")),
+            ("Host", host.to_owned()),
+            (ROOT_ID, root.to_owned()),
+        ];
+        let told = fields.into_iter().filter(|(_, value)| !value.is_empty());
+        Backup::new(told.map(|(name, value)| (name.to_owned(), value)).collect())
+    }
+
+    fn chosen(all: &[Backup], wanted: &Wanted) -> Result<String> {
+        let chosen = choose("wiki", all, wanted, &TimeZone::UTC)?;
+        Ok(chosen.backup.field("BackupName").to_owned())
+    }
+
+    #[test]
+    fn the_minute_that_a_list_shows_is_that_of_its_backup() {
+        let all = [backup("b", 9, ("one", "r1")), backup("a", 5, ("one", "r1"))];
+        let now: jiff::Zoned = "2026-11-23T12:00:00+00:00[UTC]".parse().unwrap();
+        for (at, name) in [("07:05", "backup-a"), ("07:08", "backup-a"), ("07:09", "backup-b")] {
+            let at = crate::time_words::parse(at, &now, crate::time_words::Day::End).unwrap();
+            assert_eq!(chosen(&all, &Wanted { at: Some(at), id: None }).unwrap(), name);
+        }
+    }
+
+    #[test]
+    fn backups_of_several_hosts_are_not_taken_for_those_of_one() {
+        let newest = Wanted::default();
+        // The same daemon, whatever its host was called.
+        let renamed = [backup("b", 9, ("two", "r1")), backup("a", 5, ("one", "r1"))];
+        assert_eq!(chosen(&renamed, &newest).unwrap(), "backup-b");
+        // One host, set up anew.
+        let anew = [backup("b", 9, ("one", "r2")), backup("a", 5, ("one", "r1"))];
+        assert_eq!(chosen(&anew, &newest).unwrap(), "backup-b");
+        // Two hosts, of different names or of the same name at the same time.
+        let others = [backup("b", 9, ("two", "r2")), backup("a", 5, ("one", "r1"))];
+        let twins = [
+            backup("c", 9, ("one", "r1")),
+            backup("b", 7, ("one", "r2")),
+            backup("a", 5, ("one", "r1")),
+        ];
+        for mixed in [&others[..], &twins] {
+            let error = chosen(mixed, &newest).unwrap_err();
+            assert!(error.message.contains("several volumes \"wiki\""), "{error}");
+            let by_id = Wanted { at: None, id: Some("a".to_owned()) };
+            assert_eq!(chosen(mixed, &by_id).unwrap(), "backup-a");
+        }
+        // This daemon's own count, if there are some.
+        let mut with_own = twins.to_vec();
+        with_own[1] = backup("b", 7, ("one", "r2"));
+        let mut fields = std::collections::BTreeMap::from(with_own[1].clone());
+        fields.insert(ORIGIN.to_owned(), Origin::Here.as_str().to_owned());
+        with_own[1] = Backup::new(fields);
+        assert_eq!(chosen(&with_own, &newest).unwrap(), "backup-b");
+    }
 }

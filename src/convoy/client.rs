@@ -9,6 +9,7 @@
 mod advice;
 mod answer;
 mod call;
+mod content;
 #[cfg(test)]
 mod ebs_transcript_tests;
 mod failure;
@@ -32,6 +33,7 @@ use async_trait::async_trait;
 use hyper::Method;
 use serde_json::{Map, Value, json};
 
+use super::inside::{Content, Look, ReadFile, Seen};
 use super::{
     AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo, GivenBack,
     Info, Mount, Name, NewVolume, Quiesced, REQUIRED, ReadBack, Snapshot, VOLUME_ID, Volume,
@@ -371,6 +373,16 @@ impl Daemon for Client {
         }
         let call = self.get(route::BACKUPS_READ, Some(body.into()), self.deadlines().listing);
         Ok(self.beyond_convoy::<Read>(call).await?.and_then(|answer| answer.read))
+    }
+
+    async fn look(&self, what: &Look) -> Result<Option<Seen>> {
+        let call = self.get(route::BACKUPS_LOOK, Some(json!(what)), self.deadlines().listing);
+        self.beyond_convoy(call).await
+    }
+
+    async fn content(&self, what: &ReadFile) -> Result<Option<Content>> {
+        let call = self.get(route::BACKUPS_CONTENT, Some(json!(what)), self.deadlines().listing);
+        content::open(call, &self.options.socket, self.deadlines().connect).await
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use super::{
     AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, GivenBack, Info,
     Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
+    inside::{Content, Look, ReadFile, Seen},
 };
 use crate::error::Result;
 
@@ -122,6 +123,14 @@ pub(crate) trait Daemon: Send + Sync + std::fmt::Debug {
         destination: &Destination,
         what: &ReadBack,
     ) -> Result<Option<WasReadBack>>;
+
+    /// Looks into backups. `None` if the daemon can't. Our server answers `GET /backups/look`. Convoy has
+    /// no such route.
+    async fn look(&self, what: &Look) -> Result<Option<Seen>>;
+
+    /// Reads a file or a folder of a backup. `None` if the daemon can't. Our server answers `GET
+    /// /backups/content`. Convoy has no such route.
+    async fn content(&self, what: &ReadFile) -> Result<Option<Content>>;
 
     /// `POST /backups/create`: copies a snapshot to a destination and returns the new backup's URL.
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl>;

@@ -10,6 +10,7 @@ use std::{
 use async_trait::async_trait;
 use serde::Serialize;
 
+use super::inside::{Content, Look, ReadFile, Seen};
 use super::{
     ApiTime, AsItIs, Backup, BackupUrl, COMMANDS, Capabilities, Changes, Daemon, Destination,
     DriverInfo, GivenBack, HOLD, Info, MOMENT, Mount, Name, NewVolume, Quiesced, ReadBack,
@@ -502,6 +503,14 @@ impl Daemon for DryRun {
         what: &ReadBack,
     ) -> Result<Option<WasReadBack>> {
         self.daemon.read_back(destination, what).await
+    }
+
+    async fn look(&self, what: &Look) -> Result<Option<Seen>> {
+        self.daemon.look(what).await
+    }
+
+    async fn content(&self, what: &ReadFile) -> Result<Option<Content>> {
+        self.daemon.content(what).await
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

@@ -178,15 +178,21 @@ pub(crate) mod route {
     pub(crate) const VOLUMES_MOUNTS: &str = "/volumes/mounts";
     /// Inspects many backups at once.
     pub(crate) const BACKUPS_INSPECTED: &str = "/backups/inspected";
+    /// Looks into backups.
+    pub(crate) const BACKUPS_LOOK: &str = "/backups/look";
+    /// Reads a file or a folder of a backup.
+    pub(crate) const BACKUPS_CONTENT: &str = "/backups/content";
     /// Reads the data of backups back.
     pub(crate) const BACKUPS_READ: &str = "/backups/read";
     /// All that are `GET`: a client takes a 404 for Convoy, so the server must know each.
     #[cfg(test)]
-    pub(crate) const READS: [&str; 7] = [
+    pub(crate) const READS: [&str; 9] = [
         CAPABILITIES,
         BACKUPS_USED,
         BACKUPS_INSPECTED,
         BACKUPS_READ,
+        BACKUPS_LOOK,
+        BACKUPS_CONTENT,
         VOLUMES_FORGOTTEN,
         VOLUMES_MOUNTS,
         VOLUMES_CHANGES,

@@ -12,6 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 
+use super::inside::{Content, Look, ReadFile, Seen};
 use super::{
     ApiTime, AsItIs, BACKUP_SIZE, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination,
     DriverInfo, Extent, GivenBack, Info, MomentRecord, Mount, Name, NewVolume, ORIGIN, Origin,
@@ -772,6 +773,14 @@ impl Daemon for MemoryDaemon {
         _destination: &Destination,
         _what: &ReadBack,
     ) -> Result<Option<WasReadBack>> {
+        Ok(None)
+    }
+
+    async fn look(&self, _what: &Look) -> Result<Option<Seen>> {
+        Ok(None)
+    }
+
+    async fn content(&self, _what: &ReadFile) -> Result<Option<Content>> {
         Ok(None)
     }
 

@@ -17,9 +17,11 @@ pub(crate) mod dry_run;
 pub(crate) mod ebs;
 mod extensions;
 mod extent;
+mod frames;
 mod given_back;
 pub(crate) mod guards;
 pub(crate) mod identity;
+pub(crate) mod inside;
 mod loss;
 #[cfg(test)]
 pub(crate) mod memory;

@@ -5,6 +5,7 @@ mod answer;
 mod calls;
 mod docker;
 mod go_json;
+mod inside;
 mod request;
 mod routes;
 mod run_calls;
@@ -225,6 +226,7 @@ async fn serve(
             body: format!("Handler not found: {} {}", head.method, head.uri),
             hint: None,
             kind: None,
+            pieces: None,
         };
     };
     if matches!(asked, Asked::Api(_))

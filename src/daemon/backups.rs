@@ -22,7 +22,7 @@
 //! ([`prove`]), and the repository of one destination with its locks ([`destination`]), of which two
 //! backups at a time are made ([`slots`]). The operations [`inspect`], [`create`], [`restore`],
 //! [`delete`] and [`give_back`] use these; [`heal`] makes good what a destination has lost, and
-//! [`read_back`] finds what is damaged ([`read_times`]). What must not vanish is locked in a bucket
+//! [`read_back`] finds what is damaged ([`read_times`]), [`look_into`] opens one to be looked into. What must not vanish is locked in a bucket
 //! ([`keep_locked`], [`object_locks`]). [`destinations`] finds the repository of a
 //! destination.
 
@@ -39,6 +39,7 @@ mod heal;
 mod inspect;
 mod keep_locked;
 mod lock_file;
+mod look_into;
 mod looks;
 mod object_locks;
 mod prove;
@@ -51,4 +52,5 @@ mod written;
 
 pub(super) use back_up::ToBackUp;
 pub(super) use destinations::Destinations;
+pub(super) use look_into::Looking;
 pub(super) use record::StoredUrl;

@@ -15,7 +15,9 @@ use crate::{
     convoy::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Daemon, Destination, DriverInfo,
         GivenBack, Info, Mount, Name, NewVolume, Plugin, Quiesced, ReadBack, Snapshot, Volume,
-        WasReadBack, identity, refusal::refused,
+        WasReadBack, identity,
+        inside::{Content, Look, ReadFile, Seen},
+        refusal::refused,
     },
     error::{Error, ErrorKind, Result},
 };
@@ -322,6 +324,16 @@ impl Daemon for BuiltinDaemon {
             operations.destinations().at(&destination)?.read_back(&what).map(Some)
         })
         .await
+    }
+
+    async fn look(&self, what: &Look) -> Result<Option<Seen>> {
+        let what = what.clone();
+        self.run("looking into a backup", move |operations| operations.look(&what).map(Some)).await
+    }
+
+    async fn content(&self, what: &ReadFile) -> Result<Option<Content>> {
+        let what = what.clone();
+        self.run("reading a backup", move |operations| operations.read_file(&what).map(Some)).await
     }
 
     async fn create_backup(&self, snapshot: &Name, destination: &Destination) -> Result<BackupUrl> {

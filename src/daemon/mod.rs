@@ -70,6 +70,7 @@ mod format;
 mod found;
 mod gate;
 mod identity;
+mod inside;
 mod moment;
 mod mounted;
 mod mounted_before;

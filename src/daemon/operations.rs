@@ -3,6 +3,7 @@
 
 mod docker;
 mod forgotten;
+mod inside;
 mod plugin;
 mod quiesced;
 mod view;

@@ -11,3 +11,5 @@ pub(super) mod open;
 pub(super) mod read;
 pub(super) mod settled;
 pub(super) mod write;
+
+pub(super) use mode::permissions;

@@ -83,6 +83,28 @@ impl Pattern {
         }
         true
     }
+
+    /// Whether it matches this path up to its end, and not only a folder above.
+    pub(super) fn is_of(&self, path: &[&[u8]]) -> bool {
+        let is_at = |run: &[Part], at: usize| {
+            let names = path.get(at..at + run.len());
+            names.is_some_and(|names| run.iter().zip(names).all(|(part, name)| part.matches(name)))
+        };
+        let Some((last, before)) = self.runs.split_last() else { return false };
+        let Some(last_at) = path.len().checked_sub(last.len()) else { return false };
+        let (mut end, mut is_first) = (0, self.is_from_top);
+        for run in before {
+            let starts = if is_first { end..=end } else { end..=path.len() };
+            match starts.into_iter().find(|at| is_at(run, *at)) {
+                Some(at) => end = at + run.len(),
+                None => return false,
+            }
+            is_first = false;
+        }
+        // A pattern that ends with `**` is for what is below.
+        let is_below = !last.is_empty() || last_at > end;
+        is_below && is_at(last, last_at) && if is_first { last_at == 0 } else { last_at >= end }
+    }
 }
 
 impl Part {

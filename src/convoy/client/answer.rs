@@ -63,6 +63,7 @@ fn is_a_daemons(kind: &ErrorKind) -> bool {
             | ErrorKind::Io
             | ErrorKind::NotFound
             | ErrorKind::Repository
+            | ErrorKind::Usage
     )
 }
 

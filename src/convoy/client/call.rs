@@ -131,6 +131,16 @@ impl Call {
         exchange.await
     }
 
+    /// Sends the call, and waits until its answer begins. It is for no run.
+    pub(super) async fn open(
+        &self,
+        socket: &Path,
+        connect: Duration,
+    ) -> Result<unix_http::Opened, Failure> {
+        let times = Times { connect, deadline: self.deadline };
+        unix_http::open(socket, self.sent(None)?, times).await
+    }
+
     /// Sends the call, and reads the whole answer.
     async fn send(
         &self,
@@ -138,6 +148,12 @@ impl Call {
         connect: Duration,
         of: Option<(&Scope, &str)>,
     ) -> Result<Answer, Failure> {
+        let times = Times { connect, deadline: self.deadline };
+        unix_http::exchange(socket, self.sent(of)?, times).await
+    }
+
+    /// The request, for a run and with a name of the call.
+    fn sent(&self, of: Option<(&Scope, &str)>) -> Result<Request<Full<Bytes>>, Failure> {
         let body = self.body.as_ref().map_or_else(Vec::new, |body| body.to_string().into_bytes());
         let request = Request::builder()
             .method(&self.method)
@@ -158,10 +174,9 @@ impl Call {
                 run.hold.iter().fold(request, |request, hold| request.header(IN_HOLD, &**hold))
             }
         };
-        let request = request
+        request
             .body(Full::new(Bytes::from(body)))
-            .map_err(|error| Failure::NotConnected(io::Error::other(error)))?;
-        unix_http::exchange(socket, request, Times { connect, deadline: self.deadline }).await
+            .map_err(|error| Failure::NotConnected(io::Error::other(error)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use hyper::Method;
 
-use super::{answer::Answer, calls, go_json, request::Fields};
+use super::{answer::Answer, calls, go_json, inside, request::Fields};
 use crate::{
     convoy::{Daemon, route},
     error::{Error, ErrorKind, Result},
@@ -51,6 +51,10 @@ pub(super) enum Route {
     BackupsInspected,
     /// Not Convoy's: reads the data of backups back.
     BackupsRead,
+    /// Not Convoy's: looks into backups.
+    BackupsLook,
+    /// Not Convoy's: reads a file or a folder of a backup.
+    BackupsContent,
     /// Not Convoy's: ends a call whose run is over. The server itself answers.
     CallsEnd,
 }
@@ -83,6 +87,8 @@ impl Route {
             ("GET", route::VOLUMES_CHANGES) => Self::VolumesChanges,
             ("GET", route::BACKUPS_INSPECTED) => Self::BackupsInspected,
             ("GET", route::BACKUPS_READ) => Self::BackupsRead,
+            ("GET", route::BACKUPS_LOOK) => Self::BackupsLook,
+            ("GET", route::BACKUPS_CONTENT) => Self::BackupsContent,
             ("POST", route::BACKUPS_GIVE_BACK) => Self::BackupsGiveBack,
             ("POST", route::CALLS_END) => Self::CallsEnd,
             ("POST", route::VOLUMES_BACKUP) => Self::VolumesBackup,
@@ -126,7 +132,8 @@ impl Route {
             Self::VolumesQuiesce => calls::quiesce(daemon, fields).await,
             Self::VolumesRelease => calls::let_go_on(daemon, fields).await,
             Self::ContainersExec => calls::run_in_container(daemon, fields).await,
-            Self::CallsEnd => Ok(String::new()),
+            // These have an answer or a body of their own.
+            Self::BackupsLook | Self::BackupsContent | Self::CallsEnd => Ok(String::new()),
         }
     }
 
@@ -169,8 +176,13 @@ impl Route {
             Ok(fields) => fields,
             Err(error) => return Answer::error(400, &error.message),
         };
-        match self.call(daemon, &fields).await {
-            Ok(text) => Answer::text(text),
+        let answered = match self {
+            Self::BackupsLook => inside::look(daemon, body).await,
+            Self::BackupsContent => inside::content(daemon, body).await,
+            _ => self.call(daemon, &fields).await.map(Answer::text),
+        };
+        match answered {
+            Ok(answer) => answer,
             Err(error) => {
                 // "Not found" is an ordinary answer: a volume without a backup has none.
                 let level = if error.kind == ErrorKind::NotFound {

@@ -16,6 +16,10 @@ use crate::{
         AsItIs, Backup, BackupUrl, Capabilities, Changes, Destination, DriverInfo, GivenBack, Info,
         Mount, Name, NewVolume, Quiesced, ReadBack, Snapshot, Volume, WasReadBack,
         client::{Client, ClientOptions, Deadlines},
+        inside::{
+            Compare, Content, Differences, EntryKind, FileEntry, Form, ListFiles, Look, ReadFile,
+            Seen,
+        },
         memory::{Fault, MemoryDaemon},
         refusal::no_backup,
     },
@@ -25,6 +29,21 @@ use crate::{
         transcripts,
     },
 };
+
+fn file(path: &str) -> FileEntry {
+    FileEntry {
+        path: path.to_owned(),
+        kind: EntryKind::File,
+        size: 9,
+        modified: None,
+        mode: 0o640,
+        uid: 1,
+        gid: 2,
+        user: None,
+        group: Some("staff".to_owned()),
+        target: None,
+    }
+}
 
 struct Running {
     folder: TempDir,
@@ -528,6 +547,45 @@ async fn a_connection_serves_several_requests() {
     );
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_content_of_a_file_comes_piece_by_piece_with_its_end_or_its_error() {
+    let mut running = Running::start(Arc::new(Recorder::default()));
+    let client = running.client();
+    let read = |path: &str| ReadFile {
+        url: "vfs:///b?backup=backup-1&volume=vol1".to_owned(),
+        path: path.to_owned(),
+        form: Form::Content,
+        offset: 0,
+        length: None,
+    };
+    let mut content = client.content(&read("na\u{ef}ve")).await.unwrap().unwrap();
+    assert_eq!((content.entry, content.length), (file("na\u{ef}ve"), Some(9)));
+    let mut text = Vec::new();
+    while let Some(piece) = content.pieces.recv().await {
+        text.extend_from_slice(&piece.unwrap());
+    }
+    assert_eq!(text, b"some text");
+
+    let mut content = client.content(&read("damaged")).await.unwrap().unwrap();
+    let mut last = None;
+    while let Some(piece) = content.pieces.recv().await {
+        last = Some(piece);
+    }
+    let error = last.unwrap().unwrap_err();
+    assert_eq!((error.kind, &*error.message), (ErrorKind::Repository, "a pack is damaged"));
+
+    let error = client.content(&read("")).await.unwrap_err();
+    assert_eq!((error.kind, error.hint.as_deref()), (ErrorKind::NotFound, Some("look")));
+    let compare =
+        Compare { url: String::new(), with: String::new(), path: "abc".to_owned(), most: 1 };
+    let seen = client.look(&Look::Compare(compare)).await.unwrap();
+    assert_eq!(seen, Some(Seen::Compare(Differences { changed: 3, ..Differences::default() })));
+    let list =
+        ListFiles { url: String::new(), path: String::new(), below: false, after: None, most: 1 };
+    assert_eq!(client.look(&Look::List(list)).await.unwrap(), None);
+    running.stop();
+}
+
 /// A daemon that records what reaches it. An unmount waits until the test allows it to finish.
 #[derive(Debug, Default)]
 struct Recorder {
@@ -693,6 +751,25 @@ impl Daemon for Recorder {
         let damaged = vec![format!("{destination} {volume:?} {:?} {:?}", what.since, what.most)];
         let (began, is_all) = (jiff::Timestamp::UNIX_EPOCH, true);
         Ok(Some(WasReadBack { began, packs: 1, bytes: 2, all_bytes: 3, is_all, damaged }))
+    }
+    async fn look(&self, what: &Look) -> Result<Option<Seen>> {
+        let Look::Compare(what) = what else { return Ok(None) };
+        let changed = what.path.len() as u64;
+        Ok(Some(Seen::Compare(Differences { changed, ..Differences::default() })))
+    }
+    async fn content(&self, what: &ReadFile) -> Result<Option<Content>> {
+        if what.path.is_empty() {
+            return Err(Error::new(ErrorKind::NotFound, "nothing is there").with_hint("look"));
+        }
+        let (sender, pieces) = tokio::sync::mpsc::channel(10);
+        let damaged = Error::new(ErrorKind::Repository, "a pack is damaged");
+        let last = if what.path == "damaged" { Some(Err(damaged)) } else { None };
+        let first = [Ok("some ".into()), Ok(bytes::Bytes::new()), Ok("text".into())];
+        for piece in first.into_iter().chain(last) {
+            sender.send(piece).await.unwrap();
+        }
+        let entry = file(&what.path);
+        Ok(Some(Content { entry, length: Some(9), pieces }))
     }
     async fn create_backup(
         &self,

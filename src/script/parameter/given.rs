@@ -118,7 +118,7 @@ fn point(given: &Given<'_>, day: Day) -> Result<Value> {
     let now = SystemClock.now_local();
     let at = time_words::parse(given.string()?, &now, day)?;
     let local = at.to_zoned(now.time_zone().clone());
-    Ok(local.strftime("%Y-%m-%dT%H:%M:%S%:z").to_string().into())
+    Ok(local.strftime("%Y-%m-%dT%H:%M:%S%.f%:z").to_string().into())
 }
 
 pub(super) fn choice(given: &Given<'_>) -> Result<Value> {

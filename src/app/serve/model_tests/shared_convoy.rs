@@ -12,6 +12,7 @@ use std::{
 use async_trait::async_trait;
 
 use super::share::{Damage, Share};
+use crate::convoy::inside::{Content, Look, ReadFile, Seen};
 use crate::{
     clock::Clock,
     convoy::{
@@ -248,6 +249,14 @@ impl Daemon for SharedConvoy {
         _destination: &Destination,
         _what: &ReadBack,
     ) -> Result<Option<WasReadBack>> {
+        Ok(None)
+    }
+
+    async fn look(&self, _what: &Look) -> Result<Option<Seen>> {
+        Ok(None)
+    }
+
+    async fn content(&self, _what: &ReadFile) -> Result<Option<Content>> {
         Ok(None)
     }
 
