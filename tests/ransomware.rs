@@ -38,6 +38,7 @@ both_ways! {
     a_write_whose_answer_was_lost_is_no_failure_where_nothing_is_overwritten
     a_bucket_that_a_thief_has_emptied_is_listed_verified_and_restored_as_it_was
     what_is_looked_at_as_it_was_is_not_written_to
+    a_past_backup_makes_no_deletion_safe
     a_time_at_which_there_was_nothing_is_told_with_the_oldest
 }
 
@@ -243,10 +244,14 @@ fn what_is_looked_at_as_it_was_is_not_written_to(way: Way) {
     let site = with_a_past(way, &s3);
     s3.set_ahead(hours(0));
     let before = s3.contents();
+    // At that time there was one backup, or there were two.
     for line in [
+        "snapshot --volume vol1 --as-of 3h",
         "backup --create-snapshot --as-of 3h",
         "prune --keep-last 1 --as-of 3h",
+        "prune --keep-last 1 --snapshots --as-of 8h",
         "remove --volume vol1 --all --as-of 3h",
+        "remove --volume vol1 --as-of 3h",
     ] {
         let ran = site.run(line);
         assert!(ran.code != 0 && ran.err.contains("nothing is written to the past"), "{ran:?}");
@@ -254,6 +259,31 @@ fn what_is_looked_at_as_it_was_is_not_written_to(way: Way) {
     assert!(s3.contents() == before);
     assert_eq!(site.backups("vol1").len(), 2);
     assert!(site.volume("vol1").exists());
+}
+
+fn a_past_backup_makes_no_deletion_safe(way: Way) {
+    let s3 = S3::start();
+    s3.keep_versions();
+    let site = way.of(strong(&s3));
+    site.create("vol1", &[("a", "1")]);
+    s3.set_ahead(hours(-5));
+    site.run("backup --create-snapshot").ok();
+    // A thief removes everything.
+    s3.set_ahead(hours(-1));
+    s3.overwrite(|_| None);
+    s3.set_ahead(hours(0));
+    let before = site.run("volumes --json").ok().out;
+    for line in [
+        "remove --volume vol1 --as-of 3h",
+        "remove --volume vol1 --all --as-of 3h",
+        "prune --keep-last 1 --snapshots --as-of 3h",
+        "remove --volume vol1 --as-of 3h --dry-run",
+    ] {
+        let ran = site.run(line);
+        assert!(ran.code != 0 && ran.err.contains("nothing is written to the past"), "{ran:?}");
+    }
+    assert_eq!(fs::read(site.volume("vol1").join("a")).unwrap(), b"1");
+    assert_eq!(site.run("volumes --json").ok().out, before);
 }
 
 fn a_time_at_which_there_was_nothing_is_told_with_the_oldest(way: Way) {

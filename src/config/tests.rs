@@ -73,7 +73,7 @@ fn what_is_set_is_taken() {
         ("BKUP_EMAIL_TRANSPORT", "SES"),
         ("BKUP_EMAIL_TO", "a@example.com, Bea <b@example.com>"),
     ]);
-    assert_eq!(config.backup_url.unwrap().as_str(), "s3://bkt@us-east-1/host1");
+    assert_eq!(config.backup_url.unwrap().to_string(), "s3://bkt@us-east-1/host1");
     assert_eq!(config.s3_endpoint.unwrap(), "http://minio:9000");
     assert!(!config.delete_old_snapshots);
     assert_eq!(config.scripts_dir.unwrap(), Path::new("/etc/scripts"));
@@ -196,7 +196,7 @@ fn an_empty_variable_counts_as_not_set() {
 fn a_flag_wins_over_the_environment() {
     let flags = [flag("BKUP_BACKUP_URL", "--backup-url", "vfs:///other")];
     let (config, _) = read(&[("BKUP_BACKUP_URL", "vfs:///backups")], &flags).unwrap();
-    assert_eq!(config.backup_url.as_ref().unwrap().as_str(), "vfs:///other");
+    assert_eq!(config.backup_url.as_ref().unwrap().to_string(), "vfs:///other");
     assert_eq!(line(&config, "BKUP_BACKUP_URL").source, "flag --backup-url");
     let error = read(&[], &[flag("BKUP_BACKUP_URL", "--backup-url", "x")]).unwrap_err();
     assert!(error.message.starts_with("--backup-url: \"x\""), "{error}");
@@ -220,7 +220,7 @@ fn a_file_holds_a_value_without_the_newline_at_its_end() {
     }
     std::fs::write(&path, "vfs:///backups\n").unwrap();
     assert_eq!(
-        config(&[("BKUP_BACKUP_URL_FILE", name)]).backup_url.unwrap().as_str(),
+        config(&[("BKUP_BACKUP_URL_FILE", name)]).backup_url.unwrap().to_string(),
         "vfs:///backups"
     );
     std::fs::write(&path, "nonsense\n").unwrap();

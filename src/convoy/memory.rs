@@ -631,7 +631,7 @@ impl Daemon for MemoryDaemon {
 
     async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
         let given = || Some(GivenBack::default());
-        self.call("give_back", destination.as_str(), |_| Ok(given()), given)
+        self.call("give_back", &destination.to_string(), |_| Ok(given()), given)
     }
 
     async fn let_go_on(&self, id: &str) -> Result<()> {

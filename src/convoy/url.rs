@@ -114,11 +114,6 @@ impl Destination {
         self.as_of
     }
 
-    /// The destination in the user's spelling, without the time at which it is looked at.
-    pub(crate) fn as_str(&self) -> &str {
-        &self.text
-    }
-
     pub(crate) fn kind(&self) -> &DestinationKind {
         &self.kind
     }
@@ -313,22 +308,39 @@ impl BackupUrl {
     }
 
     /// The backup as it was at the time at which this destination is looked at, if that is one of the past
-    /// and the URL says no time.
-    pub(crate) fn at_time_of(self, at: &Destination) -> Self {
+    /// and the URL says no time. It may be in another bucket.
+    ///
+    /// # Errors
+    /// A usage error for a backup that is in no bucket: it is known only as it is now.
+    pub(crate) fn at_time_of(self, at: &Destination) -> Result<Self> {
         match (self, at.as_of) {
-            (Self::Stored { mut destination, backup, volume }, Some(time))
-                if destination.as_of.is_none() && destination.kind == at.kind =>
+            (Self::Stored { destination, backup, volume }, Some(time))
+                if destination.as_of.is_none() =>
             {
-                destination.as_of = Some(time);
-                Self::Stored { destination, backup, volume }
+                let destination = destination.at_time(time)?;
+                Ok(Self::Stored { destination, backup, volume })
             }
-            (url, _) => url,
+            (url @ Self::Ebs { .. }, Some(time)) => {
+                url.destination().at_time(time)?;
+                Ok(url)
+            }
+            (url, _) => Ok(url),
         }
     }
 
-    /// Whether both name the same backup of the same volume, however their destinations are spelt.
+    /// Whether both name the same backup of the same volume, however their destinations are spelt. As it
+    /// was at a time, a backup is another one: what is known of one tells nothing of the other.
     pub(crate) fn same_backup(&self, other: &Self) -> bool {
-        self.backup() == other.backup() && self.volume() == other.volume()
+        (self.backup(), self.volume(), self.time())
+            == (other.backup(), other.volume(), other.time())
+    }
+
+    /// The time at which its bucket is looked at; `None`: now.
+    pub(crate) fn time(&self) -> Option<Timestamp> {
+        match self {
+            Self::Stored { destination, .. } => destination.as_of,
+            Self::Ebs { .. } => None,
+        }
     }
 }
 
@@ -377,10 +389,16 @@ mod tests {
         let now = Destination::parse("s3://b@r/x").unwrap();
         assert!(at.key() != now.key() && at.address() != now.address());
         let url = BackupUrl::parse("s3://b@r/x?backup=backup-1a&volume=vol1").unwrap();
-        assert_eq!(url.clone().at_time_of(&at), past);
-        assert_eq!(url.clone().at_time_of(&now), url);
+        assert_eq!(url.clone().at_time_of(&at).unwrap(), past);
+        assert_eq!(url.clone().at_time_of(&now).unwrap(), url);
+        assert!(!url.same_backup(&past) && past.same_backup(&past));
         let elsewhere = BackupUrl::parse("s3://b@r/y?backup=backup-1a&volume=vol1").unwrap();
-        assert_eq!(elsewhere.clone().at_time_of(&at), elsewhere);
+        let elsewhere = elsewhere.at_time_of(&at).unwrap().to_string();
+        assert_eq!(elsewhere, text.replace("b@r/x", "b@r/y"));
+        for text in ["vfs:///x?backup=backup-1a&volume=vol1", "ebs://r/snap-1"] {
+            let error = BackupUrl::parse(text).unwrap().at_time_of(&at).unwrap_err();
+            assert!(error.message.contains("it is no bucket"), "{error}");
+        }
         for (text, why) in [
             ("s3://b@r/x?as-of=monday", "\"as-of=monday\" is no time"),
             ("vfs:///x?as-of=2026-11-23T07:00:00Z", "it is no bucket"),
@@ -427,6 +445,6 @@ mod tests {
         let s3 = Destination::parse("s3://bkt@us-east-1/host1/").unwrap();
         assert!(s3.is_s3());
         assert_eq!(s3.key(), Destination::parse("s3://bkt@us-east-1/host1").unwrap().key());
-        assert_eq!(s3.as_str(), "s3://bkt@us-east-1/host1/");
+        assert_eq!(s3.to_string(), "s3://bkt@us-east-1/host1/");
     }
 }

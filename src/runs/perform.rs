@@ -91,6 +91,7 @@ impl DueRun {
             Guards::new(daemon, (!self.request.dry_run).then_some(locks), clock.clone())
         };
         let guards = guards
+            .looking_at(self.environment.settings.destination.as_ref())
             .deleting_only(self.request.script.deletable())
             .expecting_known_backups(lock_folder)
             .looking_at_data(self.environment.data_look.clone());

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::{
     data_look::Good,
     overlap::{finish_even_if_cancelled, has_ended},
+    past::refuse_past,
     pending::{Operation, PendingFile},
     run::Guards,
     snapshot_names,
@@ -48,6 +49,7 @@ impl Guards {
         destination: &Destination,
     ) -> Result<BackupUrl> {
         self.may_write("make a backup")?;
+        refuse_past("make a backup", destination)?;
         let taken = self.with_extent_known(self.daemon.snapshot(snapshot).await?);
         let volume = Name::volume(&taken.volume_name)?;
         let source = Source { volume, snapshot: snapshot.clone(), taken: Some(taken) };
@@ -81,6 +83,7 @@ impl Guards {
         destination: &Destination,
     ) -> Result<Vec<Result<BackupUrl>>> {
         self.may_write("back up a volume")?;
+        refuse_past("back up a volume", destination)?;
         for volume in volumes {
             let key = (volume.to_string(), destination.key());
             self.memory().unproven.insert(key, "it was not begun".into());

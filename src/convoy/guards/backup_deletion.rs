@@ -8,6 +8,7 @@ use super::{
     listed::{Found, Listed, Order, Siblings, Trusted},
     observations::Observation,
     overlap::{finish_even_if_cancelled, has_ended},
+    past::refuse_past,
     pending::Operation,
     run::{Deletable, Guards},
 };
@@ -54,7 +55,8 @@ impl Guards {
     /// - [`ErrorKind::NotFound`] if the destination lists no such backup.
     /// - Otherwise as [`crate::convoy::Daemon::delete_backup`].
     pub(crate) async fn delete_backup(&self, url: &BackupUrl, even: Even) -> Result<()> {
-        self.is_not_read_only("delete a backup")?;
+        self.may_delete_listed("delete a backup")?;
+        refuse_past("delete a backup", &url.destination())?;
         self.declared(Deletable::Everything, "delete a backup")?;
         let (destination, what) = (url.destination(), format!("the backup \"{url}\""));
         let deletion = Deletion { url, even, destination, what };

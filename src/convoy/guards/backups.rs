@@ -6,6 +6,7 @@ use super::{
     data_look::Seen,
     ebs,
     known::{Known, by_backup},
+    past::refuse_past,
     run::Guards,
 };
 use crate::{
@@ -25,6 +26,7 @@ impl Guards {
         destination: &Destination,
         volume: Option<&Name>,
     ) -> Result<Vec<Backup>> {
+        let destination = &self.as_it_was(destination)?;
         self.refuse_past(destination).await?;
         let mut backups = match self.daemon.backups(destination, volume).await {
             Ok(backups) => {
@@ -98,6 +100,7 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::backup`].
     pub(crate) async fn backup(&self, url: &BackupUrl) -> Result<Backup> {
+        let url = &self.at_its_time(url)?;
         self.refuse_past(&url.destination()).await?;
         let found = self.daemon.backup(url).await;
         if found.as_ref().is_err_and(|error| error.kind == ErrorKind::NotFound) {
@@ -113,6 +116,7 @@ impl Guards {
     /// As there.
     pub(crate) async fn give_back(&self, destination: &Destination) -> Result<Option<GivenBack>> {
         self.may_write("give back space")?;
+        refuse_past("give back space", destination)?;
         self.daemon.give_back(destination).await
     }
 
@@ -122,7 +126,8 @@ impl Guards {
     /// # Errors
     /// If none of them could be looked at.
     pub(crate) async fn inspect_backups(&self, urls: &[BackupUrl]) -> Result<Vec<Result<Backup>>> {
-        let mut inspected = self.daemon.inspect_backups(urls).await?;
+        let urls: Vec<_> = urls.iter().map(|url| self.at_its_time(url)).collect::<Result<_>>()?;
+        let mut inspected = self.daemon.inspect_backups(&urls).await?;
         for (url, answer) in urls.iter().zip(&mut inspected).filter(|(_, answer)| answer.is_ok()) {
             // A look at many backups must not read them all.
             if let Seen::Broken(why) = self.glance(url).await? {
@@ -141,7 +146,7 @@ impl Guards {
         destination: &Destination,
         what: &ReadBack,
     ) -> Result<WasReadBack> {
-        let read = self.daemon.read_back(destination, what).await?;
+        let read = self.daemon.read_back(&self.as_it_was(destination)?, what).await?;
         read.ok_or_else(|| {
             Error::usage("this daemon does not read backups back").with_hint(
                 "the built-in daemon does; Convoy's backups are looked at when they are inspected",

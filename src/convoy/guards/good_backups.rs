@@ -316,9 +316,7 @@ impl Guards {
         error: &Error,
         by_reading: bool,
     ) {
-        // How it was says nothing of how it is.
-        let is_past = url.destination().time().is_some();
-        if error.kind == ErrorKind::Repository && !is_past {
+        if error.kind == ErrorKind::Repository {
             self.observe(Observation::BackupBroken {
                 volume: volume.to_owned(),
                 url: url.to_string(),

@@ -23,7 +23,8 @@
 //!
 //! [`run`] is what the guards share. [`overlap`] has the locks, [`belonging`] tells which backup
 //! belongs to which volume, [`trust`] which of them make a deletion safe, [`destinations`] remembers
-//! which destinations held backups, [`deletion_lists`] reads the lists by which backups are deleted,
+//! which destinations held backups, [`past`] keeps a bucket as it was
+//! apart from now, [`deletion_lists`] reads the lists by which backups are deleted,
 //! [`deletion_record`] records deletions as they happen, [`known`] has what earlier runs learned of backups
 //! ([`by_backup`] finds it by any spelling of a URL), and [`observations`] records what the program
 //! learns from a run.
@@ -49,6 +50,7 @@ mod known;
 mod listed;
 mod observations;
 mod overlap;
+mod past;
 mod pending;
 mod run;
 mod s3;

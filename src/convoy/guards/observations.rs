@@ -115,6 +115,20 @@ impl Observation {
 }
 
 impl Observation {
+    /// Whether it tells of a backup in a bucket as it was. That is no news of how it is.
+    fn is_of_the_past(&self) -> bool {
+        match self {
+            Self::BackupGood { url, .. }
+            | Self::BackupBroken { url, .. }
+            | Self::BackupInDoubt { url, .. }
+            | Self::BackupPartial { url, .. }
+            | Self::BackupRestored { url, .. } => {
+                BackupUrl::parse(url).is_ok_and(|url| url.time().is_some())
+            }
+            _ => false,
+        }
+    }
+
     /// Whether something is gone by this run.
     pub(super) fn is_of_deletion(&self) -> bool {
         matches!(
@@ -163,8 +177,11 @@ impl Observations {
         self.recorded = self.all.len();
     }
 
+    /// Adds what was observed, unless it is of the past.
     pub(super) fn add(&mut self, observation: Observation) {
-        self.all.push(observation);
+        if !observation.is_of_the_past() {
+            self.all.push(observation);
+        }
     }
 
     /// Adds a list of all volumes that was read at this time. A script may ask for the list again and

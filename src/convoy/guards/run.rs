@@ -50,6 +50,8 @@ pub(crate) struct Guards {
     pub(super) data: Option<Arc<dyn DataLook>>,
     /// Whether the script declared that it only reads.
     pub(super) read_only: bool,
+    /// The configured destination, if it is a bucket as it was.
+    pub(super) past: Option<Destination>,
     /// What the script may delete by its declaration.
     pub(super) deletable: Deletable,
     pub(super) clock: Arc<dyn Clock>,
@@ -126,6 +128,7 @@ impl Guards {
             deletions: None,
             data: None,
             read_only: false,
+            past: None,
             deletable: Deletable::Everything,
             clock,
             poll_interval: Duration::from_secs(10),
@@ -176,10 +179,16 @@ impl Guards {
         ))
     }
 
-    /// Refuses a write if the script declared that it only reads. Every method that writes calls
-    /// this first, but those that delete backups and snapshots: after them the lists of backups are
-    /// as they were, but for what is deleted.
+    /// Refuses a write if the script declared that it only reads, or the run looks at a bucket as it
+    /// was. Every method that writes calls this first, but those that delete backups and snapshots:
+    /// after them the lists of backups are as they were, but for what is deleted.
     pub(super) fn may_write(&self, what: &str) -> Result<()> {
+        self.is_of_now(what)?;
+        self.may_add(what)
+    }
+
+    /// As [`Self::may_write`], for what may be done beside a bucket as it was: it takes nothing away.
+    pub(super) fn may_add(&self, what: &str) -> Result<()> {
         self.is_not_read_only(what)?;
         let mut memory = self.memory();
         memory.writes += 1;
@@ -188,7 +197,12 @@ impl Guards {
     }
 
     /// As [`Self::may_write`], and the lists of backups still hold.
-    pub(super) fn is_not_read_only(&self, what: &str) -> Result<()> {
+    pub(super) fn may_delete_listed(&self, what: &str) -> Result<()> {
+        self.is_of_now(what)?;
+        self.is_not_read_only(what)
+    }
+
+    fn is_not_read_only(&self, what: &str) -> Result<()> {
         if !self.read_only {
             return Ok(());
         }

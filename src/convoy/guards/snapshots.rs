@@ -94,7 +94,7 @@ impl Guards {
     /// [`ErrorKind::Guard`] if a backup of the snapshot's volume failed in this run, or if the run
     /// stopped deleting; otherwise as [`crate::convoy::Daemon::delete_snapshot`].
     pub(crate) async fn delete_snapshot(&self, name: &Name) -> Result<()> {
-        self.is_not_read_only("delete a snapshot")?;
+        self.may_delete_listed("delete a snapshot")?;
         self.declared(Deletable::Snapshots, "delete a snapshot")?;
         let snapshot = self.daemon.snapshot(name).await?;
         let volume = snapshot.volume_name.clone();

@@ -10,6 +10,7 @@ mod lists;
 mod names_and_timeouts;
 mod newest_good;
 mod overlap;
+mod past;
 mod s3;
 mod sources;
 

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use super::{
     observations::Observation,
+    past::refuse_past,
     run::{Deletable, Guards},
     volumes::explain_missing_volume,
 };
@@ -28,6 +29,7 @@ impl Guards {
         without_backup: bool,
     ) -> Result<()> {
         self.may_write("delete a volume")?;
+        destination.map_or(Ok(()), |destination| refuse_past("delete a volume", destination))?;
         self.declared(Deletable::Everything, "delete a volume")?;
         let what = format!("the volume \"{name}\"");
         let _volume = self.lock_volume(name.as_str(), Sharing::Exclusive).await?;

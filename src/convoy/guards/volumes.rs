@@ -135,7 +135,7 @@ impl Guards {
     /// # Errors
     /// As [`crate::convoy::Daemon::unmount_volume`].
     pub(crate) async fn unmount_volume(&self, name: &Name) -> Result<()> {
-        self.may_write("unmount a volume")?;
+        self.may_add("unmount a volume")?;
         let _volume = self.lock_volume(name.as_str(), Sharing::Shared).await?;
         self.daemon.unmount_volume(name).await
     }
@@ -188,7 +188,7 @@ impl Guards {
     /// - A usage error if the backup is missing or not complete.
     /// - Otherwise as [`crate::convoy::Daemon::create_volume`]. A failed restore leaves no volume.
     pub(crate) async fn create_volume(&self, new: &NewVolume) -> Result<Volume> {
-        self.may_write("create a volume")?;
+        self.may_add("create a volume")?;
         let created = self.make_volume(new).await?;
         let restored_from = new.backup.as_ref().map(ToString::to_string);
         self.observe(Observation::VolumeMade { volume: created.name.clone(), restored_from });
@@ -201,6 +201,7 @@ impl Guards {
             let created = self.daemon.create_volume(new).await;
             return self.look_for_volume(new, created).await;
         };
+        let url = &self.at_its_time(url)?;
         let _destination = self.lock_destination(&url.destination(), Sharing::Shared).await?;
         let backup = self.backup(url).await.map_err(|error| {
             if error.kind != ErrorKind::NotFound {
@@ -222,7 +223,8 @@ impl Guards {
         }
         self.nothing_uses(&new.name).await?;
         self.warn_of_bad(&backup, url);
-        let new = like_the_backup(new, &backup);
+        let new = NewVolume { backup: Some(url.clone()), ..new.clone() };
+        let new = like_the_backup(&new, &backup);
         match self.daemon.create_volume(&new).await {
             Err(error) if may_have_left_a_volume(&error) => {
                 self.observe_if_broken(backup.volume(), url, &error, true);

@@ -83,11 +83,8 @@ fn settings_hold_for_the_lines_below_them() {
         surroundings(&[("BKUP_BACKUP_URL", "vfs:///zero"), ("BKUP_LOCK_WAIT", "7m")]);
     let (crontab, warnings) = parse(text, "crontab", &surroundings).accept().unwrap();
     assert!(warnings.is_empty(), "{warnings:?}");
-    let urls: Vec<_> = crontab
-        .entries
-        .iter()
-        .map(|e| e.config.backup_url.as_ref().unwrap().as_str().to_owned())
-        .collect();
+    let urls: Vec<_> =
+        crontab.entries.iter().map(|e| e.config.backup_url.as_ref().unwrap().to_string()).collect();
     assert_eq!(urls, ["vfs:///zero", "vfs:///one", "vfs:///two"]);
     assert_eq!(crontab.entries[1].schedule.zone().iana_name(), Some("America/New_York"));
     let last = &crontab.entries[2];
@@ -106,9 +103,7 @@ fn flags_win_over_settings_and_a_lines_own_over_all() {
     }];
     let text = "BKUP_BACKUP_URL=vfs:///line\n0 0 * * * backup\n0 0 * * * backup --destination vfs:///own --dry-run\n";
     let (crontab, _) = parse(text, "crontab", &surroundings).accept().unwrap();
-    let url = |index: usize| {
-        crontab.entries[index].config.backup_url.as_ref().unwrap().as_str().to_owned()
-    };
+    let url = |index: usize| crontab.entries[index].config.backup_url.as_ref().unwrap().to_string();
     assert_eq!((url(0), url(1)), ("vfs:///flag".into(), "vfs:///own".into()));
     assert!(crontab.entries[1].dry_run && !crontab.entries[0].dry_run);
 }

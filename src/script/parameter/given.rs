@@ -153,5 +153,5 @@ pub(super) fn backup_url(given: &Given<'_>) -> Result<Value> {
 }
 
 pub(super) fn destination(given: &Given<'_>) -> Result<Value> {
-    Ok(Destination::parse(given.string()?)?.as_str().into())
+    Ok(Destination::parse(given.string()?)?.to_string().into())
 }

@@ -17,6 +17,7 @@ use crate::{
 /// that can fail happens here, before anything is deleted.
 pub(super) fn plan(run: &RunningScript, name: &Name, all: bool) -> Result<Map> {
     let (host, guards) = (&run.host, &run.host.guards);
+    guards.is_of_now("remove a volume")?;
     let mut volume = run.wait(guards.volume_even_forgotten(name))?;
     // The daemon would refuse this at the end, after the backups are gone.
     run.wait(guards.may_be_emptied(&volume))?;

@@ -124,10 +124,7 @@ pub(crate) mod functions {
     #[rhai_fn(volatile, return_raw)]
     pub(crate) fn restore(ctx: NativeCallContext, volume: &str, url: &str) -> Returned<Map> {
         call(&ctx, |run| {
-            let mut url = BackupUrl::parse(url)?;
-            if let Some(configured) = &run.host.settings.destination {
-                url = url.at_time_of(configured);
-            }
+            let url = BackupUrl::parse(url)?;
             let new = NewVolume::from_backup(Name::volume(volume)?, url);
             to_map(run.wait(run.host.guards.create_volume(&new))?)
         })
