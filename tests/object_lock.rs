@@ -32,6 +32,7 @@ both_ways! {
     locks_are_extended_where_a_service_demands_a_digest_of_the_old_kind
     a_bucket_that_locks_by_itself_is_written_to_with_checksums
     what_a_service_says_of_a_failure_is_told_in_its_words
+    a_service_that_takes_locks_and_locks_nothing_is_told
 }
 
 /// For how many days each object is locked, by the folder that it is in.
@@ -73,7 +74,8 @@ fn locks_are_extended_when_half_of_them_is_over_and_cost_few_requests(way: Way) 
     site.run("backup --create-snapshot").ok();
     let extended = || {
         let requests = s3.requests();
-        requests.iter().filter(|it| it.query.contains_key("retention")).count()
+        let puts = requests.iter().filter(|it| it.method == "PUT");
+        puts.filter(|it| it.query.contains_key("retention")).count()
     };
     fs::write(site.volume("vol1").join("a"), "2").unwrap();
     site.run("backup --create-snapshot").ok();
@@ -184,6 +186,23 @@ fn locks_are_extended_where_a_service_demands_a_digest_of_the_old_kind(way: Way)
     s3.set_locks_behind(SignedDuration::from_hours(17 * 24));
     site.run("backup --create-snapshot").ok();
     assert_eq!(Vec::from_iter(&locked_days(&s3)["data"]), [&30]);
+}
+
+fn a_service_that_takes_locks_and_locks_nothing_is_told(way: Way) {
+    let s3 = S3::start();
+    s3.ignore_locks();
+    let site = way.of(locking(&s3));
+    site.create("vol1", &[("a", "1")]);
+    for _ in 0..2 {
+        site.run("backup").fails(1, &["was to be locked, and is not"]);
+    }
+    assert!(s3.names().iter().all(|name| !name.contains("/snapshots/")));
+    // Who may not ask for a lock believes the service.
+    s3.fault(|request| {
+        let is_asked = request.method == "GET" && request.query.contains_key("retention");
+        is_asked.then_some((403, "AccessDenied"))
+    });
+    site.run("backup").ok();
 }
 
 fn a_bucket_that_locks_by_itself_is_written_to_with_checksums(way: Way) {

@@ -316,3 +316,35 @@ fn settings_that_do_not_open_a_bucket_are_named() {
     let nowhere = self::site(&s3).with("BKUP_S3_ENDPOINT", "http://127.0.0.1:1");
     nowhere.run("backups").fails(1, &["refused", "BKUP_S3_ENDPOINT"]);
 }
+
+#[test]
+fn hosts_that_ask_a_bucket_for_its_time_at_once_do_not_disturb_each_other() {
+    let s3 = S3::start();
+    let site = site(&s3);
+    site.create("vol1", &[("a", "1")]);
+    site.run("backup --create-snapshot").ok();
+    // Another host's object was there at the first write, and is gone when it is looked at; later, the other
+    // removes this host's.
+    let (mut writes, mut looks) = (0, 0);
+    s3.fault(move |request| {
+        let is_clock = request.object.ends_with("/convoy-backups.clock");
+        match request.method.as_str() {
+            "PUT" if is_clock => {
+                writes += 1;
+                (writes == 1).then_some((412, "PreconditionFailed"))
+            }
+            "HEAD" if is_clock => {
+                looks += 1;
+                (looks <= 2).then_some((404, "NoSuchKey"))
+            }
+            _ => None,
+        }
+    });
+    site.run("prune --keep-last 1").ok();
+    let asked = s3.requests();
+    let clock = asked.iter().filter(|it| it.object.ends_with("/convoy-backups.clock"));
+    let count = |method| clock.clone().filter(|it| it.method == method).count();
+    // A host that only asks whether it may remove anything leaves the others' object alone.
+    assert!(count("HEAD") > 2);
+    assert!(count("DELETE") < count("PUT"), "{} {}", count("DELETE"), count("PUT"));
+}

@@ -124,6 +124,29 @@ impl Objects {
         Ok(sent.map(drop))
     }
 
+    /// Looks whether the service shows the lock of an object that was locked. A key that may not ask for it
+    /// learns nothing.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] if there is no lock.
+    pub(crate) fn check_locked(&self, name: &str) -> Result<()> {
+        match self.lock_of(name) {
+            Ok(Some(_)) => Ok(()),
+            Ok(None) => {
+                let message = format!(
+                    "\"{name}\" was to be locked, and is not, at {}: the service takes the request and locks nothing",
+                    self.location()
+                );
+                Err(Error::configuration(message)
+                    .with_hint("take a service with Object Lock, or leave BKUP_S3_OBJECT_LOCK out"))
+            }
+            Err(error) => {
+                log::debug!("whether locks hold is not known: {error}");
+                Ok(())
+            }
+        }
+    }
+
     /// How an object is locked; `None` if it is not.
     ///
     /// # Errors
@@ -132,7 +155,8 @@ impl Objects {
         let request = self.client.get_object_retention().bucket(&self.bucket);
         let found = match wait(request.key(self.object(name)).send())? {
             Ok(found) => found,
-            Err(error) if status(&error) == Some(404) => return Ok(None),
+            // A service that knows no locks may answer with the object itself.
+            Err(error) if matches!(status(&error), Some(200 | 404)) => return Ok(None),
             Err(error) => {
                 return Err(self.failure(&format!("cannot ask for the lock of \"{name}\""), &error));
             }

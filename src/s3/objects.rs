@@ -326,8 +326,8 @@ impl Objects {
             match there {
                 Some((size, _)) if size == length => return Ok(()),
                 Some((size, _)) => return Err(self.is_anothers(name, (size, length))),
-                // Another write of it goes on, as one of an attempt before.
-                None if status == Some(CONFLICT) && attempt < MOST_ATTEMPTS => {
+                // Another write of it goes on, as one of an attempt before; or another removed what was there.
+                None if matches!(status, Some(CONFLICT | 412)) && attempt < MOST_ATTEMPTS => {
                     wait(tokio::time::sleep(pause))?;
                     pause *= 2;
                 }

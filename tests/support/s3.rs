@@ -145,6 +145,11 @@ impl S3 {
         self.state().locks_by_default = true;
     }
 
+    /// From now on, it takes writes that ask for a lock, and locks nothing.
+    pub fn ignore_locks(&self) {
+        self.state().ignores_locks = true;
+    }
+
     /// From now on, it demands `Content-MD5` where locks are made longer, as services other than Amazon's.
     pub fn demand_md5(&self) {
         self.state().demands_md5 = true;

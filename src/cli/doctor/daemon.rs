@@ -115,7 +115,12 @@ async fn object_lock(context: &Context) -> Option<Check> {
     let (s3, shown) = (config.s3(), bucket.clone());
     let ask = move || Objects::new(&s3, &bucket, &region, &path, "repository")?.can_lock();
     Some(match blocking::run(ask).await {
-        Ok(()) => ok(WHAT, format!("what backups need in \"{shown}\" is locked for {object_lock}")),
+        Ok(()) => ok(
+            WHAT,
+            format!(
+                "\"{shown}\" can lock; backups ask for what they need to be locked for {object_lock}"
+            ),
+        ),
         Err(error) => failed_with(WHAT, &error),
     })
 }

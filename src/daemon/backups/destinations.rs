@@ -114,6 +114,11 @@ impl Destinations {
                 _ = fs::remove_file(file);
             }
         }
+        // Another service may have a bucket of the same name, in which nothing is locked.
+        let locked_at = match &self.s3.endpoint {
+            Some(endpoint) => format!("{remembered} {endpoint}"),
+            None => remembered.to_owned(),
+        };
         let repository = DestinationRepository::new(
             location,
             self.root.clone(),
@@ -125,7 +130,7 @@ impl Destinations {
                 looks: Looks::in_file(self.root.looks(remembered)),
                 read_times: ReadTimes::in_file(self.root.read_times(remembered)),
                 written_here: WrittenHere::in_file(self.root.written(remembered)),
-                object_locks: ObjectLocks::in_file(self.root.object_locks(remembered)),
+                object_locks: ObjectLocks::in_file(self.root.object_locks(&locked_at)),
             },
         );
         Ok(known.entry(key).or_insert_with(|| Arc::new(repository)).clone())

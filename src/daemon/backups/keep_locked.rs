@@ -27,6 +27,7 @@ use crate::{
     },
     error::{Error, Result},
     s3::ObjectLock,
+    scope,
     sync::lock,
     text::counted,
 };
@@ -35,13 +36,15 @@ use crate::{
 const DAY: Duration = Duration::from_hours(23);
 /// So many are extended at a time.
 const AT_A_TIME: usize = 8;
+/// After so many, what is locked is written down: a run that is killed did not do it for nothing.
+const NOTED_AFTER: usize = 4000;
 
 impl DestinationRepository {
     /// Extends the locks of what backups need, where objects are to be locked and that was not looked at
     /// for a day.
     ///
     /// # Errors
-    /// If a lock can't be extended.
+    /// If a lock can't be extended, or the run is to end.
     pub(super) fn keep_locked(&self, repository: &OpenRepository) -> Result<()> {
         let Some((bucket, object_lock)) = self.locking_bucket() else { return Ok(()) };
         let _changing = lock(&self.object_locks.changing);
@@ -79,16 +82,30 @@ impl DestinationRepository {
                 _ => due.push((kind, id)),
             }
         }
-        let (locked, failure) = lock_all(bucket, &due);
-        if !locked.is_empty() {
-            let objects = counted(locked.len(), "object", "objects");
+        (content.until, content.looked) = (kept, None);
+        let (mut count, mut failure) = (0, None);
+        for some in due.chunks(NOTED_AFTER) {
+            if count > 0 {
+                self.object_locks.write(&content);
+            }
+            let (locked, failed) = lock_all(bucket, some);
+            count += locked.len();
+            content.until.extend(locked);
+            failure = failed;
+            if failure.is_some() {
+                break;
+            }
+        }
+        if count > 0 {
+            let objects = counted(count, "object", "objects");
             log::debug!(
                 "{objects} are locked for {object_lock} at \"{}\"",
                 repository.backend().location()
             );
         }
-        kept.extend(locked);
-        content.until = kept;
+        // A service that knows no locks takes the requests all the same.
+        let failure =
+            failure.or_else(|| bucket.check_locked(FileType::Config, &Id::default()).err());
         // Those of which it failed are not remembered, and tried again by the next backup.
         content.looked = failure.is_none().then_some(now);
         self.object_locks.write(&content);
@@ -141,7 +158,8 @@ fn lock_all(
             if lock(&failure).is_some() {
                 return;
             }
-            match bucket.lock_again(*kind, id) {
+            let goes_on = scope::goes_on("the locks of objects were extended");
+            match goes_on.and_then(|()| bucket.lock_again(*kind, id)) {
                 Ok(Some(until)) => _ = lock(&locked).insert(Bucket::name(*kind, id), until),
                 // Another host has removed it.
                 Ok(None) => {}
@@ -164,4 +182,27 @@ fn lock_all(
 
 fn signed(duration: Duration) -> jiff::SignedDuration {
     duration.try_into().unwrap_or(jiff::SignedDuration::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{error::ErrorKind, s3::S3Options, scope, scope::Scope};
+
+    #[test]
+    fn no_locks_are_extended_for_a_run_that_is_over() {
+        // Nobody listens there.
+        let options = S3Options {
+            endpoint: Some("http://127.0.0.1:1".into()),
+            key: Some(("id".into(), "key".into())),
+            object_lock: Some(ObjectLock::parse("30d").unwrap()),
+        };
+        let bucket = Bucket::new(&options, "bucket", "us-east-1", "").unwrap();
+        let files = [(FileType::Config, Id::default())];
+        let run = Scope::of("run");
+        run.ended.cancel();
+        let (locked, failure) = scope::within(Some(run), || lock_all(&bucket, &files));
+        assert!(locked.is_empty());
+        assert_eq!(failure.unwrap().kind, ErrorKind::Cancelled);
+    }
 }

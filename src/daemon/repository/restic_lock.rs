@@ -34,7 +34,7 @@ const STALE: Duration = Duration::from_mins(30);
 const RENEW: Duration = Duration::from_mins(5);
 /// A lock that any host of this program left is removed after so long.
 const LEFT: Duration = Duration::from_hours(24);
-/// So many locks that were left are looked at, each time.
+/// So many locks that were left are looked at, each time; and so many that may be left.
 const MOST_LEFT: usize = 20;
 /// The same where they can be removed: a host whose key may not leaves hundreds a day.
 const MOST_REMOVED: usize = 500;
@@ -45,6 +45,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// So often who waits looks whether its run goes on.
 const STEP: Duration = Duration::from_millis(200);
 const PROGRAM: &str = "convoy-backups";
+const READING: &str = "it read the locks of restic";
 
 /// What is to be done that restic must not disturb, or be disturbed by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -143,14 +144,19 @@ impl ResticLock {
     /// its own clock.
     ///
     /// # Errors
-    /// If the locks can't be read.
+    /// If the locks can't be read, or the run is to end.
     pub(crate) fn longest_other(&self) -> Result<SignedDuration> {
         let repository = &self.shared.repository;
+        let own = *lock(&self.shared.name);
+        let locks = repository.backend().storage().locks()?;
+        let now = now(repository, &locks, own);
         let mut longest = SignedDuration::ZERO;
-        for there in repository.backend().storage().locks()? {
-            if Some(there.id) == *lock(&self.shared.name) {
+        for there in &locks {
+            // A process that has ended writes no more.
+            if Some(there.id) == own || is_older(there, now, STALE) {
                 continue;
             }
+            scope::goes_on(READING)?;
             let Some(content) = read(repository, &there.id)? else { continue };
             let time = |text: &str| text.parse::<Timestamp>().ok();
             if let (Some(began), Some(renewed)) = (time(&content.began), time(&content.time)) {
@@ -277,7 +283,7 @@ fn lock_host(host: &str) -> String {
 /// host, and the lock that it has just written.
 ///
 /// # Errors
-/// If the locks can't be read.
+/// If the locks can't be read, or the run is to end.
 fn other(
     repository: &OpenRepository,
     (host, own): (&str, Option<Id>),
@@ -289,18 +295,22 @@ fn other(
     if locks.iter().all(is_own) {
         return Ok(None);
     }
-    // By the clock of the storage, which also tells when the others were written.
-    let now = locks.iter().find(|there| is_own(there)).and_then(|own| own.written);
-    let now = now.map_or_else(|| repository.backend().storage().now(), Ok);
-    let now = now.unwrap_or_else(|_| SystemClock.now());
-    let (mut looked_at, mut removes) = (0, None);
+    let now = now(repository, &locks, own);
+    let (mut looked_at, mut stale, mut removes) = (0, 0, None);
     for there in locks.iter().filter(|there| !is_own(there)) {
-        let age = there.written.map(|written| now.duration_since(written));
-        let is_older = |limit: Duration| age.is_some_and(|age| age >= signed(limit));
-        // Where this program may not delete, many are left.
+        scope::goes_on(READING)?;
+        let is_older = |limit| is_older(there, now, limit);
+        // Where a host may not delete, many are left. Those that only this host may remove yet do not count
+        // against those that any may.
         if is_older(STALE) {
-            looked_at += 1;
-            if looked_at > if removes == Some(true) { MOST_REMOVED } else { MOST_LEFT } {
+            let (count, most) = match (is_older(LEFT), removes) {
+                (_, Some(false)) => continue,
+                (true, Some(true)) => (&mut looked_at, MOST_REMOVED),
+                (true, None) => (&mut looked_at, MOST_LEFT),
+                (false, _) => (&mut stale, MOST_LEFT),
+            };
+            *count += 1;
+            if *count > most {
                 continue;
             }
         }
@@ -318,6 +328,18 @@ fn other(
         }
     }
     Ok(None)
+}
+
+/// The time by the clock of the storage, which also tells when the locks in the list were written.
+fn now(repository: &OpenRepository, locks: &[Listed], own: Option<Id>) -> Timestamp {
+    let own = locks.iter().find(|there| Some(there.id) == own).and_then(|own| own.written);
+    let now = own.map_or_else(|| repository.backend().storage().now(), Ok);
+    now.unwrap_or_else(|_| SystemClock.now())
+}
+
+/// Whether a lock was written so long ago, as far as the storage tells.
+fn is_older(there: &Listed, now: Timestamp, limit: Duration) -> bool {
+    there.written.is_some_and(|written| now.duration_since(written) >= signed(limit))
 }
 
 fn signed(duration: Duration) -> SignedDuration {
@@ -532,6 +554,41 @@ mod tests {
         assert_eq!(mine.longest_other().unwrap(), SignedDuration::ZERO, "restic tells no begin");
         let _other = scene.take(Beside::Others).unwrap();
         assert!(mine.longest_other().unwrap() >= signed(STALE));
+    }
+
+    #[test]
+    fn who_has_ended_is_not_writing_any_more() {
+        let scene = Scene::new();
+        let mine = scene.take(Beside::Others).unwrap();
+        let before = scene.locks();
+        let _other = scene.take(Beside::Others).unwrap();
+        let other = scene.locks().into_iter().find(|lock| !before.contains(lock)).unwrap();
+        make_older(&other, STALE);
+        assert_eq!(mine.longest_other().unwrap(), SignedDuration::ZERO);
+    }
+
+    #[test]
+    fn locks_that_only_their_host_may_remove_do_not_keep_older_ones() {
+        let scene = Scene::new();
+        for _ in 0..150 {
+            make_older(&scene.write(false, "host2", PROGRAM), STALE);
+        }
+        let left = scene.write(false, "host2", PROGRAM);
+        make_older(&left, LEFT);
+        scene.take(Beside::Others).unwrap();
+        assert!(!left.exists());
+        assert_eq!(scene.locks().len(), 150);
+    }
+
+    #[test]
+    fn no_locks_are_read_for_a_run_that_is_over() {
+        let scene = Scene::new();
+        scene.write(false, "host2", PROGRAM);
+        let run = scope::Scope::of("run");
+        run.ended.cancel();
+        let refused = scope::within(Some(run), || scene.take(Beside::Others)).unwrap_err();
+        assert_eq!(refused.kind, ErrorKind::Cancelled);
+        assert_eq!(scene.locks().len(), 1, "its own lock is gone");
     }
 
     #[test]

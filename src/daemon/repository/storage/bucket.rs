@@ -39,6 +39,10 @@ const MANY_PACKS: usize = 10;
 
 /// An object that is written to learn the service's time.
 const CLOCK: &str = "convoy-backups.clock";
+/// So often it is written, where other hosts remove it to learn the time themselves.
+const MOST_CLOCKS: usize = 5;
+/// An object that never is: whether it can be removed tells whether anything can.
+const NOTHING: &str = "convoy-backups.nothing";
 
 /// The place of a repository in a bucket.
 #[derive(Debug, Clone)]
@@ -92,6 +96,14 @@ impl Bucket {
     /// If it can't be locked.
     pub(crate) fn lock_again(&self, kind: FileType, id: &Id) -> Result<Option<Timestamp>> {
         self.objects.lock_again(&file_name(kind, id))
+    }
+
+    /// Looks whether the service shows the lock of a file that was locked.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Configuration`] if not.
+    pub(crate) fn check_locked(&self, kind: FileType, id: &Id) -> Result<()> {
+        self.objects.check_locked(&file_name(kind, id))
     }
 
     /// Writes an empty object that is as old as this call. Where nothing may be overwritten, it can be all the
@@ -170,15 +182,16 @@ impl Storage for Bucket {
     }
 
     fn now(&self) -> Result<Timestamp> {
-        self.put_anew(CLOCK)?;
-        self.objects.written_at(CLOCK)?.ok_or_else(|| {
-            let place = self.objects.location();
-            Error::new(
-                ErrorKind::Protocol,
-                format!("\"{place}{CLOCK}\" was written, and has no time"),
-            )
-            .with_hint("the service has to give the times of objects: update it, or take another")
-        })
+        for _ in 0..MOST_CLOCKS {
+            self.put_anew(CLOCK)?;
+            if let Some(time) = self.objects.written_at(CLOCK)? {
+                return Ok(time);
+            }
+        }
+        let place = self.objects.location();
+        let message = format!("\"{place}/{CLOCK}\" was written, and has no time");
+        Err(Error::new(ErrorKind::Protocol, message)
+            .with_hint("the service has to give the times of objects: update it, or take another"))
     }
 
     fn read(&self, kind: FileType, id: &Id) -> Result<Bytes> {
@@ -331,6 +344,6 @@ impl Storage for Bucket {
     }
 
     fn may_remove(&self) -> Result<()> {
-        self.objects.remove(CLOCK)
+        self.objects.remove(NOTHING)
     }
 }
