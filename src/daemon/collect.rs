@@ -1,13 +1,14 @@
 //! Giving back the space of what no snapshot needs, at a destination and in the root's own repository.
 //!
 //! What is there is [`seen`] first: snapshots, the index, the packs. [`reach`] walks the snapshots' folders
-//! and notes what they need. The [`plan`] says what becomes of each pack, and is [carried
-//! out](carry_out) in an order that leaves the repository whole wherever it is broken off, while other
+//! and notes what they need. The [`plan`] says what becomes of each pack, what is there [twice](double) is
+//! read before one of both goes, and the plan is [carried out](carry_out) in an order that leaves the repository whole wherever it is broken off, while other
 //! hosts write.
 //!
 //! The form is restic's, and the marks are rustic's: both programs can be used beside this.
 
 mod carry_out;
+mod double;
 mod index_file;
 #[cfg(test)]
 mod interleavings;
@@ -88,7 +89,11 @@ fn try_collect(repository: &OpenRepository, sharing: Sharing) -> Result<Collecte
     };
     let is_lacking = !reached.broken.is_empty();
     let facts = Facts { now, sharing, piece_pack, tree_pack, unread, is_lacking };
-    let plan = Plan::of(&seen, &reached, &facts)?;
+    let mut plan = Plan::of(&seen, &reached, &facts)?;
+    // Nobody else writes index files to a root's own repository.
+    if sharing.is_shared {
+        double::keep_unproven(repository, (&seen, &reached), &mut plan, double::MOST_READ)?;
+    }
     let mut work = Work {
         repository,
         snapshots: &snapshots,

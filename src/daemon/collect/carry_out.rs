@@ -192,7 +192,8 @@ impl Work<'_> {
             for (pack, is_mark) in packs.into_iter().map(|pack| (pack, false)).chain(marks) {
                 let Some(place) = self.seen.place(&Id::new(pack.id.0)) else { continue };
                 let fate = self.plan.fates[place];
-                if said[place] || !(replaced[number] || fate == Fate::Named) {
+                let is_said = said[place] && !self.seen.packs[place].is_disputed;
+                if is_said || !(replaced[number] || fate == Fate::Named) {
                     continue;
                 }
                 match fate {

@@ -157,6 +157,8 @@ impl Plan {
             let keeps = || pack.listed.is_some_and(|listed| facts.keeps(listed.written));
             plan.fates[place] = match (pack.is_named, pack.is_marked) {
                 (false, true) if used.blobs > 0 => Fate::Named,
+                (false, true) if pack.is_disputed => Fate::Waits,
+                _ if pack.is_disputed => Fate::Stays,
                 // Only the index still knows it.
                 _ if used.blobs == 0 && pack.listed.is_none() && !may_be_needed(used) => Fate::Goes,
                 _ if used.blobs == 0 && pack.listed.is_none() => Fate::Stays,
@@ -225,6 +227,16 @@ impl Plan {
     /// A pack stays, whatever was decided.
     pub(super) fn stays(&mut self, place: usize) {
         self.fates[place] = Fate::Stays;
+    }
+
+    /// Whether this run marks or removes a pack that has not waited for that.
+    pub(super) fn gives_up(&self, seen: &Seen, place: usize) -> bool {
+        let pack = &seen.packs[place];
+        match self.fates[place] {
+            Fate::Marked | Fate::Repacked => true,
+            Fate::Goes => pack.listed.is_some() && (pack.is_named || !pack.is_marked),
+            _ => false,
+        }
     }
 
     /// Whether the blob of this entry is needed, and is needed from its pack.
@@ -312,7 +324,8 @@ fn uses(seen: &Seen, reached: &Reached) -> (Vec<Use>, Vec<u64>) {
         let worth = |number: &usize| {
             let place = same[*number].pack();
             let (pack, of) = (&seen.packs[place], uses[place]);
-            (pack.is_whole(), pack.is_named, std::cmp::Reverse((of.unused, place)))
+            let is_clear = !pack.is_disputed;
+            (pack.is_whole(), is_clear, pack.is_named, std::cmp::Reverse((of.unused, place)))
         };
         let Some(best) = (0..same.len()).max_by_key(worth) else { continue };
         take(&mut uses, first + best);

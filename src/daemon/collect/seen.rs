@@ -130,12 +130,18 @@ pub(super) struct Pack {
     /// Its size in bytes, as the index has it; 0 if it is not in the index.
     pub(super) size: u64,
     pub(super) listed: Option<Listed>,
+    /// The hash of the first list of its blobs; `None` if no index file has one.
+    list: Option<Hash>,
+    /// Whether index files disagree about what is in it: all that any of them says counts, and it stays.
+    pub(super) is_disputed: bool,
 }
 
 impl Pack {
     fn new(id: Id) -> Self {
         let (is_tree, is_named, is_marked) = (false, false, false);
-        Self { id, is_tree, is_named, is_marked, blobs: 0, size: 0, listed: None }
+        let (list, is_disputed) = (None, false);
+        let (blobs, size, listed) = (0, 0, None);
+        Self { id, is_tree, is_named, is_marked, blobs, size, listed, list, is_disputed }
     }
 
     /// Its size in bytes, as the storage has it; 0 if it is missing.
@@ -242,16 +248,22 @@ impl Seen {
         let known = &mut self.packs[place];
         known.is_named |= !is_mark;
         known.is_marked |= is_mark;
-        // Another index file may say the same of it, or has marked it when it was in none.
-        if known.blobs > 0 {
-            return;
+        // Another index file may have marked it when it was in none.
+        if known.blobs == 0 {
+            known.size = pack.size();
         }
-        known.size = pack.size();
         if pack.blobs.is_empty() {
             return;
         }
-        known.is_tree = pack.blobs.iter().all(|blob| blob.kind == BlobType::Tree);
-        known.blobs = pack.blobs.len();
+        let list = list_of(pack);
+        match known.list {
+            Some(first) if first == list => return,
+            Some(_) => known.is_disputed = true,
+            None => known.list = Some(list),
+        }
+        let is_tree = pack.blobs.iter().all(|blob| blob.kind == BlobType::Tree);
+        known.is_tree = is_tree && (known.blobs == 0 || known.is_tree);
+        known.blobs += pack.blobs.len();
         let number = u32::try_from(place).unwrap_or(u32::MAX) & !TREE;
         self.entries.extend(pack.blobs.iter().map(|blob| Entry {
             id: blob.id.0,
@@ -274,6 +286,21 @@ impl Seen {
         let others = rest.iter().skip(1).take_while(|entry| entry.is_same_blob(&rest[0]));
         &rest[..=others.count()]
     }
+}
+
+/// The hash of what an index file says is in a pack, in whatever order.
+fn list_of(pack: &IndexPack) -> Hash {
+    let mut blobs: Vec<_> = pack.blobs.iter().collect();
+    blobs.sort_unstable_by_key(|blob| (blob.offset, blob.id.0));
+    let mut text = Vec::with_capacity(blobs.len() * 48);
+    for blob in blobs {
+        text.push(u8::from(blob.kind == BlobType::Tree));
+        text.extend(blob.id.0);
+        for number in [blob.offset, blob.length, blob.uncompressed_length] {
+            text.extend(number.to_le_bytes());
+        }
+    }
+    hash(&text)
 }
 
 /// What an index file says; `None` if it never was one of this repository.

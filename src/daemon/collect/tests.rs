@@ -12,11 +12,14 @@ use rustic_core::{
 };
 use tempfile::TempDir;
 
-use super::*;
+use super::{
+    index_file::{IndexBlob, IndexFile, IndexPack},
+    *,
+};
 use crate::{
     daemon::{
         moment::Files,
-        repository::{Act, Backend, Folder, Memory, guarded, hash},
+        repository::{Act, Backend, Folder, HexHash, Memory, guarded, hash},
         save::{Extras, Source, save},
     },
     progress::NoProgress,
@@ -318,6 +321,170 @@ fn packs_of_an_index_that_is_lost_are_neither_marked_nor_removed() {
         let done = scene.collect();
         assert_eq!((done.marked, done.removed, scene.bytes()), (0, 0, before), "{done:?}");
     }
+}
+
+/// Writes an index file that says that these blobs are in this pack.
+fn claim(repository: &OpenRepository, pack: Id, size: usize, blobs: Vec<IndexBlob>) {
+    let id = HexHash(HexHash::of(&pack));
+    let packs = vec![IndexPack { id, blobs, time: None, size: size.try_into().ok() }];
+    let text = IndexFile { packs, ..IndexFile::default() }.text().unwrap();
+    let sealed = repository.coder().unwrap().seal_file(&text).unwrap();
+    let id = Id::new(hash(&sealed));
+    repository.backend().write_file(FileType::Index, &id, sealed.into()).unwrap();
+}
+
+/// All that the snapshots need, one blob after the other as in one pack.
+fn needed(repository: &OpenRepository) -> (usize, Vec<IndexBlob>) {
+    let snapshots = Snapshots::read(repository).unwrap();
+    let seen = Seen::of(repository).unwrap();
+    let reached = Reached::by(&snapshots, &seen, repository).unwrap();
+    let mut offset = 0;
+    let needed = (0..seen.entries.len()).filter(|entry| reached.has(*entry));
+    let blobs = needed.map(|entry| {
+        let of = &seen.entries[entry];
+        offset += of.length;
+        IndexBlob {
+            id: HexHash(of.id),
+            kind: if of.is_tree() { BlobType::Tree } else { BlobType::Data },
+            offset: offset - of.length,
+            length: of.length,
+            uncompressed_length: of.raw_length,
+        }
+    });
+    let blobs = blobs.collect();
+    (offset as usize, blobs)
+}
+
+/// The packs that have something that the snapshots need.
+fn needed_packs(repository: &OpenRepository) -> Vec<Id> {
+    let snapshots = Snapshots::read(repository).unwrap();
+    let seen = Seen::of(repository).unwrap();
+    let reached = Reached::by(&snapshots, &seen, repository).unwrap();
+    let needed = (0..seen.entries.len()).filter(|entry| reached.has(*entry));
+    needed.map(|entry| seen.packs[seen.entries[entry].pack()].id).collect()
+}
+
+/// A repository with a snapshot, and packs that are half needed, half not.
+fn half_needed() -> Scene {
+    let scene = Scene::new();
+    scene.write("stays", &noise(1, 600_000));
+    scene.write("goes", &noise(2, 600_000));
+    let first = scene.snapshot();
+    scene.remove("goes");
+    scene.snapshot();
+    scene.forget(first);
+    scene
+}
+
+#[test]
+fn a_pack_of_which_an_index_file_lies_takes_the_place_of_no_other() {
+    let scene = half_needed();
+    let real = needed_packs(&scene.repository);
+    let (size, blobs) = needed(&scene.repository);
+    let garbage = noise(3, size + 1000);
+    let evil = Id::new(hash(&garbage));
+    let (size, backend) = (garbage.len(), scene.repository.backend());
+    backend.write_file(FileType::Pack, &evil, garbage.into()).unwrap();
+    claim(&scene.repository, evil, size, blobs);
+    for _ in 0..4 {
+        scene.storage.pass(25);
+        scene.collect();
+        let there = scene.repository.backend().files(FileType::Pack).unwrap();
+        let is_there = |pack: &Id| there.iter().any(|(there, _)| there == pack);
+        assert!(real.iter().all(is_there), "what is needed was removed");
+    }
+    // Without the lie all is as it was.
+    let backend = scene.repository.backend();
+    backend.remove_file(FileType::Pack, &evil).unwrap();
+    scene.storage.pass(25);
+    assert!(scene.collect().marked > 600_000);
+    scene.storage.pass(25);
+    assert!(scene.collect().removed > 600_000);
+    nothing_is_lost(&scene.repository);
+}
+
+#[test]
+fn a_pack_of_which_index_files_disagree_stays_with_all_that_any_of_them_says() {
+    let scene = half_needed();
+    let (_, blobs) = needed(&scene.repository);
+    for (number, (pack, size)) in
+        scene.repository.backend().files(FileType::Pack).unwrap().into_iter().enumerate()
+    {
+        // One of them is read before the honest one.
+        for lie in 0..8 {
+            let id = HexHash(hash(&[lie, u8::try_from(number).unwrap()]));
+            claim(
+                &scene.repository,
+                pack,
+                size as usize,
+                vec![IndexBlob { id, ..blobs[0].clone() }],
+            );
+        }
+    }
+    let before = scene.bytes();
+    for _ in 0..4 {
+        scene.storage.pass(25);
+        let done = scene.collect();
+        assert_eq!((done.marked, done.removed, scene.bytes()), (0, 0, before), "{done:?}");
+        nothing_is_lost(&scene.repository);
+    }
+}
+
+#[test]
+fn a_disputed_pack_keeps_all_its_lists_where_index_files_are_put_together() {
+    let scene = half_needed();
+    let (_, blobs) = needed(&scene.repository);
+    let (pack, size) = scene.repository.backend().files(FileType::Pack).unwrap()[0];
+    for lie in 0..40 {
+        let id = HexHash(hash(&[lie]));
+        claim(&scene.repository, pack, size as usize, vec![IndexBlob { id, ..blobs[0].clone() }]);
+    }
+    scene.storage.pass(25);
+    scene.collect();
+    let files = scene.repository.backend().files(FileType::Index).unwrap();
+    assert!(files.len() < 10, "they were put together: {}", files.len());
+    nothing_is_lost(&scene.repository);
+}
+
+#[test]
+fn what_two_hosts_have_stored_goes_once_as_soon_as_it_was_read_in_the_other_pack() {
+    let scene = Scene::new();
+    scene.write("both", &noise(1, 1_000_000));
+    scene.snapshot();
+    // The other one does not see what the first one has written.
+    let backend = scene.repository.backend();
+    let mut hidden = Vec::new();
+    for (id, _) in backend.files(FileType::Index).unwrap() {
+        hidden.push((id, backend.read_file(FileType::Index, &id).unwrap()));
+        backend.remove_file(FileType::Index, &id).unwrap();
+    }
+    let other = opened(&scene.storage, scene.repository.key());
+    snapshot(&other, &scene.volume);
+    for (id, content) in hidden {
+        backend.write_file(FileType::Index, &id, content).unwrap();
+    }
+    scene.storage.pass(25);
+    let (snapshots, seen) =
+        (Snapshots::read(&other).unwrap(), Seen::of(&scene.repository).unwrap());
+    let reached = Reached::by(&snapshots, &seen, &other).unwrap();
+    let facts = Facts {
+        now: other.backend().now().unwrap(),
+        sharing: SHARED,
+        piece_pack: 1,
+        tree_pack: 1,
+        unread: None,
+        is_lacking: false,
+    };
+    for (most, goes) in [(500_000, 0), (2_000_000, 1)] {
+        let mut plan = Plan::of(&seen, &reached, &facts).unwrap();
+        double::keep_unproven(&other, (&seen, &reached), &mut plan, most).unwrap();
+        let large = |place: &usize| seen.packs[*place].bytes() > 500_000;
+        assert_eq!(plan.with(Fate::Marked).filter(large).count(), goes, "{most}");
+    }
+    assert!(scene.collect().marked > 1_000_000);
+    scene.storage.pass(25);
+    assert!(scene.collect().removed > 1_000_000);
+    scene.check();
 }
 
 #[test]
