@@ -114,10 +114,7 @@ pub(crate) async fn stream<R: Receiver>(
     connect: Duration,
     receiver: &mut R,
 ) -> Result<Result<Answer, R::Stop>, Failure> {
-    let stream = match timeout(connect, UnixStream::connect(socket)).await {
-        Ok(connected) => connected.map_err(Failure::NotConnected)?,
-        Err(_) => return Err(Failure::ConnectDeadline),
-    };
+    let stream = connected(socket, connect).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let exchange = async {
         let response = match patiently(sender.send_request(request), receiver).await {
@@ -202,10 +199,7 @@ pub(crate) async fn open(
     times: Times,
 ) -> Result<Opened, Failure> {
     let Times { connect, deadline } = times;
-    let stream = match timeout(connect.min(deadline), UnixStream::connect(socket)).await {
-        Ok(connected) => connected.map_err(Failure::NotConnected)?,
-        Err(_) => return Err(Failure::ConnectDeadline),
-    };
+    let stream = connected(socket, connect.min(deadline)).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(broken)?;
     let connection = tokio::spawn(async move { _ = connection.await });
     let answered = timeout(deadline, sender.send_request(request)).await;
@@ -219,6 +213,14 @@ pub(crate) async fn open(
             connection.abort();
             Err(Failure::Deadline)
         }
+    }
+}
+
+/// A connection that is made in time.
+async fn connected(socket: &Path, within: Duration) -> Result<UnixStream, Failure> {
+    match timeout(within, UnixStream::connect(socket)).await {
+        Ok(connected) => connected.map_err(Failure::NotConnected),
+        Err(_) => Err(Failure::ConnectDeadline),
     }
 }
 
@@ -244,10 +246,7 @@ pub(crate) async fn exchange(
     times: Times,
 ) -> Result<Answer, Failure> {
     let Times { connect, deadline } = times;
-    let stream = match timeout(connect.min(deadline), UnixStream::connect(socket)).await {
-        Ok(connected) => connected.map_err(Failure::NotConnected)?,
-        Err(_) => return Err(Failure::ConnectDeadline),
-    };
+    let stream = connected(socket, connect.min(deadline)).await?;
     timeout(deadline, converse(stream, request)).await.unwrap_or(Err(Failure::Deadline))
 }
 

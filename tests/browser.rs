@@ -153,6 +153,7 @@ fn a_restore_goes_step_by_step_and_ends_with_the_docker_command() {
         page.click("vol1").await;
         page.has("Which backup?").await;
         page.until("document.querySelectorAll('[name=backup]').length === 2").await;
+        page.has("7 B · ").await;
         page.evaluate("document.querySelectorAll('[name=backup]')[1].click()").await;
         page.until("document.querySelector('#new-name').value === 'vol1-restored'").await;
         page.fill("#new-name", "vol1").await;

@@ -1,8 +1,10 @@
 //! Which backup of a volume is meant: the newest good one, that of a time, or one by its id.
 
+use std::collections::BTreeSet;
+
 use jiff::{Timestamp, tz::TimeZone};
 
-use super::{Backup, Origin, ROOT_ID};
+use super::{Backup, Destination, Origin, ROOT_ID};
 use crate::error::{Error, ErrorKind, Result};
 
 /// What the names of backups begin with, but for those at EBS.
@@ -84,6 +86,16 @@ pub(crate) fn choose<'a>(
     let warning =
         passed_over.map(|why| format!("a newer backup of \"{volume}\" is passed over: {why}"));
     Ok(Chosen { backup: good, warning })
+}
+
+/// The error for a volume of which there is no backup. `listed`: what there is at the destination.
+pub(crate) fn no_backup_of(volume: &str, listed: &[Backup], destination: &Destination) -> Error {
+    let names: BTreeSet<_> = listed.iter().map(Backup::volume).collect();
+    let hint = match names.is_empty() {
+        true => format!("there are no backups at {destination}; \"doctor\" looks at it"),
+        false => format!("there are backups of {}", some(names.into_iter().map(str::to_owned))),
+    };
+    not_found(format!("there is no backup of \"{volume}\"")).with_hint(hint)
 }
 
 fn by_id<'a>(volume: &str, all: &'a [Backup], id: &str, zone: &TimeZone) -> Result<Chosen<'a>> {
@@ -194,7 +206,7 @@ fn time(at: Timestamp, zone: &TimeZone) -> String {
 }
 
 /// Some of these, separated by commas.
-pub(crate) fn some(names: impl Iterator<Item = String>) -> String {
+fn some(names: impl Iterator<Item = String>) -> String {
     let mut names: Vec<_> = names.take(NAMED + 1).collect();
     if names.len() > NAMED {
         names.truncate(NAMED);

@@ -11,7 +11,7 @@ use crate::{
     clock::{Clock, SystemClock},
     convoy::{
         Backup, Destination,
-        chosen::{choose, short_id, some},
+        chosen::{choose, no_backup_of, short_id},
         guards::Guards,
         inside::{Content, Look, ReadFile, Seen},
     },
@@ -61,14 +61,7 @@ impl<'a> Opened<'a> {
         let all = guards.backups(&self.destination, Some(volume)).await?;
         if all.is_empty() {
             let listed = guards.backups(&self.destination, None).await.unwrap_or_default();
-            let names: std::collections::BTreeSet<_> =
-                listed.iter().map(|backup| backup.volume().to_owned()).collect();
-            let hint = match names.is_empty() {
-                true => format!("there are no backups at {}", self.destination),
-                false => format!("there are backups of {}", some(names.into_iter())),
-            };
-            let message = format!("there is no backup of \"{volume}\"");
-            return Err(Error::new(ErrorKind::NotFound, message).with_hint(hint));
+            return Err(no_backup_of(volume.as_str(), &listed, &self.destination));
         }
         let chosen = choose(volume.as_str(), &all, &target.wanted, self.now.time_zone())?;
         if let Some(warning) = &chosen.warning {

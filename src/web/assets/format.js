@@ -79,6 +79,9 @@ export function bytes(count) {
   return unit && value < 10 ? `${value.toFixed(1)} ${units[unit]}` : `${Math.round(value)} ${units[unit]}`;
 }
 
+/** The bytes in a backup's files; EBS has another name for them. */
+export const sizeOf = (backup) => backup.BackupSize ?? backup.Size;
+
 /** "1 volume", "3 volumes". */
 export const count = (number, noun) => `${number.toLocaleString("en")} ${noun}${number === 1 ? "" : "s"}`;
 

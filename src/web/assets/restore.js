@@ -2,7 +2,7 @@
 
 import { dryRun, read, start } from "./api.js";
 import { h, icon, replace } from "./dom.js";
-import { bytes, count, clockTime, dayAndTime, dayOf, exactTime, monthOf, shellWord, timeElement } from "./format.js";
+import { bytes, count, clockTime, dayAndTime, dayOf, exactTime, monthOf, shellWord, sizeOf, timeElement } from "./format.js";
 import { announce, changeButton, copyable, load, planList, problemBox, volumeNames } from "./parts.js";
 import { follow } from "./progress.js";
 import { backupsOf } from "./volume.js";
@@ -100,7 +100,7 @@ function list(backups, wanted, changed) {
       "label.option",
       { for: id },
       h("input", { type: "radio", name: "backup", id, value: backup.BackupURL, checked: backup === first, disabled: !good, onchange: changed }),
-      h("span.option-words", h("b", backup.time ? (several ? clockTime : dayAndTime)(backup.time) : "unknown"), " ", timeElement(backup.time, ""), backup === backups[0] && h("span.tag", "newest"), !good && h("span.tag", `not complete: ${backup.State}`), backup.Broken && h("span.tag", { title: backup.Broken }, "broken"), h("span.faint.block", backup.taken && ["data from ", timeElement(backup.taken, "", exactTime), " · "], backup.Size && `${bytes(backup.Size)} · `, h("code", backup.BackupName ?? backup.BackupURL))),
+      h("span.option-words", h("b", backup.time ? (several ? clockTime : dayAndTime)(backup.time) : "unknown"), " ", timeElement(backup.time, ""), backup === backups[0] && h("span.tag", "newest"), !good && h("span.tag", `not complete: ${backup.State}`), backup.Broken && h("span.tag", { title: backup.Broken }, "broken"), h("span.faint.block", backup.taken && ["data from ", timeElement(backup.taken, "", exactTime), " · "], sizeOf(backup) && `${bytes(sizeOf(backup))} · `, h("code", backup.BackupName ?? backup.BackupURL))),
     );
   };
   return h("div.backups", { role: "radiogroup", "aria-labelledby": "step-1", tabindex: -1 }, [...days].map(([day, part]) => h("div", { role: "group", "aria-label": day }, h("p.day", day), part.map(option))));

@@ -3,7 +3,7 @@
 import { dryRun, get, read, shared, withQuery } from "./api.js";
 import { sizesChart, timeline } from "./chart.js";
 import { append, h, icon, replace } from "./dom.js";
-import { bytes, count, exactTime, parseTime, timeElement } from "./format.js";
+import { bytes, count, exactTime, parseTime, sizeOf, timeElement } from "./format.js";
 import { on } from "./live.js";
 import { age } from "./overview.js";
 import { changeButton, formOf, load, problemBox, remarks, runCells, runHead, startAsking, tell, volumes } from "./parts.js";
@@ -127,7 +127,7 @@ function itemsView({ listed, backups, kept }, name) {
   return [
     errors.map((error) => problemBox(error)),
     h("section", { "aria-labelledby": "timeline-title" }, h("h2", { id: "timeline-title" }, "Snapshots and backups"), policy, saved.length + snapshots.length ? timeline([...snapshots, ...saved]) : h("p.empty", backups.error || listed.error ? "What there is could not be read." : "It has no snapshots and no backups yet.")),
-    saved.length > 0 && h("section", { "aria-labelledby": "backups-title" }, h("div.bar", h("h2", { id: "backups-title" }, "Backups"), h("span.faint", count(saved.length, "backup"))), table(saved, "Made", (item) => h("a", { href: withQuery(`#/restore/${encodeURIComponent(name)}`, { backup: item.key }), "aria-label": `Restore the backup of ${item.time ? exactTime(item.time) : item.name}` }, "Restore"), saved.some((item) => item.backup.Size) && ((item) => (item.backup.Size ? bytes(item.backup.Size) : "")))),
+    saved.length > 0 && h("section", { "aria-labelledby": "backups-title" }, h("div.bar", h("h2", { id: "backups-title" }, "Backups"), h("span.faint", count(saved.length, "backup"))), table(saved, "Made", (item) => h("a", { href: withQuery(`#/restore/${encodeURIComponent(name)}`, { backup: item.key }), "aria-label": `Restore the backup of ${item.time ? exactTime(item.time) : item.name}` }, "Restore"), saved.some((item) => sizeOf(item.backup)) && ((item) => bytes(sizeOf(item.backup))))),
     snapshots.length > 0 && h("details", h("summary", count(snapshots.length, "snapshot")), table(snapshots, "Taken")),
   ];
 }

@@ -1,7 +1,5 @@
 //! `convoy::` primitive for the backup that is meant.
 
-use std::collections::BTreeSet;
-
 use rhai::Map;
 use rhai::plugin::*;
 
@@ -16,9 +14,9 @@ use super::{
 use crate::{
     convoy::{
         Name,
-        chosen::{Wanted, choose, some},
+        chosen::{Wanted, choose, no_backup_of},
     },
-    error::{Error, ErrorKind, Result},
+    error::Result,
     script::running::RunningScript,
 };
 
@@ -54,14 +52,8 @@ fn chosen(run: &RunningScript, volume: &Name, wanted: &Wanted) -> Result<Map> {
     let (at, guards) = (destination(run, None)?, &run.host.guards);
     let all = run.wait(guards.backups(&at, Some(volume)))?;
     if all.is_empty() {
-        let message = format!("there is no backup of \"{volume}\"");
         let listed = run.wait(guards.backups(&at, None))?;
-        let names: BTreeSet<_> = listed.iter().map(|backup| backup.volume()).collect();
-        let hint = match names.is_empty() {
-            true => format!("there are no backups at {at}; \"doctor\" looks at it"),
-            false => format!("there are backups of {}", some(names.into_iter().map(str::to_owned))),
-        };
-        return Err(Error::new(ErrorKind::NotFound, message).with_hint(hint));
+        return Err(no_backup_of(volume.as_str(), &listed, &at));
     }
     let chosen = choose(volume.as_str(), &all, wanted, &run.host.clock.time_zone())?;
     if let Some(warning) = &chosen.warning {
