@@ -15,7 +15,9 @@ use std::{
 
 use serde_json::Value;
 
+use crate::s3::{noise, on_s3};
 use crate::support::{
+    s3::S3,
     site::{Ran, Site},
     way::{Way, both_ways},
 };
@@ -285,4 +287,30 @@ fn a_volume_is_restored_by_its_name_and_a_backup_by_its_id(way: Way) {
     site.run("remove vol1-restored --all").ok();
     assert!(!site.volume("vol1-restored").exists());
     assert_eq!(site.backups("vol1").len(), 2, "the volume's own backups stay");
+}
+
+#[test]
+fn of_a_bucket_a_dump_reads_neighbours_at_once_and_one_file_reads_what_it_needs() {
+    let s3 = S3::start();
+    let site = on_s3(Site::builtin(), &s3);
+    site.create("vol1", &[("one", "1")]);
+    for number in 0..300 {
+        fs::write(site.volume("vol1").join(format!("f{number}")), noise(5_000 + number)).unwrap();
+    }
+    site.run(BACKUP).ok();
+    let read = |words: &[&str]| {
+        let before = s3.requests().len();
+        let (code, out, err) = output(&site, words);
+        assert_eq!(code, 0, "{err}");
+        (out, s3.requests().len() - before)
+    };
+    let (archive, requests) = read(&["dump", "vol1"]);
+    assert!(requests < 25, "{requests} requests for 301 files");
+    let (file, into) = (site.path("archive.tar"), tempfile::tempdir().unwrap());
+    fs::write(&file, archive).unwrap();
+    let tar =
+        Command::new("tar").arg("-xpf").arg(&file).arg("-C").arg(into.path()).status().unwrap();
+    assert!(tar.success() && content(into.path()) == content(&site.volume("vol1")));
+    let (one, requests) = read(&["cat", "vol1:one"]);
+    assert!(one == b"1" && requests < 15, "{requests} requests for one file");
 }

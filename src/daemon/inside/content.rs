@@ -1,6 +1,7 @@
 //! The content of a file in a backup, or a part of it, piece by piece.
 
 use std::{
+    collections::VecDeque,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -8,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use rustic_core::{
-    DataId, TreeId,
+    DataId, Id, TreeId,
     repofile::{BlobType, Node},
 };
 use tokio::sync::mpsc::{Sender, error::TrySendError};
@@ -23,6 +24,11 @@ use crate::{
     error::{Error, ErrorKind, Result},
     scope,
 };
+
+/// So much of a pack is read at a time where neighbours are read at once, in bytes; and so many such parts
+/// are kept.
+const WINDOW: u32 = 4 << 20;
+const MOST_WINDOWS: usize = 8;
 
 const READING: &str = "a file of a backup was read";
 
@@ -79,7 +85,11 @@ impl ToRead {
     }
 
     pub(super) fn source(&self) -> Result<Source<'_>> {
-        Source::new(&self.repository)
+        let mut source = Source::new(&self.repository)?;
+        if self.what.form == Form::Tar {
+            source.reads_all_of(&self.repository);
+        }
+        Ok(source)
     }
 }
 
@@ -112,13 +122,38 @@ pub(super) struct Source<'a> {
     pub(super) view: View<'a>,
     index: Arc<Index>,
     reader: BlobReader<'a>,
+    /// So much of a pack is read at a time; 0: a piece alone.
+    window: u32,
+    /// What was read of packs lately, the oldest first.
+    windows: VecDeque<Window>,
+}
+
+/// A part of a pack.
+struct Window {
+    pack: Id,
+    offset: u32,
+    content: Vec<u8>,
+}
+
+impl Window {
+    /// What lies there, if all of it is in this part.
+    fn part(&self, place: &Location) -> Option<&[u8]> {
+        let start = place.offset.checked_sub(self.offset).filter(|_| self.pack == place.pack)?;
+        self.content.get(start as usize..)?.get(..place.length as usize)
+    }
 }
 
 impl<'a> Source<'a> {
     fn new(repository: &'a OpenRepository) -> Result<Self> {
         let view = View::new(repository)?;
         let index = Arc::clone(&view.index);
-        Ok(Self { view, index, reader: BlobReader::new(repository)? })
+        let reader = BlobReader::new(repository)?;
+        Ok(Self { view, index, reader, window: 0, windows: VecDeque::new() })
+    }
+
+    /// Whole packs will be read, piece by piece: over a network, neighbours are read at once.
+    pub(super) fn reads_all_of(&mut self, repository: &OpenRepository) {
+        self.window = if repository.backend().is_far() { WINDOW } else { 0 };
     }
 
     /// Gives the bytes of a file from `start` to `end` to `take`. Pieces before and behind these are not
@@ -179,6 +214,27 @@ impl<'a> Source<'a> {
         self.piece(&id, &place, path)
     }
 
+    /// What lies there, as it was read before, or is read now.
+    fn sealed(&mut self, place: &Location) -> Result<Vec<u8>> {
+        if let Some(known) = self.windows.iter().find_map(|window| window.part(place)) {
+            return Ok(known.to_vec());
+        }
+        if self.window <= place.length {
+            return self.reader.stretch(&place.pack, place.offset, place.length);
+        }
+        // The pack may end before the window does.
+        let content = self.reader.stretch(&place.pack, place.offset, self.window)?;
+        let window = Window { pack: place.pack, offset: place.offset, content };
+        let Some(sealed) = window.part(place).map(<[u8]>::to_vec) else {
+            return self.reader.stretch(&place.pack, place.offset, place.length);
+        };
+        self.windows.push_back(window);
+        if self.windows.len() > MOST_WINDOWS {
+            self.windows.pop_front();
+        }
+        Ok(sealed)
+    }
+
     fn place(&self, id: &Hash, path: &str) -> Result<Location> {
         self.index.find(BlobType::Data, id).ok_or_else(|| {
             let message = format!("a piece of \"/{path}\" is missing in the backup");
@@ -189,7 +245,7 @@ impl<'a> Source<'a> {
 
     fn piece(&mut self, id: &Hash, place: &Location, path: &str) -> Result<Vec<u8>> {
         let what = || format!("cannot read \"/{path}\" in the backup");
-        let mut sealed = self.reader.stretch(&place.pack, place.offset, place.length)?;
+        let mut sealed = self.sealed(place)?;
         let content = self.reader.piece(&mut sealed, (id, place), &what)?;
         Ok(content.to_vec())
     }
