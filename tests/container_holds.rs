@@ -241,12 +241,18 @@ fn what_a_hold_that_is_too_long_held_runs_again_and_the_copy_is_thrown_away() {
 #[test]
 fn an_engine_that_died_is_asked_again_by_the_next_command() {
     let (site, engine) = shop();
-    engine.with(|contents| contents.faults.breaks = Some("pause"));
+    // It is not released either before the engine is away.
+    let refused = ("unpause", "500 Internal Server Error", "it is dying");
+    engine.with(|contents| {
+        contents.faults.breaks = Some("pause");
+        contents.faults.refused = Some(refused);
+    });
     let away = site.path("docker/away");
     let mut running = backing_up(&site);
     engine.until("shop-db-1", "paused");
     fs::rename(&engine.socket, &away).unwrap();
     running.wait();
+    engine.with(|contents| contents.faults.refused = None);
     assert!(running.log().contains("docker unpause shop-db-1"), "{}", running.log());
     fs::rename(&away, &engine.socket).unwrap();
     let next = site.run("volumes").ok();
