@@ -9,10 +9,13 @@ use super::{
 };
 use crate::{convoy::inside::Form, daemon::repository::guarded, error::Result};
 
-/// Reads it, and sends it piece by piece; an error is the last piece. It ends early where nobody takes
-/// the pieces any more.
-pub(in crate::daemon) fn send(to_read: &ToRead, pieces: &Sender<Result<Bytes>>) {
-    let sent = guarded("reading a backup", || {
+/// Reads it, and sends it piece by piece.
+///
+/// # Errors
+/// If it can't be read, or if nobody takes the pieces any more: who does is owed this error, because
+/// pieces that just end look like all of it.
+pub(in crate::daemon) fn send(to_read: &ToRead, pieces: &Sender<Result<Bytes>>) -> Result<()> {
+    guarded("reading a backup", || {
         let mut source = to_read.source()?;
         match to_read.form() {
             Form::Tar => archive::send(&mut source, to_read, pieces),
@@ -21,9 +24,5 @@ pub(in crate::daemon) fn send(to_read: &ToRead, pieces: &Sender<Result<Bytes>>) 
                 source.file(node, path, to_read.range(), &mut |piece| send_one(pieces, piece))
             }
         }
-    });
-    if let Err(error) = sent {
-        // Whoever does not read gets no error either, but an answer without an end.
-        _ = pieces.try_send(Err(error));
-    }
+    })
 }

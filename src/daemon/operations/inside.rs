@@ -60,11 +60,18 @@ impl Operations {
             guarded("looking into the backup", || ToRead::find(repository, tree, what.clone()))?;
         let (entry, length) = (to_read.entry.clone(), to_read.length);
         let (sender, pieces) = mpsc::channel(WAITING);
+        let of_error = sender.clone();
         let work = scope::handed_on(move || {
             let _looking = looking;
-            send(&to_read, &sender);
+            send(&to_read, &sender)
         });
-        let started = std::thread::Builder::new().name("reader".to_owned()).spawn(work);
+        // The error waits until there is room for it, when nobody waits for this reader any more.
+        let and_tell = move || {
+            if let Err(error) = work() {
+                _ = of_error.blocking_send(Err(error));
+            }
+        };
+        let started = std::thread::Builder::new().name("reader".to_owned()).spawn(and_tell);
         started.map_err(|error| Error::io("cannot start a thread", &error))?;
         Ok(Content { entry, length, pieces })
     }

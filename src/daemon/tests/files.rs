@@ -13,7 +13,14 @@ use std::{
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, Timespec, Timestamps, XattrFlags};
 
 use super::scene::{CAPABILITY, Scene, describe, name, noise, set_times, without_privileges};
-use crate::convoy::{Changes, Daemon as _};
+use crate::{
+    convoy::{
+        Changes, Daemon as _,
+        inside::{Form, ReadFile},
+    },
+    error::ErrorKind,
+    scope::{self, Scope},
+};
 
 #[tokio::test]
 async fn everything_about_files_comes_back() {
@@ -214,4 +221,28 @@ async fn a_backup_that_lists_a_name_twice_is_restored() {
     scene.restore("vol2", &twice).await.unwrap();
     let files = |volume: &str| describe(&scene.path("root/volumes").join(volume));
     assert_eq!(files("vol2"), files("vol1"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_slowly_is_told_too_that_not_all_of_a_file_came() {
+    let scene = Scene::new();
+    let files = scene.volume("vol1").await;
+    fs::write(files.join("large"), noise(12_345_678)).unwrap();
+    let url = scene.back_up("vol1", "s1").await.to_string();
+    let run = Scope::of("run-1");
+    let (path, form) = ("large".to_owned(), Form::default());
+    let what = ReadFile { url, path, form, offset: 0, length: None };
+    let read = scope::carried_for(Some(run.clone()), scene.daemon().content(&what));
+    let mut content = read.await.unwrap().unwrap();
+    // There is no room for an error when the work ends.
+    while content.pieces.len() < content.pieces.max_capacity() {
+        tokio::task::yield_now().await;
+    }
+    run.ended.cancel();
+    assert!(run.work.wait(std::time::Duration::from_mins(1)));
+    let mut last = None;
+    while let Some(piece) = content.pieces.recv().await {
+        last = Some(piece);
+    }
+    assert_eq!(last.unwrap().unwrap_err().kind, ErrorKind::Cancelled);
 }
